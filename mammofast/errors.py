@@ -1,0 +1,85 @@
+"""Every error mammofast raises on purpose.
+
+MammofastError
+├── ImageError          one image cannot be used; carries a :class:`Reason`
+│   ├── UnusableImage   it is sound, but not something this method reads  -> status "skipped"
+│   └── BrokenImage     it is damaged, or its result would be             -> status "failed"
+├── ArchiveError        the archive cannot be opened, read or written
+├── BundleError         a bundle is incomplete, changed or malformed
+├── EngineError         a network cannot be loaded or run
+└── ResultsError        the results folder cannot be used
+
+Arguments of the wrong shape or type raise ``ValueError``. No message holds anything that may identify a patient:
+no names, no patient numbers, no file names; UIDs and hashes only.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an image has no result: the stable first word of the ledger's ``reason`` column."""
+
+    NOT_DICOM = "not-dicom"
+    NO_PIXELS = "no-pixels"
+    NOT_A_MAMMOGRAM = "not-a-mammogram"
+    TOMOSYNTHESIS = "tomosynthesis"
+    MULTI_FRAME = "multi-frame"
+    COLOUR = "colour"
+    MAGNIFICATION_VIEW = "magnification-view"
+    PRESENTATION_INTENT = "presentation-intent"
+    CONFLICTING_UID = "conflicting-uid"
+    BAD_HEADER = "bad-header"
+    TRANSFER_SYNTAX = "transfer-syntax"
+    DECODE = "decode"
+    CONSTANT_PIXELS = "constant-pixels"
+    VALUE_RANGE = "value-range"
+    MISSING_FILE = "missing-file"
+    TOO_LARGE = "too-large"
+    READ = "read"
+    NOT_FINITE = "not-finite"
+    WORKER = "worker"
+    INTERNAL = "internal"
+
+
+class MammofastError(Exception):
+    """Base of every error raised on purpose."""
+
+
+class ImageError(MammofastError):
+    """One image cannot be used; all others are untouched."""
+
+    status = "failed"
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(reason, detail)
+        self.reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+class UnusableImage(ImageError):
+    """A sound image that is not what the archive keeps or the bundle reads."""
+
+    status = "skipped"
+
+
+class BrokenImage(ImageError):
+    """A damaged image, or one whose result would be wrong."""
+
+
+class ArchiveError(MammofastError):
+    """The archive cannot be opened, read or written."""
+
+
+class BundleError(MammofastError):
+    """A bundle is incomplete, changed or malformed."""
+
+
+class EngineError(MammofastError):
+    """A network cannot be loaded or run."""
+
+
+class ResultsError(MammofastError):
+    """The results folder cannot be used."""

@@ -1,0 +1,120 @@
+"""What the stages hand to one another: images in, findings out.
+
+Axes are ``(rows, cols)``. Boxes are ``(x_min, y_min, x_max, y_max)``, half-open, in pixels of the native image,
+with the origin at the outer corner of the first pixel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Box = tuple[int, int, int, int]
+Window = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GreyPipeline:
+    """Which of DICOM's grey-scale steps a network was trained behind (PS3.4 N.2).
+
+    modality: apply the Modality LUT (rescale slope and intercept, or its sequence).
+    voi: apply the first VOI window (LINEAR, LINEAR_EXACT or SIGMOID) or, where there is one, the VOI LUT sequence.
+    invert: after VOI, invert MONOCHROME1 and a Presentation LUT Shape of INVERSE, so that brighter is denser.
+    """
+
+    modality: bool = True
+    voi: bool = True
+    invert: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GreyTable:
+    """A grey-scale pipeline as one look-up table: stored value ``v`` means ``values[clip(v - first)]``.
+
+    values: float32, finite, contiguous; first: the stored value of ``values[0]``.
+    """
+
+    first: int
+    values: npt.NDArray[np.float32]
+
+
+class ImageSource(Protocol):
+    """An image as methods see it, wherever its pixels are kept."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the native image."""
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """Millimetres between rows and between columns, where known."""
+
+    def read(self, level: int = 0, window: Window | None = None) -> npt.NDArray[np.generic]:
+        """Return stored values of a level, whole or the part inside a window of that level's pixels."""
+
+    def grey_table(self, pipeline: GreyPipeline) -> GreyTable | None:
+        """Return the pipeline as a table over stored values; None where values are presentation values already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mass candidate.
+
+    box: (x_min, y_min, x_max, y_max) in native pixels.
+    score: eq. 1's Ms at its peak, relative to the image's strongest box.
+    confidence: mean confidence over the scales run; ranks findings across images.
+    mask: bool, the box's size.
+    """
+
+    box: Box
+    score: float
+    confidence: float
+    mask: npt.NDArray[np.bool_] = field(repr=False)
+
+    @property
+    def area_px(self) -> int:
+        """Number of mask pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Finding):
+            return NotImplemented
+        return (self.box, self.score, self.confidence) == (other.box, other.score, other.confidence) and np.array_equal(
+            self.mask, other.mask
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # equality looks into an array
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """All findings of one image, or why there are none to trust.
+
+    shape: (rows, cols) of the native image; (0, 0) where the image could not be read at all.
+    error: None, or the reason in words; then ``findings`` is empty and means nothing.
+    """
+
+    shape: tuple[int, int]
+    findings: tuple[Finding, ...] = ()
+    error: str | None = None
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """All findings' masks in the native frame, bool (rows, cols)."""
+        return combine_masks(self.findings, self.shape)
+
+
+def combine_masks(findings: Sequence[Finding], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """OR the findings' masks into one bool array of ``shape`` (rows, cols)."""
+    canvas = np.zeros(shape, dtype=bool)
+    for finding in findings:
+        x_min, y_min, x_max, y_max = finding.box
+        canvas[y_min:y_max, x_min:x_max] |= finding.mask
+    return canvas
+
+
+def level_shape(shape: tuple[int, int], level: int) -> tuple[int, int]:
+    """Rows and columns of level k: ``ceil(size / 2**k)``."""
+    return (-(-shape[0] // 2**level), -(-shape[1] // 2**level))
