@@ -1,0 +1,5 @@
+"""What is deployed: a folder with a manifest and the compiled networks it hashes."""
+
+from mammofast.bundles.manifest import Bundle, Network, load_bundle
+
+__all__ = ["Bundle", "Network", "load_bundle"]

@@ -1,0 +1,39 @@
+"""How networks are run: the part of a result's identity that is neither the image nor the bundle."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything outside the bundle that can change a bit of a result.
+
+    Networks run at fixed batch sizes, short batches padded with zeros: then the same image gives the same bytes,
+    whatever it shared a batch with.
+
+    backend: what runs the networks. device: "cpu" or "cuda", without an index, since cards of a kind agree.
+    detection_batch, segmentation_batch: images, and candidates, in one network run. A batch gains a CPU nothing but
+    would have a lone image pay for padding, hence one of each.
+    """
+
+    backend: str = "onnxruntime"
+    device: str = "cpu"
+    detection_batch: int = 1
+    segmentation_batch: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("detection_batch", "segmentation_batch"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: got {value!r}, expected an integer >= 1")
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the settings as JSON-ready values."""
+        return asdict(self)
+
+    @property
+    def id(self) -> str:
+        """SHA-256 (hex) of the settings in canonical JSON."""
+        text = json.dumps(self.as_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
