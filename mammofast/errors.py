@@ -37,6 +37,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     READ = "read"
     NOT_FINITE = "not-finite"
+    BAD_ARRAY = "bad-array"
     WORKER = "worker"
     INTERNAL = "internal"
 

@@ -1,0 +1,59 @@
+"""From presentation values to the 0..1 that networks read: one contrast window per image."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.records import GreyTable
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """Percentiles, in 0..100, of the breast's presentation values that become 0 and 1."""
+
+    low_percentile: float
+    high_percentile: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low_percentile < self.high_percentile <= 100:
+            raise ValueError(
+                f"contrast: got percentiles {self.low_percentile} and {self.high_percentile}, expected 0 <= low < high <= 100"
+            )
+
+    def window(self, pixels: npt.NDArray[np.generic], table: GreyTable | None) -> tuple[float, float]:
+        """Return the presentation values that become 0 and 1.
+
+        The smallest presentation value is air or collimator and is left out. A percentile p is the smallest value
+        with at least p % of the rest at or below it, so no value is interpolated. ``high`` is above ``low`` always.
+
+        pixels: stored values (rows, cols). table: their presentation values; None where they are these already.
+        """
+        values, counts = _histogram(pixels, table)
+        if len(values) > 1:
+            values, counts = values[1:], counts[1:]
+        cumulative = np.cumsum(counts)
+        low, high = (
+            float(values[np.searchsorted(cumulative, percentile / 100 * cumulative[-1])])
+            for percentile in (self.low_percentile, self.high_percentile)
+        )
+        return low, high if high > low else low + 1.0
+
+
+def _histogram(
+    pixels: npt.NDArray[np.generic], table: GreyTable | None
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+    """Return the distinct presentation values, rising, and how many pixels have each."""
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        first = int(np.iinfo(pixels.dtype).min)
+        counts = np.bincount(pixels.ravel().astype(np.int32) - first)
+        stored = np.flatnonzero(counts)
+        counts, stored = counts[stored], stored + first
+    else:
+        stored, counts = np.unique(pixels, return_counts=True)
+    if table is None:
+        return stored.astype(np.float32), counts
+    shown = table.values[np.clip(stored - table.first, 0, len(table.values) - 1)]
+    # A VOI LUT may send several stored values to one grey, and inversion turns their order round.
+    values, inverse = np.unique(shown, return_inverse=True)
+    return values, np.bincount(inverse, weights=counts).astype(np.int64)

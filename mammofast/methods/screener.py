@@ -1,0 +1,158 @@
+"""A bundle ready to screen: what a CAD developer embeds and what each worker holds."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.bundles import Bundle, load_bundle
+from mammofast.engine import Engine, load_engine
+from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
+from mammofast.methods.arrays import array_image
+from mammofast.methods.parameters import read_parameters
+from mammofast.methods.two_stage import TwoStage
+from mammofast.records import ImageResult, ImageSource
+from mammofast.settings import Settings
+
+_METHODS = {"two_stage": TwoStage}
+
+
+class Method(Protocol):
+    """A paper's way from images to findings."""
+
+    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
+        """Screen images; one that fails has a result with ``error`` set."""
+
+
+class Screener:
+    """A bundle with its networks loaded. Use it in a ``with`` block, or close it.
+
+    Findings are the same to the bit as those of ``mammofast screen`` with the same bundle and settings, given the same
+    presentation values. One screener serves one thread at a time.
+    """
+
+    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+        if bundle.method not in _METHODS:
+            raise BundleError(
+                f"bundle {bundle.name!r}: method {bundle.method!r} is unknown, expected one of {sorted(_METHODS)}"
+            )
+        kind = _METHODS[bundle.method]
+        parameters = read_parameters(kind.parameters_type, bundle.parameters, f"bundle {bundle.name!r}: parameters")
+        self.bundle = bundle
+        self.settings = settings
+        self._engines: dict[str, Engine] = {}
+        try:
+            for name in kind.networks:
+                model = bundle.read(name)
+                self._engines[name] = load_engine(model, bundle.networks[name].backend, settings.device)
+            self._method: Method | None = kind(parameters, self._engines, settings)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def bundle_id(self) -> str:
+        """SHA-256 (hex) that stands for the manifest and all it hashes."""
+        return self.bundle.id
+
+    @property
+    def settings_id(self) -> str:
+        """SHA-256 (hex) of the settings."""
+        return self.settings.id
+
+    @property
+    def notice(self) -> str:
+        """Words that must go wherever the results go; may be empty."""
+        return self.bundle.notice
+
+    @property
+    def accepts(self) -> Mapping[str, list[str]]:
+        """What an archive's image must be, by ImageRecord field."""
+        return MappingProxyType(dict(self.bundle.accepts))
+
+    def screen(self, image: npt.ArrayLike, pixel_spacing: tuple[float, float] | None = None) -> ImageResult:
+        """Find masses in one image.
+
+        Parameters
+        ----------
+        image: 2-D array (rows, cols), any integer or float type, brighter = denser.
+        pixel_spacing: (between rows, between columns) in mm, where known.
+
+        Raises
+        ------
+        ValueError
+            When the image is not such an array.
+        BrokenImage
+            When it holds no image, or a network gave NaN or infinity for it.
+
+        """
+        result = self.screen_images([array_image(image, pixel_spacing)])[0]
+        if result.error is not None:
+            reason, _, detail = result.error.partition(": ")
+            raise BrokenImage(Reason(reason), detail)
+        return result
+
+    def screen_batch(self, images: Iterable[npt.ArrayLike]) -> list[ImageResult]:
+        """Screen several images; a bad one gives a result whose ``error`` says why, the others are untouched."""
+        results: list[ImageResult | None] = []
+        sources: list[ImageSource] = []
+        for image in images:
+            try:
+                sources.append(array_image(image))
+                results.append(None)
+            except ImageError as error:
+                results.append(ImageResult(shape=_shape(image), error=str(error)))
+            except ValueError as error:
+                results.append(ImageResult(shape=_shape(image), error=f"{Reason.BAD_ARRAY}: {error}"))
+        screened = iter(self.screen_images(sources))
+        return [next(screened) if result is None else result for result in results]
+
+    def screen_images(self, images: Sequence[ImageSource]) -> list[ImageResult]:
+        """Screen images of any source, an archive's for one; as ``screen_batch`` does."""
+        if self._method is None:
+            raise EngineError("this screener is closed; open the bundle again")
+        return self._method.screen(images)
+
+    def close(self) -> None:
+        """Give the networks' memory back; closing twice is allowed."""
+        self._method = None
+        for engine in self._engines.values():
+            engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | None = None) -> Screener:
+    """Check a bundle, load its networks and return what screens with them.
+
+    Parameters
+    ----------
+    bundle: a folder, or "demo" for the one that comes with mammofast.
+    device: "auto" or "cpu". "auto" takes the best device the bundle was compiled for; so far that is the CPU.
+    settings: how networks are run; batch sizes of one by default.
+
+    Raises
+    ------
+    BundleError
+        When the bundle is incomplete, changed or malformed.
+    EngineError
+        When its backend is missing or refuses a network.
+
+    """
+    if device not in ("auto", "cpu"):
+        raise EngineError(f"device: got {device!r}, expected 'auto' or 'cpu'")
+    return Screener(load_bundle(bundle), settings or Settings())
+
+
+def _shape(image: Any) -> tuple[int, int]:
+    shape = np.shape(image)
+    return (shape[0], shape[1]) if len(shape) == 2 else (0, 0)

@@ -1,0 +1,278 @@
+"""Detect at several scales, fuse, segment the candidates: Yan et al. 2020 (arXiv 2002.12079), P4 in the documentation.
+
+1. The image is stretched to each scale and the detector finds boxes there; NMS within each scale.
+2. ``fuse_boxes`` (the paper's eq. 1 and threshold) turns the boxes of all scales into candidates.
+3. The native pixels under each candidate are stretched to the segmenter's input, equalized and segmented.
+4. The probabilities are stretched back to native resolution and cut at a threshold.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast import ops
+from mammofast.engine import Engine
+from mammofast.errors import BrokenImage, EngineError, ImageError, Reason
+from mammofast.methods import yolo
+from mammofast.methods.contrast import Contrast
+from mammofast.records import Box, Finding, GreyPipeline, GreyTable, ImageResult, ImageSource, level_shape
+from mammofast.settings import Settings
+
+T = TypeVar("T")
+
+BOX_FUSED, BOX_MASK = "fused", "mask"
+
+
+@dataclass(frozen=True, slots=True)
+class TwoStageParameters:
+    """What a two-stage bundle's manifest states.
+
+    grey, contrast: from stored values to 0..1. scales: (rows, cols) of the detector's inputs.
+    strides, anchors: the detector's heads, see :func:`mammofast.methods.yolo.decode`.
+    confidence_threshold, nms_iou: within a scale. fusion_threshold: the paper's λ.
+    crop_margin: how far a candidate's window goes past its box, as a part of the box's side, on each side.
+    crop_shape: (rows, cols) of the segmenter's input. mask_threshold: probability from which a pixel is mass.
+    box: "fused", the paper's, reports the candidate; "mask" reports the tight box of its mask (the candidate where the
+    mask is empty), so that a mask wider than the agreement of the scales is not cut.
+    """
+
+    grey: GreyPipeline
+    contrast: Contrast
+    scales: tuple[tuple[int, int], ...]
+    strides: tuple[int, ...]
+    anchors: tuple[tuple[float, float], ...]
+    confidence_threshold: float
+    nms_iou: float
+    fusion_threshold: float
+    crop_margin: float
+    crop_shape: tuple[int, int]
+    mask_threshold: float
+    box: str = BOX_FUSED
+
+    def __post_init__(self) -> None:
+        if isinstance(self.grey, Mapping):
+            object.__setattr__(self, "grey", GreyPipeline(**self.grey))
+        if isinstance(self.contrast, Mapping):
+            object.__setattr__(self, "contrast", Contrast(**self.contrast))
+        if not self.scales or any(size % max(self.strides) for scale in self.scales for size in scale):
+            raise ValueError(f"scales: got {self.scales}, expected sizes that are multiples of {max(self.strides)}")
+        if len(self.anchors) != yolo.ANCHORS_PER_HEAD * len(self.strides):
+            raise ValueError(
+                f"anchors: got {len(self.anchors)}, expected {yolo.ANCHORS_PER_HEAD} for each stride of {self.strides}"
+            )
+        if self.box not in (BOX_FUSED, BOX_MASK):
+            raise ValueError(f"box: got {self.box!r}, expected {BOX_FUSED!r} or {BOX_MASK!r}")
+        if not self.crop_margin >= 0:
+            raise ValueError(f"crop_margin: got {self.crop_margin}, expected 0 or more")
+
+
+@dataclass(slots=True)
+class _Case:
+    """One image on its way through the stages."""
+
+    image: ImageSource
+    error: str | None = None
+    table: GreyTable | None = None
+    low: float = 0.0
+    high: float = 1.0
+    frame: tuple[int, int] = (0, 0)
+    inputs: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    boxes: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    scores: list[npt.NDArray[np.float32]] = field(default_factory=list)
+    candidates: ops.FusedBoxes | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+    def result(self) -> ImageResult:
+        if self.error is not None:
+            return ImageResult(shape=self.image.shape, error=self.error)
+        return ImageResult(shape=self.image.shape, findings=tuple(self.findings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    case: _Case
+    box: Box
+    window: Box
+    score: float
+    confidence: float
+
+
+class TwoStage:
+    """P4's method over two engines; results do not depend on which images share a call."""
+
+    parameters_type = TwoStageParameters
+    networks = ("detector", "segmenter")
+
+    def __init__(self, parameters: TwoStageParameters, engines: Mapping[str, Engine], settings: Settings) -> None:
+        self._parameters = parameters
+        self._detector = engines["detector"]
+        self._segmenter = engines["segmenter"]
+        self._settings = settings
+        self._heads = [f"stride_{stride}" for stride in parameters.strides]
+
+    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
+        """Screen images, batched across them; an image that fails has a result with ``error`` set."""
+        cases = [_Case(image) for image in images]
+        for case in cases:
+            with _blaming(case):
+                self._prepare(case)
+        self._detect(cases)
+        for case in _sound(cases):
+            with _blaming(case):
+                self._fuse(case)
+        self._segment(cases)
+        return [case.result() for case in cases]
+
+    def detection_level(self, shape: tuple[int, int]) -> int:
+        """Return the coarsest level that is not smaller than the largest scale; 0 where even the native image is."""
+        rows, cols = (max(sizes) for sizes in zip(*self._parameters.scales, strict=True))
+        level = 0
+        while True:
+            coarser = level_shape(shape, level + 1)
+            if coarser[0] < rows or coarser[1] < cols:
+                return level
+            level += 1
+
+    def _prepare(self, case: _Case) -> None:
+        """Read the detection level and resample it to all scales in one pass."""
+        p = self._parameters
+        level = self.detection_level(case.image.shape)
+        pixels = case.image.read(level=level)
+        case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
+        case.table = case.image.grey_table(p.grey)
+        case.low, case.high = p.contrast.window(pixels, case.table)
+        case.inputs = ops.detection_inputs(pixels, case.table, case.low, case.high, p.scales)
+
+    def _detect(self, cases: Sequence[_Case]) -> None:
+        p = self._parameters
+        for scale, (rows, cols) in enumerate(p.scales):
+            for batch in _batches(list(_sound(cases)), self._settings.detection_batch):
+                images = np.stack([case.inputs[scale] for case in batch])[:, None]
+                rows_out = _run(self._detector, "image", images, self._settings.detection_batch)
+                for case, output in zip(batch, rows_out, strict=True):
+                    with _blaming(case):
+                        heads = [_finite(output, head, "detector") for head in self._heads]
+                        boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
+                        kept = ops.nms(boxes, scores, p.nms_iou)
+                        to_native = np.array([case.frame[1] / cols, case.frame[0] / rows] * 2)
+                        case.boxes.append((boxes[kept] * to_native).astype(np.float32))
+                        case.scores.append(scores[kept])
+        for case in cases:
+            case.inputs.clear()
+
+    def _fuse(self, case: _Case) -> None:
+        case.candidates = ops.fuse_boxes(
+            np.concatenate(case.boxes),
+            np.concatenate(case.scores),
+            len(self._parameters.scales),
+            case.image.shape,
+            self._parameters.fusion_threshold,
+        )
+
+    def _segment(self, cases: Sequence[_Case]) -> None:
+        candidates = [candidate for case in _sound(cases) for candidate in self._candidates(case)]
+        for batch in _batches(candidates, self._settings.segmentation_batch):
+            windows = []
+            for candidate in batch:
+                with _blaming(candidate.case):
+                    windows.append((candidate, candidate.case.image.read(window=candidate.window)))
+            sound = [(candidate, pixels) for candidate, pixels in windows if candidate.case.error is None]
+            if not sound:
+                continue
+            batch = [candidate for candidate, _ in sound]
+            crops = ops.segmentation_inputs(
+                [pixels for _, pixels in sound],
+                [candidate.case.table for candidate in batch],
+                [candidate.case.low for candidate in batch],
+                [candidate.case.high for candidate in batch],
+                self._parameters.crop_shape,
+            )
+            rows_out = _run(self._segmenter, "crop", crops, self._settings.segmentation_batch)
+            for candidate, output in zip(batch, rows_out, strict=True):
+                with _blaming(candidate.case):
+                    candidate.case.findings.append(self._finding(candidate, _finite(output, "mask", "segmenter")))
+
+    def _candidates(self, case: _Case) -> Iterator[_Candidate]:
+        fused = case.candidates
+        assert fused is not None
+        for box, score, confidence in zip(fused.boxes, fused.scores, fused.confidence, strict=True):
+            x_min, y_min, x_max, y_max = map(int, box)
+            dx = round((x_max - x_min) * self._parameters.crop_margin)
+            dy = round((y_max - y_min) * self._parameters.crop_margin)
+            rows, cols = case.image.shape
+            window = (max(x_min - dx, 0), max(y_min - dy, 0), min(x_max + dx, cols), min(y_max + dy, rows))
+            yield _Candidate(case, (x_min, y_min, x_max, y_max), window, float(score), float(confidence))
+
+    def _finding(self, candidate: _Candidate, probabilities: npt.NDArray[np.float32]) -> Finding:
+        x, y, x_end, y_end = candidate.window
+        shape = (y_end - y, x_end - x)
+        whole = np.array([[0, 0, shape[1], shape[0]]], dtype=np.int32)
+        mask = ops.paste_masks(probabilities, whole, shape, self._parameters.mask_threshold)
+        box = candidate.box
+        if self._parameters.box == BOX_MASK and mask.any():
+            box = _tight_box(mask, x, y)
+        inside = mask[box[1] - y : box[3] - y, box[0] - x : box[2] - x]
+        return Finding(box, candidate.score, candidate.confidence, np.ascontiguousarray(inside))
+
+
+class _blaming:  # noqa: N801 - reads as a statement
+    """Within this block, what goes wrong is the fault of one image and stays with it."""
+
+    def __init__(self, case: _Case) -> None:
+        self._case = case
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
+        if error is None:
+            return False
+        if isinstance(error, ImageError):
+            self._case.error = str(error)
+        elif isinstance(error, Exception):
+            # The message of an error nobody expected may hold anything, a patient's name included.
+            self._case.error = f"{Reason.INTERNAL}: {type(error).__name__}"
+        return self._case.error is not None
+
+
+def _sound(cases: Sequence[_Case]) -> Iterator[_Case]:
+    return (case for case in cases if case.error is None)
+
+
+def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _run(
+    engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int
+) -> list[dict[str, npt.NDArray[np.float32]] | EngineError]:
+    """Run one batch, padded to its fixed size; where it fails, each row alone, so that only a bad row fails."""
+    padding = np.zeros((size - len(rows), *rows.shape[1:]), dtype=np.float32)
+    try:
+        outputs = engine.run({name: np.concatenate([rows, padding])})
+    except EngineError as error:
+        if len(rows) == 1:
+            return [error]
+        return [outcome for row in rows for outcome in _run(engine, name, row[None], size)]
+    return [{key: value[i] for key, value in outputs.items()} for i in range(len(rows))]
+
+
+def _finite(
+    output: dict[str, npt.NDArray[np.float32]] | EngineError, name: str, network: str
+) -> npt.NDArray[np.float32]:
+    """NaN or infinity is an error of its image: read as a number it would say "no finding"."""
+    if isinstance(output, EngineError):
+        raise BrokenImage(Reason.INTERNAL, f"the {network} could not be run on this image") from output
+    values = output[name]
+    if not np.isfinite(values).all():
+        raise BrokenImage(Reason.NOT_FINITE, f"the {network} gave NaN or infinity for this image")
+    return values
+
+
+def _tight_box(mask: npt.NDArray[np.bool_], x: int, y: int) -> Box:
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (x + int(cols[0]), y + int(rows[0]), x + int(cols[-1]) + 1, y + int(rows[-1]) + 1)
