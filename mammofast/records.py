@@ -39,6 +39,11 @@ class GreyTable:
     first: int
     values: npt.NDArray[np.float32]
 
+    def apply(self, stored: npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Return the presentation values of stored values, same shape."""
+        index = np.clip(stored.astype(np.int64) - self.first, 0, len(self.values) - 1)
+        return self.values[index]
+
 
 class ImageSource(Protocol):
     """An image as methods see it, wherever its pixels are kept."""

@@ -1,5 +1,6 @@
 """ONNX Runtime on the CPU: the default engine, true fp32."""
 
+import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
@@ -26,6 +27,8 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Memory patterns are kept per input shape: five detection sizes would hold five copies of the arena.
         options.enable_mem_pattern = False
+        # A manifest hashes the network's file only: weights that a network keeps in files beside it are not to be found.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         options.log_severity_level = _ERRORS_ONLY
         try:
             self._session: ort.InferenceSession | None = ort.InferenceSession(

@@ -53,7 +53,6 @@ def _histogram(
         stored, counts = np.unique(pixels, return_counts=True)
     if table is None:
         return stored.astype(np.float32), counts
-    shown = table.values[np.clip(stored - table.first, 0, len(table.values) - 1)]
     # A VOI LUT may send several stored values to one grey, and inversion turns their order round.
-    values, inverse = np.unique(shown, return_inverse=True)
+    values, inverse = np.unique(table.apply(stored), return_inverse=True)
     return values, np.bincount(inverse, weights=counts).astype(np.int64)

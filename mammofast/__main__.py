@@ -1,0 +1,3 @@
+from mammofast.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""The ``mammofast`` command. Exit status: 0 done (skipped images included), 1 could not run, 2 misuse, 3 some failed."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from mammofast import __version__
+from mammofast.errors import MammofastError
+
+COULD_NOT_RUN = 1
+SOME_FAILED = 3
+
+# name → (module, object): a command's module is imported when it is run, so that `--help` answers at once.
+_COMMANDS = {
+    "demo": ("mammofast.cli.demo", "demo_command"),
+    "phantom": ("mammofast.cli.phantom", "phantom_command"),
+    "ingest": ("mammofast.cli.ingest", "ingest_command"),
+    "archive": ("mammofast.cli.archive", "archive_command"),
+    "screen": ("mammofast.cli.screen", "screen_command"),
+    "report": ("mammofast.cli.report", "report_command"),
+    "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
+    "doctor": ("mammofast.cli.doctor", "doctor_command"),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except MammofastError as error:
+            click.echo(f"mammofast: {error}", err=True)
+            ctx.exit(COULD_NOT_RUN)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="mammofast")
+def main() -> None:
+    """Screen mammography archives for mass candidates.
+
+    \b
+    mammofast demo                                    try everything, offline
+    mammofast ingest /data/dicom archive.zarr         decode an archive once
+    mammofast screen archive.zarr results --bundle B  find masses
+    mammofast report results --to html --out report   look at them
+    """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
+
+
+if __name__ == "__main__":
+    sys.exit(main())

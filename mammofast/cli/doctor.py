@@ -1,0 +1,50 @@
+"""``mammofast doctor``: what this machine has, what is missing and how to get it."""
+
+import json
+import os
+import platform
+import shutil
+from importlib import metadata, util
+
+import click
+
+from mammofast import __version__
+
+# package → (what it is for, how to get it)
+_OPTIONAL = {
+    "torch": ("training the demo networks", 'pip install "mammofast[torch]"'),
+}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+def doctor_command(as_json: bool) -> None:
+    """Say what this machine has, what is missing and how to get it.
+
+    \b
+    Example: mammofast doctor
+    """  # noqa: D301
+    facts = _facts()
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        click.echo(f"{name:<18} {value}")
+
+
+def _facts() -> dict[str, object]:
+    from mammofast import ops
+
+    facts: dict[str, object] = {
+        "mammofast": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "kernels": ops.build_info(),
+        "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
+    }
+    for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):
+        facts[name] = metadata.version(name)
+    for name, (purpose, how) in _OPTIONAL.items():
+        facts[name] = metadata.version(name) if util.find_spec(name) else f"not installed ({purpose}): {how}"
+    return facts

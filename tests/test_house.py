@@ -1,0 +1,88 @@
+"""The house rules that a reader relies on, held by reading the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mammofast"
+
+# A room may import from rooms further up this list and from itself, never sideways or down.
+FLOORS = [
+    {"errors", "records", "settings"},
+    {"ops", "engine", "models"},
+    {"bundles"},
+    {"methods", "archive"},
+    {"phantom"},
+    {"screening"},
+    {"report", "evaluation", "training"},
+    {"cli"},
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+OUTSIDE_FLOORS = {"__init__", "__main__"}  # they only say where things are
+
+
+def modules():
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.relative_to(PACKAGE).parts[0] != "__init__.py")
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported(tree):
+    """Yield the mammofast rooms that a module's import statements name, wherever they stand."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute, so that this test sees them"
+            names = [f"{node.module}.{alias.name}" if node.module == "mammofast" else node.module for alias in node.names]
+        else:
+            continue
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "mammofast" and len(parts) > 1 and parts[1] != "__version__":
+                yield parts[1]
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    room = room_of(path)
+    if room in OUTSIDE_FLOORS:
+        return
+    assert room in FLOOR, f"{room} has no floor yet: give it one in FLOORS"
+    for other in rooms_imported(ast.parse(path.read_text())):
+        other = {"open_archive": "archive", "open_bundle": "methods", "open_results": "screening"}.get(other, other)
+        assert other == room or FLOOR[other] < FLOOR[room], f"{room} must not import {other}"
+
+
+def test_the_rule_sees_what_it_must():
+    source = "import mammofast.cli\nfrom mammofast import ops\ndef f():\n    from mammofast.archive.store import x\n"
+    assert list(rooms_imported(ast.parse(source))) == ["cli", "ops", "archive"]
+
+
+@pytest.mark.parametrize("statement", ["import mammofast", "import mammofast.cli", "from mammofast import Finding, ImageResult"])
+def test_importing_stays_light(statement):
+    heavy = "torch tensorrt dask distributed highdicom onnxruntime pyarrow tensorstore imagecodecs pydicom".split()
+    code = f"{statement}; import sys; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_all_there():
+    import mammofast
+
+    assert sorted(mammofast.__all__) == dir(mammofast)
+    for name in mammofast.__all__:
+        assert getattr(mammofast, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = mammofast.nothing
+
+
+def test_modules_stay_small():
+    """The size guide: past 400 lines a module holds more than one idea."""
+    long = {str(p.relative_to(PACKAGE)): n for p in modules() if (n := len(p.read_text().splitlines())) > 400}
+    assert long == {}
