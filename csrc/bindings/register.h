@@ -1,0 +1,15 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace mammofast::bindings {
+
+void register_nms(pybind11::module_& module);
+void register_fuse_boxes(pybind11::module_& module);
+void register_confidence_mask(pybind11::module_& module);
+void register_paste_masks(pybind11::module_& module);
+void register_pool(pybind11::module_& module);
+void register_detection_inputs(pybind11::module_& module);
+void register_segmentation_inputs(pybind11::module_& module);
+
+}  // namespace mammofast::bindings
