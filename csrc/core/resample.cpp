@@ -98,7 +98,7 @@ void Resampler::write(Target& target, int64_t y) {
     float* out = target.out.row(y);
     const int64_t n = target.out.cols;
     switch (cols.taps) {
-        case 1: std::copy_n(combined, n, out); break;
+        case 1: combine_columns<1>(combined, starts, cols.weights.data(), out, n); break;  // equal size, or one column
         case 2: combine_columns<2>(combined, starts, cols.weights.data(), out, n); break;
         case 3: combine_columns<3>(combined, starts, cols.weights.data(), out, n); break;
         case 4: combine_columns<4>(combined, starts, cols.weights.data(), out, n); break;
