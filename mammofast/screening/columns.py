@@ -1,0 +1,119 @@
+"""Results as Arrow tables. Column names and their order are what other programs rely on."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from mammofast.screening.entry import DONE, Entry, ImageInfo, StoredFinding
+
+_WHERE = [(name, pa.string()) for name in ("study_uid", "series_uid", "sop_uid", "laterality", "view")]
+_RUN = [("bundle_id", pa.string()), ("settings_id", pa.string())]
+
+FINDINGS = pa.schema(
+    [
+        *_WHERE,
+        ("finding", pa.int32()),
+        *((name, pa.int32()) for name in ("x_min", "y_min", "x_max", "y_max", "z_min", "z_max")),
+        ("score", pa.float64()),
+        ("confidence", pa.float64()),
+        ("area_px", pa.int64()),
+        ("area_mm2", pa.float64()),
+        *_RUN,
+    ]
+)
+IMAGES = pa.schema(
+    [
+        *_WHERE,
+        ("rows", pa.int32()),
+        ("cols", pa.int32()),
+        ("status", pa.string()),
+        ("reason", pa.string()),
+        ("n_findings", pa.int32()),
+        ("content_sha256", pa.string()),
+        *_RUN,
+    ]
+)
+NOTICE = b"notice"
+
+
+def findings_table(entries: Iterable[Entry], notices: Iterable[str]) -> pa.Table:
+    """Return one row per finding."""
+    rows = [
+        _finding(entry, number, finding)
+        for entry in sorted(entries, key=_order)
+        for number, finding in enumerate(entry.findings, start=1)
+    ]
+    return _table(rows, FINDINGS, notices)
+
+
+def images_table(entries: Iterable[Entry], notices: Iterable[str]) -> pa.Table:
+    """Return one row per entry."""
+    return _table([_image(entry) for entry in sorted(entries, key=_order)], IMAGES, notices)
+
+
+def area_mm2(area_px: int, image: ImageInfo) -> float | None:
+    """Return an area in mm², None where the pixel spacing is not known."""
+    return None if image.pixel_spacing is None else area_px * image.pixel_spacing[0] * image.pixel_spacing[1]
+
+
+def _finding(entry: Entry, number: int, finding: StoredFinding) -> dict[str, Any]:
+    x_min, y_min, x_max, y_max = finding.box
+    return {
+        **_where(entry),
+        "finding": number,
+        "x_min": x_min,
+        "y_min": y_min,
+        "x_max": x_max,
+        "y_max": y_max,
+        "z_min": None,
+        "z_max": None,
+        "score": finding.score,
+        "confidence": finding.confidence,
+        "area_px": finding.area_px,
+        "area_mm2": area_mm2(finding.area_px, entry.image),
+    }
+
+
+def _image(entry: Entry) -> dict[str, Any]:
+    return {
+        **_where(entry),
+        "rows": entry.image.rows,
+        "cols": entry.image.cols,
+        "status": entry.status,
+        "reason": entry.reason,
+        "n_findings": len(entry.findings) if entry.status == DONE else None,
+        "content_sha256": entry.image.content_sha256,
+    }
+
+
+def _where(entry: Entry) -> dict[str, Any]:
+    image = entry.image
+    return {
+        "study_uid": image.study_uid,
+        "series_uid": image.series_uid,
+        "sop_uid": image.sop_uid,
+        "laterality": image.laterality,
+        "view": image.view,
+        "bundle_id": entry.run.bundle_id,
+        "settings_id": entry.run.settings_id,
+    }
+
+
+def _order(entry: Entry) -> tuple[bool, str, bool, str, str, str, str]:
+    """Sort by study, image and run; what has no UID comes last."""
+    image = entry.image
+    return (
+        image.study_uid is None,
+        image.study_uid or "",
+        image.sop_uid is None,
+        image.sop_uid or "",
+        image.content_sha256,
+        entry.run.bundle_id,
+        entry.run.settings_id,
+    )
+
+
+def _table(rows: list[dict[str, Any]], schema: pa.Schema, notices: Iterable[str]) -> pa.Table:
+    notice = "\n".join(notices).encode()
+    return pa.Table.from_pylist(rows, schema=schema.with_metadata({NOTICE: notice} if notice else None))

@@ -1,0 +1,200 @@
+"""One image's results as the bytes of one file: the same image, bundle and settings always give the same bytes.
+
+The file is ``{"result": R, "sha256": H}`` on one line, where H is the SHA-256 of R's bytes as they stand there and R is
+JSON with sorted keys and no spaces. It holds no clock, no host name and no path.
+"""
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+from mammofast.errors import Reason
+from mammofast.records import Box, Finding, ImageResult
+from mammofast.screening.runs import decode_mask, encode_mask
+
+FORMAT = 1
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+_HEAD = b'{"result":'
+_MIDDLE = b',"sha256":"'
+_TAIL = b'"}\n'
+_TAIL_SIZE = len(_MIDDLE) + 64 + len(_TAIL)
+
+
+class ImageRecord(Protocol):
+    """What the ledger needs of an archive's image record."""
+
+    @property
+    def study_uid(self) -> str: ...  # noqa: D102 - DICOM's words
+    @property
+    def series_uid(self) -> str: ...  # noqa: D102
+    @property
+    def sop_uid(self) -> str: ...  # noqa: D102
+    @property
+    def laterality(self) -> str | None: ...  # noqa: D102
+    @property
+    def view(self) -> str | None: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def cols(self) -> int: ...  # noqa: D102
+    @property
+    def pixel_spacing(self) -> Sequence[float] | None: ...  # noqa: D102
+    @property
+    def content_sha256(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a result says of its image.
+
+    content_sha256: of the image's pixels; of the file where it never became an image (see ``is_image``).
+    pixel_spacing: mm between rows and between columns, where known.
+    """
+
+    study_uid: str | None
+    series_uid: str | None
+    sop_uid: str | None
+    laterality: str | None
+    view: str | None
+    rows: int | None
+    cols: int | None
+    pixel_spacing: tuple[float, float] | None
+    content_sha256: str
+    is_image: bool = True
+
+    @classmethod
+    def of(cls, record: ImageRecord) -> "ImageInfo":
+        """Take over an archive's record of an image."""
+        spacing = record.pixel_spacing
+        return cls(
+            study_uid=record.study_uid,
+            series_uid=record.series_uid,
+            sop_uid=record.sop_uid,
+            laterality=record.laterality,
+            view=record.view,
+            rows=int(record.rows),
+            cols=int(record.cols),
+            pixel_spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
+            content_sha256=record.content_sha256,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a result depends on besides its image."""
+
+    bundle_id: str
+    settings_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFinding:
+    """A finding as results keep it; ``runs``: its mask, see :mod:`mammofast.screening.runs`."""
+
+    box: Box
+    score: float
+    confidence: float
+    area_px: int
+    runs: bytes
+
+    @classmethod
+    def of(cls, finding: Finding) -> "StoredFinding":
+        """Encode a finding."""
+        x_min, y_min, x_max, y_max = map(int, finding.box)
+        if finding.mask.shape != (y_max - y_min, x_max - x_min):
+            raise ValueError(f"mask: got shape {finding.mask.shape}, expected the size of the box {finding.box}")
+        runs = encode_mask(finding.mask)
+        return cls((x_min, y_min, x_max, y_max), float(finding.score), float(finding.confidence), finding.area_px, runs)
+
+    def finding(self) -> Finding:
+        """Decode the finding."""
+        x_min, y_min, x_max, y_max = self.box
+        return Finding(self.box, self.score, self.confidence, decode_mask(self.runs, (y_max - y_min, x_max - x_min)))
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image's outcome in one run. ``reason``: "<Reason>: detail" unless done."""
+
+    image: ImageInfo
+    run: Run
+    status: str
+    reason: str | None = None
+    findings: tuple[StoredFinding, ...] = ()
+
+    @classmethod
+    def of(cls, image: ImageInfo, run: Run, result: ImageResult) -> "Entry":
+        """Take over what a method found, or why it found nothing to trust."""
+        if result.error is not None:
+            return cls(image, run, FAILED, result.error)
+        if not all(math.isfinite(f.score) and math.isfinite(f.confidence) for f in result.findings):
+            return cls(image, run, FAILED, f"{Reason.NOT_FINITE}: a finding's score is NaN or infinity")
+        return cls(image, run, DONE, None, tuple(StoredFinding.of(finding) for finding in result.findings))
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        result = {
+            "format": FORMAT,
+            "image": asdict(self.image),
+            **asdict(self.run),
+            "status": self.status,
+            "reason": self.reason,
+            "findings": [
+                {
+                    "box": finding.box,
+                    "score": finding.score,
+                    "confidence": finding.confidence,
+                    "area_px": finding.area_px,
+                    "mask": base64.b64encode(finding.runs).decode(),
+                }
+                for finding in self.findings
+            ],
+        }
+        body = json.dumps(result, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+        return _HEAD + body + _MIDDLE + hashlib.sha256(body).hexdigest().encode() + _TAIL
+
+
+def is_whole(content: bytes) -> bool:
+    """Say whether a file's content is what was once written: its checksum is there and fits."""
+    body = content[len(_HEAD) : -_TAIL_SIZE]
+    return content == _HEAD + body + _MIDDLE + hashlib.sha256(body).hexdigest().encode() + _TAIL
+
+
+def parse_entry(content: bytes) -> Entry:
+    """Read a file's content.
+
+    Raises
+    ------
+    ValueError
+        When it is damaged, or of a format that this version does not know.
+
+    """
+    if not is_whole(content):
+        raise ValueError("the checksum does not fit")
+    result: dict[str, Any] = json.loads(content[len(_HEAD) : -_TAIL_SIZE])
+    if result["format"] != FORMAT:
+        raise ValueError(f"got format {result['format']!r}, expected {FORMAT}: written by another version of mammofast")
+    image = result["image"]
+    spacing = image.pop("pixel_spacing")
+    findings = (
+        StoredFinding(
+            (f["box"][0], f["box"][1], f["box"][2], f["box"][3]),
+            f["score"],
+            f["confidence"],
+            f["area_px"],
+            base64.b64decode(f["mask"], validate=True),
+        )
+        for f in result["findings"]
+    )
+    return Entry(
+        ImageInfo(**image, pixel_spacing=None if spacing is None else (spacing[0], spacing[1])),
+        Run(result["bundle_id"], result["settings_id"]),
+        result["status"],
+        result["reason"],
+        tuple(findings),
+    )

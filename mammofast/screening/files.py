@@ -1,0 +1,100 @@
+"""Files that are there whole or not at all, and are never written over."""
+
+import os
+import time
+import uuid
+from pathlib import Path
+
+from mammofast.errors import ResultsError
+
+_TEMPORARY = ".tmp"
+# Writing takes milliseconds; what is this old was left by a run that was killed.
+_ABANDONED_SECONDS = 3600.0
+
+
+def write_once(path: Path, content: bytes) -> bool:
+    """Put a file in place, durable when this returns. False where there is one already; that one stays as it is.
+
+    The content goes to a temporary file first, which is then linked to its name: a link fails where the name is taken,
+    so of two processes only one can write, and no reader ever sees a part.
+
+    Raises
+    ------
+    ResultsError
+        When the folder cannot be written, for one because the disk is full.
+
+    """
+    temporary = _write_temporary(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return True
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Put a file in place of a damaged one, in one step."""
+    temporary = _write_temporary(path, content)
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+    _sync_folder(path.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, durable when this returns."""
+    missing = []
+    while not path.is_dir():
+        missing.append(path)
+        path = path.parent
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _cannot_write(folder, error) from error
+        _sync_folder(folder.parent)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files of runs that were killed while they wrote."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        try:
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                path.unlink()
+        except FileNotFoundError:
+            continue
+
+
+def _write_temporary(path: Path, content: bytes) -> Path:
+    temporary = path.parent / f".{uuid.uuid4().hex}{_TEMPORARY}"
+    try:
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _cannot_write(path, error) from error
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable: until its folder is on disk, a power cut may undo it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _cannot_write(path: Path, error: OSError) -> ResultsError:
+    return ResultsError(
+        f"{path.parent}: cannot be written ({error.strerror}); what was recorded before is safe, run again to resume"
+    )

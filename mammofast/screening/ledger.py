@@ -1,0 +1,287 @@
+"""The ledger: what came out of every image, each recorded once, durable before it counts as done.
+
+RESULTS/
+  results.json                                     which archive the results are of
+  runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
+  images/<bundle_id[:16]>-<settings_id[:16]>/
+    <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
+    file-<sha256>.json                             a file of the archive's sources that never became an image
+
+What identifies a result is the image's content, the bundle and the settings: a changed bundle or a changed image has a
+name of its own, beside the old results. Files appear whole (:mod:`mammofast.screening.files`) and carry a checksum; one
+that is damaged does not count and is written anew.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.errors import ResultsError
+from mammofast.records import ImageResult, combine_masks
+from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry
+from mammofast.screening.files import make_folder, remove_abandoned, write_once, write_over
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RESULTS = "results.json"
+_ID = re.compile(r"[0-9a-f]{64}")
+# What may stand in a file's name. DICOM allows digits and dots only; whatever else came in is cut off from the disk.
+_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
+_SHORT = 16
+
+
+class ArchiveIdentity(Protocol):
+    """What the ledger needs of an archive."""
+
+    @property
+    def archive_id(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str | Path: ...  # noqa: D102
+
+
+class Results:
+    """A results folder. ``open_results`` opens one to read, ``Results.create_or_open`` one to add to."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        header = _read_json(self.path / RESULTS, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
+        try:
+            if header["format"] != FORMAT:
+                raise ResultsError(
+                    f"{self.path}: got format {header['format']!r}, expected {FORMAT}; use the mammofast that wrote it"
+                )
+            self.archive_id = str(header["archive"]["id"])
+            self._archive_path = Path(header["archive"]["path"])
+            self._archive_beside: Path = self.path / header["archive"]["relative"]
+        except (KeyError, TypeError) as error:
+            raise ResultsError(f"{self.path / RESULTS}: {error} is missing; the file was changed or damaged") from error
+        self._names: dict[str, list[Path]] | None = None
+
+    @classmethod
+    def create_or_open(cls, path: str | Path, archive: ArchiveIdentity) -> "Results":
+        """Open the results of an archive to add to them; make the folder where there is none.
+
+        Raises
+        ------
+        ResultsError
+            When the folder holds something else, or the results of another archive.
+
+        """
+        folder, source = Path(path), Path(archive.path).resolve()
+        if not (folder / RESULTS).exists():
+            if folder.exists() and (not folder.is_dir() or any(p.name[0] != "." for p in folder.iterdir())):
+                raise ResultsError(f"{folder}: holds no results but is not empty; give a new folder")
+            make_folder(folder)
+            relative = os.path.relpath(source, folder.resolve())
+            where = {"path": str(source), "relative": relative, "id": archive.archive_id}
+            write_once(folder / RESULTS, _json({"format": FORMAT, "archive": where}))
+        results = cls(folder)
+        if results.archive_id != archive.archive_id:
+            raise ResultsError(
+                f"{folder}: holds the results of archive {results.archive_id}, got archive {archive.archive_id}; "
+                "give each archive a results folder of its own"
+            )
+        return results
+
+    @property
+    def archive_path(self) -> Path:
+        """Where the archive was when it was screened; where it is now, if it moved together with the results."""
+        if not self._archive_path.exists() and self._archive_beside.exists():
+            return self._archive_beside.resolve()
+        return self._archive_path
+
+    def start(self, run: Run, summary: dict[str, Any]) -> None:
+        """Make room for a run. ``summary``: what a reader may want to know of it, JSON-ready; its "notice" is shown."""
+        for folder in (self.path / "runs", self._folder(run)):
+            make_folder(folder)
+            remove_abandoned(folder)
+        write_once(self.path / "runs" / f"{run.bundle_id}-{run.settings_id}.json", _json(summary))
+
+    def has(self, image: ImageInfo, run: Run) -> bool:
+        """Say whether an image's outcome is on record, whole."""
+        return self.entry_bytes(image, run) is not None
+
+    def status(self, image: ImageInfo, run: Run) -> str | None:
+        """Return "done", "skipped" or "failed"; None where nothing, or nothing whole, is on record."""
+        content = self.entry_bytes(image, run)
+        return None if content is None else parse_entry(content).status
+
+    def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
+        """Return what is on record of an image, None where nothing is or it is damaged."""
+        try:
+            content = self._path(image, run).read_bytes()
+        except FileNotFoundError:
+            return None
+        return content if is_whole(content) else None
+
+    def record(self, entry: Entry) -> bool:
+        """Record one image's outcome; see :meth:`put`."""
+        return self.put(entry.image, entry.run, entry.to_bytes())
+
+    def record_result(self, image: ImageInfo, run: Run, result: ImageResult) -> bool:
+        """Record what a method returned for an image; see :meth:`put`."""
+        return self.record(Entry.of(image, run, result))
+
+    def put(self, image: ImageInfo, run: Run, content: bytes) -> bool:
+        """Record an encoded outcome: durable when this returns, written whole, never over another.
+
+        Returns
+        -------
+        bool
+            False where the outcome was there already: another run on the same ledger was faster.
+
+        """
+        path = self._path(image, run)
+        self._names = None
+        if write_once(path, content):
+            return True
+        if is_whole(path.read_bytes()):
+            return False
+        write_over(path, content)
+        return True
+
+    def entries(self) -> Iterator[Entry]:
+        """Read all outcomes on record, of all runs; what is damaged is left out, as it does not count as done."""
+        for path in self._paths():
+            entry = _parse(path)
+            if entry is not None:
+                yield entry
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Return the summary of every run, with its bundle_id and settings_id."""
+        found = []
+        for path in sorted((self.path / "runs").glob("[0-9a-f]*.json")):
+            bundle_id, _, settings_id = path.stem.partition("-")
+            summary = _read_json(path, "a run's summary cannot be read")
+            found.append({**summary, "bundle_id": bundle_id, "settings_id": settings_id})
+        return found
+
+    def notices(self) -> list[str]:
+        """Return what must be said wherever these results are shown."""
+        return sorted({run["notice"] for run in self.runs() if run.get("notice")})
+
+    def findings(self) -> "pa.Table":
+        """Return one row per finding, sorted by study, image, run and finding (1-based within its image).
+
+        Boxes are half-open, in native pixels; z is null for 2-D images; area_mm2 is null where the pixel spacing is not
+        known. The schema's metadata hold the bundles' notices.
+        """
+        from mammofast.screening.columns import findings_table
+
+        return findings_table(self.entries(), self.notices())
+
+    def images(self) -> "pa.Table":
+        """Return one row per image and run, and per file that never became an image, sorted as ``findings`` is.
+
+        Such a file's content_sha256 is that of the file itself.
+        """
+        from mammofast.screening.columns import images_table
+
+        return images_table(self.entries(), self.notices())
+
+    def mask(self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None) -> npt.NDArray[np.bool_]:
+        """Return all findings of an image as one mask, bool (rows, cols), native resolution.
+
+        bundle_id, settings_id: which run's; needed where there are several.
+
+        Raises
+        ------
+        ResultsError
+            When there is no such result, the image was not screened, or there is more than one result.
+
+        """
+        found = [
+            entry
+            for entry in map(_parse, self._by_sop_uid(sop_uid))
+            if entry is not None
+            and entry.image.is_image
+            and bundle_id in (None, entry.run.bundle_id)
+            and settings_id in (None, entry.run.settings_id)
+        ]
+        if not found:
+            raise ResultsError(f"{self.path}: no result for SOP Instance UID {sop_uid} with these ids")
+        if len(found) > 1:
+            ids = "; ".join(f"bundle_id {e.run.bundle_id}, settings_id {e.run.settings_id}" for e in found)
+            raise ResultsError(f"{sop_uid} has {len(found)} results, say which: {ids}")
+        (entry,) = found
+        if entry.status != DONE:
+            raise ResultsError(f"{sop_uid} has no mask, it is {entry.status}: {entry.reason}")
+        shape = (entry.image.rows or 0, entry.image.cols or 0)
+        try:
+            return combine_masks([stored.finding() for stored in entry.findings], shape)
+        except (ValueError, IndexError) as error:
+            raise ResultsError(f"{sop_uid}: its mask cannot be read: {error}") from error
+
+    def _by_sop_uid(self, sop_uid: str) -> list[Path]:
+        """Return an image's files; names are listed once, and again where one is not among them."""
+        if self._names is None or sop_uid not in self._names:
+            self._names = {}
+            for path in self._paths():
+                self._names.setdefault(path.name.partition("-")[0], []).append(path)
+        return self._names.get(sop_uid, [])
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.path.glob("images/*/[!.]*.json"))
+
+    def _folder(self, run: Run) -> Path:
+        for name, value in (("bundle_id", run.bundle_id), ("settings_id", run.settings_id)):
+            if not _ID.fullmatch(value):
+                raise ValueError(f"{name}: got {value!r}, expected 64 hex digits")
+        return self.path / "images" / f"{run.bundle_id[:_SHORT]}-{run.settings_id[:_SHORT]}"
+
+    def _path(self, image: ImageInfo, run: Run) -> Path:
+        if not _ID.fullmatch(image.content_sha256):
+            raise ResultsError("content_sha256: expected 64 hex digits; the archive's record is damaged")
+        if not image.is_image:
+            return self._folder(run) / f"file-{image.content_sha256}.json"
+        if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
+            raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
+        return self._folder(run) / f"{image.sop_uid}-{image.content_sha256[:_SHORT]}.json"
+
+
+def open_results(path: str | Path) -> Results:
+    """Open a results folder to read.
+
+    Raises
+    ------
+    ResultsError
+        When it is none.
+
+    """
+    return Results(path)
+
+
+def _parse(path: Path) -> Entry | None:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ResultsError(f"{path.parent}: a result cannot be read ({error.strerror})") from error
+    if not is_whole(content):
+        return None
+    try:
+        return parse_entry(content)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path}: {error}") from error
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    return json.dumps(content, sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _read_json(path: Path, trouble: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ResultsError(f"{path.parent}: {trouble} ({path.name}: {error.strerror})") from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: is not JSON; the file was changed or damaged") from error
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path}: got a JSON {type(content).__name__}, expected an object")
+    return content
