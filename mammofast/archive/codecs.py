@@ -1,0 +1,154 @@
+"""Encoded pixels → stored values: one registry, from transfer syntax to decoder.
+
+Decoders get one frame's bytes and return what the stored values' low bits are, in a container of any width; what the
+sign and the unused bits mean is settled in one place, :func:`decode_frame`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.archive.codestream import Codestream, jpeg2000_codestream, jpeg_codestream
+from mammofast.errors import BrokenImage, Reason
+
+Stored = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFormat:
+    """What the header says about a frame of one sample per pixel (PS3.3 C.7.6.3.1)."""
+
+    rows: int
+    cols: int
+    bits_allocated: int
+    bits_stored: int
+    signed: bool
+
+    @property
+    def dtype(self) -> np.dtype[np.integer]:
+        """The stored values' type, in this machine's byte order."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
+
+
+# What a decoder returns: values, and how many of their low bits are meant.
+Decoded = tuple[Stored, int]
+Decoder = Callable[[bytes, FrameFormat], Decoded]
+
+
+def _native(byte_order: str) -> Decoder:
+    def decode(data: bytes, frame: FrameFormat) -> Decoded:
+        size = frame.rows * frame.cols * frame.bits_allocated // 8
+        # One frame may be padded to an even length; another whole frame is not padding.
+        if not size <= len(data) < 2 * size + 2:
+            raise BrokenImage(Reason.DECODE, f"got {len(data)} bytes of pixels, expected {size}")
+        dtype = np.dtype(f"{byte_order}u{frame.bits_allocated // 8}")
+        values = np.frombuffer(data, dtype, frame.rows * frame.cols).reshape(frame.rows, frame.cols)
+        return values, frame.bits_stored
+
+    return decode
+
+
+def _rle(data: bytes, frame: FrameFormat) -> Decoded:
+    dtype = np.dtype(f"u{frame.bits_allocated // 8}")
+    out = np.zeros((frame.rows, frame.cols), dtype)
+    planes = int.from_bytes(data[:4], "little")
+    if planes != dtype.itemsize:
+        raise BrokenImage(Reason.DECODE, f"got {planes} RLE segments, expected {dtype.itemsize}")
+    values = imagecodecs.dicomrle_decode(data, dtype, out=out)
+    return values, frame.bits_stored
+
+
+def _codestream(read: Callable[[bytes], Codestream], decode: Callable[[bytes], Stored]) -> Decoder:
+    def decode_checked(data: bytes, frame: FrameFormat) -> Decoded:
+        # Before decoding: the codestream's own header says how much memory the decoder will take.
+        found = read(data)
+        if (found.rows, found.cols, found.components) != (frame.rows, frame.cols, 1):
+            raise BrokenImage(
+                Reason.DECODE,
+                f"the codestream has {found.rows} rows, {found.cols} columns, {found.components} components; "
+                f"the header says {frame.rows}, {frame.cols}, 1",
+            )
+        if found.precision > frame.bits_allocated:
+            raise BrokenImage(
+                Reason.DECODE,
+                f"the codestream has {found.precision} bits, more than Bits Allocated {frame.bits_allocated}",
+            )
+        return decode(data), found.precision
+
+    return decode_checked
+
+
+_JPEG = _codestream(jpeg_codestream, imagecodecs.jpeg8_decode)
+_JPEG_LS = _codestream(jpeg_codestream, imagecodecs.jpegls_decode)
+# One thread: images are decoded side by side.
+_JPEG_2000 = _codestream(jpeg2000_codestream, lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1))
+_HTJ2K = _codestream(jpeg2000_codestream, imagecodecs.htj2k_decode)
+
+# PS3.5 annex A. imagecodecs is the fastest well-kept route for each; nothing here is GPL.
+DECODERS: dict[str, Decoder] = {
+    "1.2.840.10008.1.2": _native("<"),  # Implicit VR Little Endian
+    "1.2.840.10008.1.2.1": _native("<"),  # Explicit VR Little Endian
+    "1.2.840.10008.1.2.1.99": _native("<"),  # Deflated Explicit VR Little Endian
+    "1.2.840.10008.1.2.2": _native(">"),  # Explicit VR Big Endian
+    "1.2.840.10008.1.2.5": _rle,  # RLE Lossless
+    "1.2.840.10008.1.2.4.50": _JPEG,  # JPEG Baseline (8 bit)
+    "1.2.840.10008.1.2.4.51": _JPEG,  # JPEG Extended (8 and 12 bit)
+    "1.2.840.10008.1.2.4.57": _JPEG,  # JPEG Lossless
+    "1.2.840.10008.1.2.4.70": _JPEG,  # JPEG Lossless SV1
+    "1.2.840.10008.1.2.4.80": _JPEG_LS,  # JPEG-LS Lossless
+    "1.2.840.10008.1.2.4.81": _JPEG_LS,  # JPEG-LS Near-Lossless
+    "1.2.840.10008.1.2.4.90": _JPEG_2000,  # JPEG 2000 Lossless
+    "1.2.840.10008.1.2.4.91": _JPEG_2000,  # JPEG 2000
+    "1.2.840.10008.1.2.4.201": _HTJ2K,  # High-Throughput JPEG 2000 Lossless
+    "1.2.840.10008.1.2.4.202": _HTJ2K,  # High-Throughput JPEG 2000 with RPCL, Lossless
+    "1.2.840.10008.1.2.4.203": _HTJ2K,  # High-Throughput JPEG 2000
+}
+NATIVE = frozenset(uid for uid in DECODERS if not uid.startswith("1.2.840.10008.1.2.4") and not uid.endswith("1.2.5"))
+
+
+def decode_frame(data: bytes, transfer_syntax_uid: str, frame: FrameFormat) -> Stored:
+    """Decode one frame.
+
+    Parameters
+    ----------
+    data: the frame, its fragments joined. frame: what the header says it holds.
+
+    Returns
+    -------
+    (rows, cols) of ``frame.dtype``, the stored values: signed where Pixel Representation is 1; bits above Bits Stored,
+    which may hold overlays or anything else (PS3.5 8.1.1), are replaced by the sign.
+
+    Raises
+    ------
+    BrokenImage
+        TRANSFER_SYNTAX for one without a decoder, DECODE for what does not decode to what the header says.
+
+    """
+    decoder = DECODERS.get(transfer_syntax_uid)
+    if decoder is None:
+        raise BrokenImage(Reason.TRANSFER_SYNTAX, f"{transfer_syntax_uid} has no decoder")
+    try:
+        values, precision = decoder(data, frame)
+    except BrokenImage:
+        raise
+    except Exception as error:
+        # A codec's message may quote what it read.
+        raise BrokenImage(Reason.DECODE, f"the codec gave up ({type(error).__name__})") from None
+    if values.shape != (frame.rows, frame.cols):
+        raise BrokenImage(Reason.DECODE, f"decoded to {values.shape}, expected {(frame.rows, frame.cols)}")
+    return _stored(values, precision, frame)
+
+
+def _stored(values: Stored, precision: int, frame: FrameFormat) -> Stored:
+    """Read the low ``precision`` bits as the header's type, whatever sign the codec gave them."""
+    wanted = values.astype(frame.dtype, copy=False)
+    unused = frame.bits_allocated - precision
+    if unused == 0:
+        return np.ascontiguousarray(wanted)
+    if not frame.signed and wanted.max(initial=0) < 1 << precision:
+        return np.ascontiguousarray(wanted)
+    # Shifted up and down again, the topmost meant bit fills the unused ones: with itself if signed, with 0 if not.
+    return (wanted << unused) >> unused

@@ -1,0 +1,277 @@
+"""DICOM objects in, archive out: what is new is decoded, checked and added."""
+
+import hashlib
+import os
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from pydicom import Dataset
+from pydicom import config as pydicom_config
+
+from mammofast import ops
+from mammofast.archive import layout
+from mammofast.archive.codecs import FrameFormat, Stored
+from mammofast.archive.mammogram import Mammogram, known, triage
+from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, transfer_syntax
+from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, find_files, missing_place
+from mammofast.archive.writer import Writer
+from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
+
+# Files being worked on, together: what bounds memory however large single files are.
+_IN_FLIGHT_BYTES = 1 << 30
+# Another try may go better; every other reason is the file's own, and for good.
+_RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """How many files were new images, known before, not usable, and damaged."""
+
+    added: int = 0
+    known: int = 0
+    skipped: int = 0
+    failed: int = 0
+
+    @property
+    def files(self) -> int:
+        """How many files were looked at."""
+        return self.added + self.known + self.skipped + self.failed
+
+    def __str__(self) -> str:
+        return f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
+
+
+def ingest(
+    sources: Iterable[str | Path],
+    archive_path: str | Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> IngestReport:
+    """Add what is new in some sources to an archive; make the archive where there is none.
+
+    Parameters
+    ----------
+    sources: files, folders, zip files, DICOMDIRs.
+    archive_path: an archive, or a folder that is empty or missing.
+    workers: threads; by default one per core. What is added does not depend on it.
+    progress: called with 1 after each file.
+
+    Returns
+    -------
+    Counts of files. What is skipped or failed is recorded in the archive with its reason; a file that is known as such
+    counts as what it was.
+
+    Raises
+    ------
+    ArchiveError
+        When the archive cannot be opened, made or written.
+    ValueError
+        When a source does not exist.
+
+    """
+    workers = _cores() if workers is None else workers
+    if workers < 1:
+        raise ValueError(f"workers: got {workers}, expected an integer >= 1")
+    files = find_files([sources] if isinstance(sources, (str, Path)) else sources)
+    # pydicom warns of bad values by quoting them, and they may be a patient's.
+    with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
+        warnings.simplefilter("ignore")
+        run = _Run(writer)
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
+        try:
+            for file, outcome in _in_order(pool, run.look_at, files, 2 * workers):
+                run.settle(file, outcome)
+                if progress is not None:
+                    progress(1)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+    return run.report
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of a file: an image (staged, unless its UID is known), a known file, or neither and why."""
+
+    source_sha256: str | None
+    record: ImageRecord | None = None
+    staged: Path | None = None
+    skipped: SkippedRecord | None = None
+    known: bool = False
+
+
+class _Run:
+    def __init__(self, writer: Writer) -> None:
+        self.report = IngestReport()
+        self._writer = writer
+        self._images = {image.record.sop_uid: image.record for image in writer.archive.images()}
+        self._sources = {record.source_sha256 for record in self._images.values()}
+        self._not_kept = {record.source_sha256: record for record in writer.archive.skipped()}
+
+    def look_at(self, file: SourceFile) -> _Outcome:
+        """Read, decode, check and stage one file. Runs on many threads; changes nothing that others see."""
+        sha256, header = None, None
+        try:
+            with file.open() as stream:
+                sha256 = _sha256(stream)
+                if sha256 in self._sources:
+                    return _Outcome(sha256, known=True)
+                before = self._not_kept.get(sha256)
+                if before is not None and not _is_retried(before):
+                    return _Outcome(sha256, skipped=before)
+                too_large = file.size > MAX_FILE_BYTES
+                header = read_dicom(stream, header_only=too_large)
+            found = triage(header)
+            if too_large:
+                raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
+            pixels = read_pixels(header, found.frame)
+            _check(pixels, found.frame)
+            return self._stage(header, found, pixels, sha256)
+        except ArchiveError:
+            raise  # not this file's fault, and the next would fare no better
+        except ImageError as error:
+            status, reason = error.status, str(error)
+        except OSError as error:
+            status, reason = "failed", f"{Reason.READ}: the file cannot be read ({error.strerror})"
+        except Exception as error:
+            # One file never stops the others. The message may quote what was read.
+            status, reason = "failed", f"{Reason.INTERNAL}: {type(error).__name__}"
+        skipped = SkippedRecord(status, reason, source_sha256=sha256, **_identity(file, header))
+        return _Outcome(sha256, skipped=skipped)
+
+    def settle(self, file: SourceFile, outcome: _Outcome) -> None:
+        """Make an outcome part of the archive. Runs on one thread, in the order of the sources."""
+        if outcome.record is not None:
+            outcome = self._settle_image(outcome.record, outcome.staged)
+        if outcome.source_sha256 is not None:
+            self._writer.forget(file.place)
+        if outcome.skipped is None:
+            self._count("known" if outcome.known else "added")
+        else:
+            self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
+            self._count(outcome.skipped.status)
+
+    def _settle_image(self, record: ImageRecord, staged: Path | None) -> _Outcome:
+        present = self._images.get(record.sop_uid)
+        if present is None and staged is not None:
+            present = self._publish(record, staged)
+        elif staged is not None:
+            self._writer.discard(staged)
+        if present is None:
+            self._writer.forget(missing_place(record.sop_uid))
+            return _Outcome(record.source_sha256)
+        if (present.study_uid, present.content_sha256) == (record.study_uid, record.content_sha256):
+            return _Outcome(record.source_sha256, known=True)
+        other = "other pixels" if present.study_uid == record.study_uid else "another study"
+        conflict = SkippedRecord(
+            status="skipped",
+            reason=f"{Reason.CONFLICTING_UID}: the archive has that SOP Instance UID with {other}",
+            source_sha256=record.source_sha256,
+            **{name: getattr(record, name) for name in _IDENTITY},
+        )
+        return _Outcome(record.source_sha256, skipped=conflict)
+
+    def _publish(self, record: ImageRecord, staged: Path) -> ImageRecord | None:
+        """Add an image; return the record of the one that another run has added meanwhile, if any."""
+        present = None
+        if not self._writer.publish(staged, record):
+            present = self._writer.archive.image(record.study_uid, record.sop_uid).record
+        self._images[record.sop_uid] = present or record
+        self._sources.add(self._images[record.sop_uid].source_sha256)
+        return present
+
+    def _stage(self, header: Dataset, found: Mammogram, pixels: Stored, sha256: str) -> _Outcome:
+        coarse = layout.coarse_levels(*pixels.shape)
+        record = ImageRecord(
+            study_uid=found.study_uid,
+            series_uid=found.series_uid,
+            sop_uid=found.sop_uid,
+            laterality=found.laterality,
+            view=found.view,
+            rows=found.frame.rows,
+            cols=found.frame.cols,
+            dtype=pixels.dtype.name,
+            bits_stored=found.frame.bits_stored,
+            photometric=found.photometric,
+            presentation_intent=found.presentation_intent,
+            pixel_spacing=found.pixel_spacing,
+            background=_background(pixels),
+            levels=(0, *coarse),
+            content_sha256=layout.content_sha256(pixels, found.frame.bits_stored, found.photometric),
+            source_sha256=sha256,
+            transfer_syntax_uid=transfer_syntax(header),
+        )
+        if record.sop_uid in self._images:
+            return _Outcome(sha256, record)
+        levels = {0: pixels, **dict(zip(coarse, ops.pool(pixels, coarse), strict=True))}
+        return _Outcome(sha256, record, staged=self._writer.stage(record, levels, header_bytes(header)))
+
+    def _count(self, what: str) -> None:
+        self.report = replace(self.report, **{what: getattr(self.report, what) + 1})
+
+
+_IDENTITY = ("study_uid", "series_uid", "sop_uid", "laterality", "view", "rows", "cols")
+
+
+def _identity(file: SourceFile, header: Dataset | None) -> dict[str, Any]:
+    if header is not None:
+        return known(header)
+    return {"study_uid": file.study_uid, "series_uid": file.series_uid, "sop_uid": file.sop_uid}
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, work: Callable[[SourceFile], _Outcome], files: Iterator[SourceFile], most: int
+) -> Iterator[tuple[SourceFile, _Outcome]]:
+    """Work on a bounded window of files at a time; yield outcomes in the files' order."""
+    window: deque[tuple[SourceFile, Future[_Outcome]]] = deque()
+    in_flight = 0
+    for file in files:
+        while window and (len(window) >= most or in_flight + file.size > _IN_FLIGHT_BYTES):
+            first, future = window.popleft()
+            in_flight -= first.size
+            yield first, future.result()
+        window.append((file, pool.submit(work, file)))
+        in_flight += file.size
+    while window:
+        first, future = window.popleft()
+        yield first, future.result()
+
+
+def _check(pixels: Stored, frame: FrameFormat) -> None:
+    """Refuse what decoded without complaint and is still not an image."""
+    low, high = int(pixels.min()), int(pixels.max())
+    lowest = -(1 << (frame.bits_stored - 1)) if frame.signed else 0
+    highest = lowest + (1 << frame.bits_stored) - 1
+    if low < lowest or high > highest:
+        detail = f"decoded to {low} ... {high}, but {frame.bits_stored} bits stored hold {lowest} ... {highest}"
+        raise BrokenImage(Reason.VALUE_RANGE, detail)
+    if low == high:
+        raise BrokenImage(Reason.CONSTANT_PIXELS, f"all pixels are {low}")
+
+
+def _background(pixels: Stored) -> int:
+    """Return the commonest value along the image's edges: in a mammogram, three of the four are air."""
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    values, counts = np.unique(edges, return_counts=True)
+    return int(values[counts.argmax()])
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    stream.seek(0)
+    return digest
+
+
+def _is_retried(record: SkippedRecord) -> bool:
+    return record.reason.partition(":")[0] in _RETRIED
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,162 @@
+"""How the archive lies on disk: plain Zarr v3, written and read by tensorstore.
+
+ARCHIVE/zarr.json                          group; attributes: format, archive_id
+ARCHIVE/images/STUDY_UID/SOP_UID/zarr.json group; attributes: the ImageRecord
+                                 0 1 2 …   arrays: native stored values, and the coarse levels; one shard each
+                                 header    array: the data set without its pixels, a DICOM Part 10 file as bytes
+ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord of a file not kept
+
+Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
+still decodes at 2 GB/s. Fill value is the image's background, so that a chunk of nothing but background is unwritten.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorstore as ts
+
+from mammofast.errors import ArchiveError
+from mammofast.records import Window
+
+FORMAT = 1
+CHUNK = 512
+# Screening's scales lie between these: of a 4096 x 3328 image, levels 1 to 3.
+_LONGEST_STORED_SIDE = 2048
+_ENOUGH = 512
+
+Pixels = npt.NDArray[np.generic]
+
+
+def coarse_levels(rows: int, cols: int) -> tuple[int, ...]:
+    """Return which levels beside the native one are stored: longer side <= 2048, down to the first <= 512."""
+    side, level, stored = max(rows, cols), 0, []
+    while side > _ENOUGH:
+        side, level = -(-side // 2), level + 1
+        if side <= _LONGEST_STORED_SIDE:
+            stored.append(level)
+    return tuple(stored)
+
+
+def content_sha256(pixels: Pixels, bits_stored: int, photometric: str) -> str:
+    r"""Return the hash (hex) that identifies an image's content.
+
+    It is over one line of ASCII, ``mammofast-content-1 DTYPE ROWS COLS BITS_STORED PHOTOMETRIC\n`` (say ``uint16 4096
+    3328 12 MONOCHROME2``), followed by the stored values, row by row, little-endian.
+    """
+    rows, cols = pixels.shape
+    line = f"mammofast-content-1 {pixels.dtype.name} {rows} {cols} {bits_stored} {photometric}\n"
+    digest = hashlib.sha256(line.encode("ascii"))
+    digest.update(np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
+def write_group(folder: Path, attributes: dict[str, Any] | None = None) -> None:
+    """Make a folder a Zarr group; ``attributes`` are kept under "mammofast"."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "zarr.json").write_text(group_text(attributes))
+
+
+def group_text(attributes: dict[str, Any] | None = None) -> str:
+    """Return a group's zarr.json."""
+    own = {} if attributes is None else {"mammofast": attributes}
+    return json.dumps({"zarr_format": 3, "node_type": "group", "attributes": own}, indent=2, sort_keys=True) + "\n"
+
+
+def read_group(folder: Path) -> dict[str, Any]:
+    """Return a group's attributes.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no group.
+    ArchiveError
+        When it is not one that mammofast wrote.
+
+    """
+    try:
+        attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
+    except (ValueError, KeyError, TypeError):
+        raise ArchiveError("a zarr.json of the archive is damaged; run `mammofast archive verify`") from None
+    if not isinstance(attributes, dict):
+        raise ArchiveError("a zarr.json of the archive is damaged; run `mammofast archive verify`")
+    return attributes
+
+
+def write_image(folder: Path, pixels: Pixels, background: int) -> None:
+    """Write a level, whole: one shard, which is never written again."""
+    shard = [-(-side // CHUNK) * CHUNK for side in pixels.shape]
+    size = pixels.dtype.itemsize
+    inner = [
+        _bytes(pixels.dtype),
+        {
+            "name": "blosc",
+            "configuration": {
+                "cname": "zstd",
+                "clevel": 5,
+                "shuffle": "bitshuffle",
+                "typesize": size,
+                "blocksize": 0,
+            },
+        },
+    ]
+    sharding = {
+        "chunk_shape": [CHUNK, CHUNK],
+        "codecs": inner,
+        "index_codecs": [_bytes(np.dtype("uint64")), {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    _write(folder, pixels, shard, [{"name": "sharding_indexed", "configuration": sharding}], background)
+
+
+def write_bytes(folder: Path, data: bytes) -> None:
+    """Write bytes as a 1-D array of uint8."""
+    values = np.frombuffer(data, np.uint8)
+    codecs = [_bytes(values.dtype), {"name": "zstd", "configuration": {"level": 5, "checksum": True}}]
+    _write(folder, values, [len(values)], codecs, 0)
+
+
+def read(folder: Path, window: Window | None = None) -> Pixels:
+    """Read an array, or the chunks a window (x_min, y_min, x_max, y_max) touches.
+
+    Raises
+    ------
+    OSError, ValueError
+        When it is missing or damaged.
+
+    """
+    array = ts.open({"driver": "zarr3", "kvstore": _file(folder)}, read=True, open=True).result()
+    if window is not None:
+        x_min, y_min, x_max, y_max = window
+        array = array[y_min:y_max, x_min:x_max]
+    values: Pixels = array.read().result()
+    return values
+
+
+def _write(folder: Path, values: Pixels, shard: list[int], codecs: list[dict[str, Any]], fill: int) -> None:
+    metadata = {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(values.shape),
+        "data_type": values.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+        "chunk_key_encoding": {"name": "default"},
+        "fill_value": fill,
+        "codecs": codecs,
+    }
+    spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": metadata}
+    ts.open(spec, create=True).result().write(values).result()
+
+
+def _file(folder: Path) -> dict[str, Any]:
+    # Whoever writes syncs the whole image at once, before it is published (see writer.py).
+    return {"driver": "file", "path": f"{folder}/", "file_io_sync": False}
+
+
+def _bytes(dtype: np.dtype[Any]) -> dict[str, Any]:
+    if dtype.itemsize == 1:
+        return {"name": "bytes"}
+    return {"name": "bytes", "configuration": {"endian": "little"}}

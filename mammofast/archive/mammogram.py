@@ -1,0 +1,181 @@
+"""Triage: from an object's header to what the archive keeps of it, or the reason why it keeps nothing."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom import Dataset
+
+from mammofast.archive.codecs import FrameFormat
+from mammofast.archive.views import laterality_of, modifiers_of, view_of
+from mammofast.errors import BrokenImage, Reason, UnusableImage
+
+_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
+_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
+_COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
+_TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+_INTENT = {_FOR_PRESENTATION: "FOR PRESENTATION", _FOR_PROCESSING: "FOR PROCESSING"}
+
+# Ten times the largest detector; what a hostile header can make us allocate.
+MAX_PIXELS = 1 << 27
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
+_PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+
+
+@dataclass(frozen=True, slots=True)
+class Mammogram:
+    """What the header says of a usable 2-D mammogram."""
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    laterality: str | None
+    view: str | None
+    frame: FrameFormat
+    photometric: str
+    presentation_intent: str | None
+    pixel_spacing: tuple[float, float] | None
+
+
+def known(header: Dataset) -> dict[str, Any]:
+    """Return what can be said of an object that is not kept: SkippedRecord's fields, None where there is nothing."""
+    return {
+        "study_uid": uid(header, "StudyInstanceUID"),
+        "series_uid": uid(header, "SeriesInstanceUID"),
+        "sop_uid": uid(header, "SOPInstanceUID"),
+        "laterality": _or_none(laterality_of, header),
+        "view": _or_none(view_of, header),
+        "rows": _or_none(lambda h: _integer(h, "Rows"), header),
+        "cols": _or_none(lambda h: _integer(h, "Columns"), header),
+    }
+
+
+def triage(header: Dataset) -> Mammogram:
+    """Decide from the header whether an object is a usable 2-D mammogram.
+
+    Kept are Digital Mammography X-Ray images for presentation and for processing, and Computed Radiography of modality
+    MG: one frame, one sample per pixel. An unknown view is kept as such.
+
+    Raises
+    ------
+    UnusableImage
+        When it is something else: tomosynthesis, another modality, several frames, colour, a magnification view.
+    BrokenImage
+        When what it says of itself is missing or impossible.
+
+    """
+    _check_class(header)
+    if header.get("NumberOfFrames") not in (None, "") and _integer(header, "NumberOfFrames") > 1:
+        raise UnusableImage(Reason.MULTI_FRAME, f"{_integer(header, 'NumberOfFrames')} frames, expected 1")
+    photometric = str(header.get("PhotometricInterpretation", "")).strip()
+    if _integer(header, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        if not photometric:
+            raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing")
+        raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
+    if "MAGNIFICATION" in modifiers_of(header):
+        raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
+    if not any(tag in header for tag in _PIXELS):
+        raise BrokenImage(Reason.NO_PIXELS, "the data set has no pixels")
+    return Mammogram(
+        study_uid=_required_uid(header, "StudyInstanceUID"),
+        series_uid=_required_uid(header, "SeriesInstanceUID"),
+        sop_uid=_required_uid(header, "SOPInstanceUID"),
+        laterality=laterality_of(header),
+        view=view_of(header),
+        frame=_frame(header),
+        photometric=photometric,
+        presentation_intent=_intent(header),
+        pixel_spacing=_spacing(header),
+    )
+
+
+def uid(header: Dataset, keyword: str) -> str | None:
+    """Return a UID if it is one: digits and dots, at most 64 characters. It becomes a folder's name."""
+    value = str(header.get(keyword, "") or "").strip(" \0")
+    return value if len(value) <= 64 and _UID.fullmatch(value) else None
+
+
+def _check_class(header: Dataset) -> None:
+    sop_class = str(header.get("SOPClassUID", ""))
+    modality = str(header.get("Modality", "") or "").strip()
+    if sop_class == _TOMOSYNTHESIS:
+        raise UnusableImage(Reason.TOMOSYNTHESIS, "a tomosynthesis object")
+    if sop_class not in (*_INTENT, _COMPUTED_RADIOGRAPHY):
+        raise UnusableImage(
+            Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography"
+        )
+    # Computed radiography serves every part of the body; the mammography classes serve one, but may hold anything.
+    if modality != "MG" and not (modality == "" and sop_class in _INTENT):
+        shown = modality if re.fullmatch(r"[A-Z]{1,8}", modality) else "none"
+        raise UnusableImage(Reason.NOT_A_MAMMOGRAM, f"modality {shown}, expected MG")
+
+
+def _frame(header: Dataset) -> FrameFormat:
+    frame = FrameFormat(
+        rows=_integer(header, "Rows"),
+        cols=_integer(header, "Columns"),
+        bits_allocated=_integer(header, "BitsAllocated"),
+        bits_stored=_integer(header, "BitsStored"),
+        signed=bool(_integer(header, "PixelRepresentation", 0)),
+    )
+    if frame.rows < 1 or frame.cols < 1:
+        raise BrokenImage(Reason.BAD_HEADER, f"Rows {frame.rows}, Columns {frame.cols}; expected both >= 1")
+    if frame.rows * frame.cols > MAX_PIXELS:
+        raise BrokenImage(Reason.TOO_LARGE, f"{frame.rows} x {frame.cols} pixels, at most {MAX_PIXELS} are read")
+    if frame.bits_allocated not in (8, 16) or not 1 <= frame.bits_stored <= frame.bits_allocated:
+        raise BrokenImage(
+            Reason.BAD_HEADER,
+            f"Bits Allocated {frame.bits_allocated}, Bits Stored {frame.bits_stored}; expected 8 or 16, and no more",
+        )
+    high_bit = _integer(header, "HighBit", frame.bits_stored - 1)
+    if high_bit != frame.bits_stored - 1:
+        # PS3.5 8.1.1 allows nothing else any more, and guessing would shift every grey value.
+        raise BrokenImage(Reason.BAD_HEADER, f"High Bit {high_bit}, expected Bits Stored - 1 = {frame.bits_stored - 1}")
+    return frame
+
+
+def _intent(header: Dataset) -> str | None:
+    """Return the intent; None where class and attribute contradict each other, so that nobody guesses."""
+    by_class = _INTENT.get(str(header.get("SOPClassUID", "")))
+    said = str(header.get("PresentationIntentType", "") or "").strip()
+    by_attribute = said if said in _INTENT.values() else None
+    if by_class and by_attribute and by_class != by_attribute:
+        return None
+    return by_class or by_attribute
+
+
+def _spacing(header: Dataset) -> tuple[float, float] | None:
+    """Return Imager Pixel Spacing: at the detector, as the mammography classes require it."""
+    try:
+        between_rows, between_cols = (float(value) for value in header.ImagerPixelSpacing)
+    except (AttributeError, TypeError, ValueError):
+        return None
+    usable = all(math.isfinite(value) and value > 0 for value in (between_rows, between_cols))
+    return (between_rows, between_cols) if usable else None
+
+
+def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:
+    value = header.get(keyword)
+    if value in (None, "") and default is not None:
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise BrokenImage(
+            Reason.BAD_HEADER, f"{keyword} is {'missing' if value is None else 'not one integer'}"
+        ) from None
+
+
+def _required_uid(header: Dataset, keyword: str) -> str:
+    value = uid(header, keyword)
+    if value is None:
+        raise BrokenImage(Reason.BAD_HEADER, f"{keyword} is missing or not a UID")
+    return value
+
+
+def _or_none(read: Any, header: Dataset) -> Any:
+    try:
+        return read(header)
+    except Exception:
+        return None

@@ -1,0 +1,144 @@
+"""One DICOM file → its data set without pixels, and the pixels of its one frame."""
+
+import io
+import zlib
+from typing import BinaryIO
+
+from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_dataset
+
+from mammofast.archive.codecs import NATIVE, FrameFormat, Stored, decode_frame
+from mammofast.archive.sources import MAX_FILE_BYTES
+from mammofast.errors import BrokenImage, Reason, UnusableImage
+
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_PIXEL_TAGS = (0x7FE00001, 0x7FE00002, 0x7FE00008, 0x7FE00009, 0x7FE00010)
+_META_START = 132
+
+
+def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
+    """Read a DICOM Part 10 file.
+
+    Raises
+    ------
+    UnusableImage
+        NOT_DICOM, when it is something else.
+    BrokenImage
+        BAD_HEADER, when it cannot be parsed; TOO_LARGE, when inflating gives more than is ever read.
+
+    """
+    try:
+        start = stream.read(_META_START + 12)
+        stream.seek(0)
+        if start[128:132] != b"DICM":
+            raise UnusableImage(Reason.NOT_DICOM, "the file is not a DICOM Part 10 file")
+        if not header_only and (inflated := _inflate(stream, start)) is not None:
+            return inflated
+        return dcmread(stream, stop_before_pixels=header_only)
+    except (UnusableImage, BrokenImage):
+        raise
+    except InvalidDicomError:
+        raise UnusableImage(Reason.NOT_DICOM, "the file is not a DICOM Part 10 file") from None
+    except Exception as error:
+        raise BrokenImage(Reason.BAD_HEADER, f"the data set cannot be parsed ({type(error).__name__})") from None
+
+
+def transfer_syntax(dataset: Dataset) -> str:
+    """Return the transfer syntax UID.
+
+    Raises
+    ------
+    BrokenImage
+        TRANSFER_SYNTAX, when the file names none.
+
+    """
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if not syntax:
+        raise BrokenImage(Reason.TRANSFER_SYNTAX, "the file names no transfer syntax")
+    return str(syntax)
+
+
+def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
+    """Decode the one frame of a data set.
+
+    Raises
+    ------
+    BrokenImage
+        NO_PIXELS, TRANSFER_SYNTAX or DECODE.
+
+    """
+    syntax = transfer_syntax(dataset)
+    element = dataset.get_item(0x7FE00010)
+    data = getattr(element, "value", None)
+    if not isinstance(data, bytes) or not data:
+        raise BrokenImage(Reason.NO_PIXELS, "Pixel Data is empty, or holds floating-point pixels")
+    if syntax not in NATIVE:
+        data = _one_frame(data)
+    elif not dataset.original_encoding[1] and frame.bits_allocated == 8 and element.VR != "OB":  # type: ignore[union-attr]
+        # OW in big endian: each word's two bytes are swapped, whatever they hold (PS3.5 A.3).
+        data = _swap(data)
+    return decode_frame(data, syntax, frame)
+
+
+def header_bytes(dataset: Dataset) -> bytes:
+    """Return the data set without its pixels as a DICOM Part 10 file; nothing else of it is changed."""
+    kept = Dataset()
+    kept.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag not in _PIXEL_TAGS})  # noqa: SIM118
+    kept.file_meta = dataset.file_meta
+    kept.preamble = dataset.preamble
+    implicit, little = dataset.original_encoding
+    kept.set_original_encoding(implicit, little, dataset.original_character_set)
+    buffer = io.BytesIO()
+    try:
+        dcmwrite(buffer, kept, implicit_vr=implicit, little_endian=little, force_encoding=True)
+    except Exception as error:
+        raise BrokenImage(Reason.BAD_HEADER, f"the data set cannot be written again ({type(error).__name__})") from None
+    return buffer.getvalue()
+
+
+def _one_frame(data: bytes) -> bytes:
+    """Join the fragments of the only frame; offset tables say nothing that one frame needs."""
+    try:
+        buffer = io.BytesIO(data)
+        if len(parse_basic_offsets(buffer)) > 1:
+            raise BrokenImage(Reason.DECODE, "the offset table names several frames, the header one")
+        # parse_basic_offsets leaves the buffer at the first fragment.
+        return b"".join(generate_fragments(buffer))
+    except BrokenImage:
+        raise
+    except Exception as error:
+        raise BrokenImage(Reason.DECODE, f"the fragments cannot be read ({type(error).__name__})") from None
+
+
+def _swap(data: bytes) -> bytes:
+    swapped = bytearray(data + b"\0" * (len(data) % 2))
+    swapped[0::2], swapped[1::2] = swapped[1::2], swapped[0::2]
+    return bytes(swapped)
+
+
+def _inflate(stream: BinaryIO, start: bytes) -> Dataset | None:
+    """Read a deflated data set, up to a size; None for other transfer syntaxes.
+
+    dcmread would inflate without a bound. The group of file meta information is never deflated; its length stands first
+    in it (PS3.10 7.1).
+    """
+    if start[132:136] != b"\x02\x00\x00\x00" or start[136:138] != b"UL":
+        return None
+    end = len(start) + int.from_bytes(start[140:144], "little")
+    if end > MAX_FILE_BYTES:
+        return None
+    meta = stream.read(end)
+    file_meta = dcmread(io.BytesIO(meta)).file_meta
+    if file_meta.get("TransferSyntaxUID") != _DEFLATED:
+        stream.seek(0)
+        return None
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = inflater.decompress(stream.read(), MAX_FILE_BYTES)
+    if inflater.unconsumed_tail:
+        raise BrokenImage(Reason.TOO_LARGE, f"the data set inflates to more than {MAX_FILE_BYTES} bytes")
+    dataset = read_dataset(io.BytesIO(data), is_implicit_VR=False, is_little_endian=True)
+    dataset.file_meta = file_meta
+    dataset.preamble = meta[:128]
+    return dataset

@@ -1,0 +1,91 @@
+"""What the archive remembers of an image it keeps, and of a file it does not."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mammofast.errors import ArchiveError
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of the archive, without its pixels.
+
+    laterality: "L", "R" or None. view: DICOM's abbreviation ("CC", "MLO", ...) or None where the object names none.
+    photometric: Photometric Interpretation. presentation_intent: "FOR PRESENTATION", "FOR PROCESSING" or None.
+    pixel_spacing: mm at the detector, (between rows, between columns).
+    background: the stored value that the array's empty chunks stand for.
+    levels: which pyramid levels are stored; the others are computed from level 0.
+    content_sha256: of the decoded stored values, see ``layout.content_sha256``. source_sha256: of the DICOM file.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    laterality: str | None
+    view: str | None
+    rows: int
+    cols: int
+    dtype: str
+    bits_stored: int
+    photometric: str
+    presentation_intent: str | None
+    pixel_spacing: tuple[float, float] | None
+    background: int
+    levels: tuple[int, ...]
+    content_sha256: str
+    source_sha256: str
+    transfer_syntax_uid: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        values = asdict(self)
+        values["pixel_spacing"] = None if self.pixel_spacing is None else list(self.pixel_spacing)
+        values["levels"] = list(self.levels)
+        return values
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ImageRecord":
+        """Return the record that ``as_dict`` wrote."""
+        spacing = values.get("pixel_spacing")
+        try:
+            return cls(
+                **values
+                | {
+                    "pixel_spacing": None if spacing is None else (float(spacing[0]), float(spacing[1])),
+                    "levels": tuple(values["levels"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ArchiveError(f"an image's record is not what this version writes ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedRecord:
+    """One file that the archive does not keep, and why.
+
+    status: "skipped" for sound objects that are not usable mammograms, "failed" for damaged ones.
+    reason: "<Reason>: detail". source_sha256: None where the file could not be read.
+    """
+
+    status: str
+    reason: str
+    study_uid: str | None = None
+    series_uid: str | None = None
+    sop_uid: str | None = None
+    laterality: str | None = None
+    view: str | None = None
+    rows: int | None = None
+    cols: int | None = None
+    source_sha256: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SkippedRecord":
+        """Return the record that ``as_dict`` wrote."""
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise ArchiveError(f"a skipped file's record is not what this version writes ({error})") from None

@@ -1,0 +1,161 @@
+"""The archive as its readers see it."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+
+from mammofast import ops
+from mammofast.archive import layout
+from mammofast.archive.grey import grey_table
+from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.errors import ArchiveError, BrokenImage, Reason
+from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveImage:
+    """One image; an :class:`~mammofast.records.ImageSource`. Holds no open file and can be sent to other processes."""
+
+    folder: Path
+    record: ImageRecord
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the native image."""
+        return (self.record.rows, self.record.cols)
+
+    @property
+    def pixel_spacing(self) -> tuple[float, float] | None:
+        """Millimetres at the detector between rows and between columns, where known."""
+        return self.record.pixel_spacing
+
+    @property
+    def header(self) -> Dataset:
+        """The whole data set without its pixels."""
+        return dcmread(io.BytesIO(self._read("header", None).tobytes()))
+
+    def read(self, level: int = 0, window: Window | None = None) -> layout.Pixels:
+        """Return stored values of a level; only the chunks that the window touches are read.
+
+        Parameters
+        ----------
+        level: k >= 0; pixels are means over 2^k x 2^k squares of native ones.
+        window: (x_min, y_min, x_max, y_max) in pixels of that level, inside it; None for all of it.
+
+        Returns
+        -------
+        (rows, cols) of the record's dtype.
+
+        Raises
+        ------
+        ValueError
+            When there is no such level or the window is not inside it.
+        BrokenImage
+            READ, when what is stored cannot be read.
+
+        """
+        if level < 0:
+            raise ValueError(f"level: got {level}, expected an integer >= 0")
+        rows, cols = level_shape(self.shape, level)
+        if window is not None:
+            x_min, y_min, x_max, y_max = window
+            if not (0 <= x_min <= x_max <= cols and 0 <= y_min <= y_max <= rows):
+                raise ValueError(f"window: got {window}, expected a box inside {cols} columns and {rows} rows")
+        if level in self.record.levels:
+            return self._read(str(level), window)
+        native = None
+        if window is not None:
+            # Squares are aligned, so that the pixels of a window need no others.
+            x_min, y_min, x_max, y_max = (edge << level for edge in window)
+            native = (x_min, y_min, min(x_max, self.record.cols), min(y_max, self.record.rows))
+        return ops.pool(self._read("0", native), [level])[0]
+
+    def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
+        """Return the pipeline, as the header describes it, as a table over stored values."""
+        return grey_table(self.header, pipeline)
+
+    def _read(self, name: str, window: Window | None) -> layout.Pixels:
+        try:
+            return layout.read(self.folder / name, window)
+        except (OSError, ValueError) as error:
+            # The message would name the file.
+            raise BrokenImage(Reason.READ, f"array {name} cannot be read ({type(error).__name__})") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """An archive on disk. What is in it is looked up anew on every call: others may be adding to it."""
+
+    path: Path
+    archive_id: str
+
+    def images(self) -> Iterator[ArchiveImage]:
+        """Yield every image, by study and SOP Instance UID."""
+        for folders in self._studies():
+            yield from map(_image, folders)
+
+    def studies(self) -> dict[str, list[ArchiveImage]]:
+        """Return the images of every study, by Study Instance UID."""
+        studies = {folders[0].parent.name: [_image(folder) for folder in folders] for folders in self._studies()}
+        return dict(sorted(studies.items()))
+
+    def image(self, study_uid: str, sop_uid: str) -> ArchiveImage:
+        """Return one image.
+
+        Raises
+        ------
+        ArchiveError
+            When the archive does not have it.
+
+        """
+        try:
+            return _image(self.path / "images" / study_uid / sop_uid)
+        except FileNotFoundError:
+            raise ArchiveError(f"the archive has no image {sop_uid} in study {study_uid}") from None
+
+    def skipped(self) -> Iterator[SkippedRecord]:
+        """Yield every file that was looked at and is not kept, by key."""
+        for folder in _folders(self.path / "skipped"):
+            yield SkippedRecord.from_dict(layout.read_group(folder))
+
+    def _studies(self) -> Iterator[list[Path]]:
+        for study in _folders(self.path / "images"):
+            folders = _folders(study)
+            if folders:
+                yield folders
+
+
+def open_archive(path: str | Path) -> Archive:
+    """Open an archive for reading.
+
+    Raises
+    ------
+    ArchiveError
+        When there is none, or one of another format.
+
+    """
+    folder = Path(path)
+    try:
+        attributes = layout.read_group(folder)
+        found, archive_id = attributes["format"], str(attributes["archive_id"])
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArchiveError("there is no archive at that path; make one with `mammofast ingest`") from None
+    except KeyError:
+        raise ArchiveError("the Zarr group at that path is not a mammofast archive") from None
+    if found != layout.FORMAT:
+        raise ArchiveError(f"the archive has format {found}, this version reads {layout.FORMAT}")
+    return Archive(folder, archive_id)
+
+
+def _image(folder: Path) -> ArchiveImage:
+    return ArchiveImage(folder, ImageRecord.from_dict(layout.read_group(folder)))
+
+
+def _folders(folder: Path) -> list[Path]:
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except FileNotFoundError:
+        return []

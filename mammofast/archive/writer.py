@@ -1,0 +1,206 @@
+"""Adding to an archive so that it is whole at every instant.
+
+An image is written to a folder of its own run, synced to the disk, and then renamed into place: it is there as a whole
+or not at all, whatever is killed when. A run holds a lock on a file of its name while it lives; what a dead run left
+behind, the next one removes.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from mammofast.archive import layout
+from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.archive.store import Archive, open_archive
+from mammofast.errors import ArchiveError
+
+_STAGING = ".ingest"
+_OURS = frozenset({_STAGING, "images", "skipped"})
+
+
+class Writer:
+    """One run's hold on an archive; a context manager. ``stage`` may run on several threads, the rest on one."""
+
+    def __init__(self, path: Path) -> None:
+        self.archive = _create(path)
+        self._staging = path / _STAGING
+        self._lock: int | None = None
+        self._run = ""
+
+    def __enter__(self) -> "Writer":
+        _remove_dead_runs(self._staging)
+        self._run, self._lock = _begin(self._staging)
+        (self._staging / self._run).mkdir()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging / self._run, ignore_errors=True)
+        (self._staging / f"{self._run}.lock").unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
+        with contextlib.suppress(OSError):  # another run is at work
+            self._staging.rmdir()
+
+    def stage(self, record: ImageRecord, levels: dict[int, layout.Pixels], header: bytes) -> Path:
+        """Write an image where nobody looks, and sync it to the disk."""
+        folder = self._staging / self._run / uuid.uuid4().hex
+        try:
+            layout.write_group(folder, record.as_dict())
+            for level, pixels in levels.items():
+                layout.write_image(folder / str(level), pixels, record.background)
+            layout.write_bytes(folder / "header", header)
+            _sync_tree(folder)
+        except (OSError, ValueError) as error:
+            # tensorstore's ValueError holds the system's words, and paths.
+            words = error.strerror if isinstance(error, OSError) else "is the disk full, or not writable?"
+            raise ArchiveError(f"image {record.sop_uid} cannot be written ({words})") from None
+        return folder
+
+    def publish(self, staged: Path, record: ImageRecord) -> bool:
+        """Move a staged image into place. False, and the staged image is gone, when another run has been faster."""
+        study = self.archive.path / "images" / record.study_uid
+        self._make_study(study)
+        if _move(staged, study / record.sop_uid):
+            return True
+        self.discard(staged)
+        return False
+
+    def discard(self, staged: Path) -> None:
+        """Remove a staged image."""
+        shutil.rmtree(staged)
+
+    def skip(self, key: str, record: SkippedRecord) -> bool:
+        """Record a file that is not kept; False when exactly that is recorded already."""
+        folder = self.archive.path / "skipped" / key
+        text = layout.group_text(record.as_dict())
+        try:
+            if (folder / "zarr.json").read_text() == text:
+                return False
+        except (FileNotFoundError, ValueError):
+            pass
+        staged = self._staging / self._run / uuid.uuid4().hex
+        layout.write_group(staged, record.as_dict())
+        _sync_tree(staged)
+        if not _move(staged, folder):
+            (staged / "zarr.json").replace(folder / "zarr.json")
+            _sync(folder)
+            self.discard(staged)
+        return True
+
+    def forget(self, key: str) -> None:
+        """Remove the record of a file that could not be read before and now can."""
+        folder = self.archive.path / "skipped" / key
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(self._staging / self._run / uuid.uuid4().hex)
+
+    def _make_study(self, study: Path) -> None:
+        if (study / "zarr.json").exists():
+            return
+        staged = self._staging / self._run / uuid.uuid4().hex
+        layout.write_group(staged)
+        _sync_tree(staged)
+        if not _move(staged, study):
+            self.discard(staged)
+
+
+def _create(path: Path) -> Archive:
+    """Open an archive, or make one of a folder that is empty or missing."""
+    if not (path / "zarr.json").exists():
+        if path.exists() and not path.is_dir():
+            raise ArchiveError("the archive's path is a file; give a new or empty folder, or an archive")
+        if path.is_dir() and any(not _is_ours(entry.name) for entry in path.iterdir()):
+            raise ArchiveError("the archive's folder is neither empty nor an archive; give another (the last argument)")
+        for group in ("images", "skipped"):
+            _make_group(path / group)
+        _make_group(path, {"format": layout.FORMAT, "archive_id": uuid.uuid4().hex})
+    return open_archive(path)
+
+
+def _is_ours(name: str) -> bool:
+    return name in _OURS or name.startswith(_STAGING)
+
+
+def _make_group(folder: Path, attributes: dict[str, object] | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f"{_STAGING}-{uuid.uuid4().hex}"
+    with temporary.open("x") as file:
+        file.write(layout.group_text(attributes))
+        file.flush()
+        os.fsync(file.fileno())
+    # A link, unlike a rename, never replaces: of two runs that start at once, one names the archive.
+    with contextlib.suppress(FileExistsError):
+        os.link(temporary, folder / "zarr.json")
+    temporary.unlink()
+    _sync(folder)
+
+
+def _begin(staging: Path) -> tuple[str, int]:
+    """Choose a name for this run and lock its file."""
+    while True:
+        run = uuid.uuid4().hex
+        staging.mkdir(exist_ok=True)
+        path = staging / f"{run}.lock"
+        try:
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o666)
+        except FileNotFoundError:  # another run has just removed the empty folder
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if path.exists():
+            return run, descriptor
+        os.close(descriptor)  # taken for dead between being made and being locked
+
+
+def _remove_dead_runs(staging: Path) -> None:
+    for path in sorted(staging.glob("*.lock")):
+        with _lock_of_dead(path) as dead:
+            if dead:
+                shutil.rmtree(path.with_suffix(""), ignore_errors=True)
+                path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _lock_of_dead(path: Path) -> Iterator[bool]:
+    try:
+        descriptor = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield True
+    except BlockingIOError:
+        yield False
+    finally:
+        os.close(descriptor)
+
+
+def _move(staged: Path, target: Path) -> bool:
+    """Rename a folder to a name nobody has; False when somebody has it."""
+    try:
+        staged.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    _sync(target.parent)
+    return True
+
+
+def _sync_tree(folder: Path) -> None:
+    for root, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            _sync(Path(root, name))
+        _sync(Path(root))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
