@@ -7,7 +7,8 @@ MammofastError
 ├── ArchiveError        the archive cannot be opened, read or written
 ├── BundleError         a bundle is incomplete, changed or malformed
 ├── EngineError         a network cannot be loaded or run
-└── ResultsError        the results folder cannot be used
+├── ResultsError        the results folder cannot be used
+└── SchedulerError      the workers cannot be started or reached
 
 Arguments of the wrong shape or type raise ``ValueError``. No message holds anything that may identify a patient:
 no names, no patient numbers, no file names; UIDs and hashes only.
@@ -84,3 +85,7 @@ class EngineError(MammofastError):
 
 class ResultsError(MammofastError):
     """The results folder cannot be used."""
+
+
+class SchedulerError(MammofastError):
+    """The workers cannot be started or reached."""

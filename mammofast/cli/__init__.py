@@ -1,4 +1,7 @@
-"""The ``mammofast`` command. Exit status: 0 done (skipped images included), 1 could not run, 2 misuse, 3 some failed."""
+"""The ``mammofast`` command.
+
+Exit status: 0 done (skipped images included), 1 could not run, 2 misuse, 3 some images failed, all others are done.
+"""
 
 import sys
 from importlib import import_module

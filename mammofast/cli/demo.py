@@ -13,7 +13,9 @@ SEED = 20_000
 
 
 @click.command("demo")
-@click.option("--studies", default=DEFAULT_STUDIES, show_default=True, type=click.IntRange(1), help="Four-view studies.")
+@click.option(
+    "--studies", default=DEFAULT_STUDIES, show_default=True, type=click.IntRange(1), help="Four-view studies."
+)
 @click.option("--out", default="mammofast-demo", show_default=True, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--verbose", is_flag=True, help="Say what each step made.")

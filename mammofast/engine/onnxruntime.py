@@ -27,7 +27,7 @@ class OnnxRuntimeEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # Memory patterns are kept per input shape: five detection sizes would hold five copies of the arena.
         options.enable_mem_pattern = False
-        # A manifest hashes the network's file only: weights that a network keeps in files beside it are not to be found.
+        # A manifest hashes the network's file only, so weights that it keeps in files beside it must not be found.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         options.log_severity_level = _ERRORS_ONLY
         try:

@@ -12,7 +12,9 @@ from mammofast.errors import BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable, Window
 
 # Wider types are narrowed to one the ops take where no value changes, else read as float64.
-_TAKEN_AS_IS = {np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")}
+_TAKEN_AS_IS = {
+    np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+}
 _NARROWER: Mapping[str, tuple[str, ...]] = MappingProxyType({"i": ("int32",), "u": ("uint32",)})
 
 

@@ -18,7 +18,8 @@ class Contrast:
     def __post_init__(self) -> None:
         if not 0 <= self.low_percentile < self.high_percentile <= 100:
             raise ValueError(
-                f"contrast: got percentiles {self.low_percentile} and {self.high_percentile}, expected 0 <= low < high <= 100"
+                f"contrast: got percentiles {self.low_percentile} and {self.high_percentile}, "
+                "expected 0 <= low < high <= 100"
             )
 
     def window(self, pixels: npt.NDArray[np.generic], table: GreyTable | None) -> tuple[float, float]:
@@ -45,7 +46,7 @@ def _histogram(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
     """Return the distinct presentation values, rising, and how many pixels have each."""
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
-        first = int(np.iinfo(pixels.dtype).min)
+        first = int(pixels.min())
         counts = np.bincount(pixels.ravel().astype(np.int32) - first)
         stored = np.flatnonzero(counts)
         counts, stored = counts[stored], stored + first

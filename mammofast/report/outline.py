@@ -21,7 +21,7 @@ def svg_outline(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0, step: int =
     grid = np.pad(_squares(mask, step), 1)
     parts = []
     for edges, letter in ((grid[:, 1:] != grid[:, :-1], "v"), ((grid[1:] != grid[:-1]).T, "h")):
-        # edges[i, j]: in line i along the path's direction there is an edge before square j.
+        # Row i of ``edges.T``: the edges on grid line i, one for each square along it.
         for line, start, end in _runs(edges.T):
             along, across = (start - 1) * step, line * step
             px, py = (across, along) if letter == "v" else (along, across)

@@ -37,7 +37,10 @@ def test_runs_and_names_its_tensors():
     ],
 )
 def test_tensors_that_do_not_fit_are_refused(tensors):
-    with load_engine(affine().SerializeToString(), "onnxruntime") as engine, pytest.raises(EngineError, match="expected"):
+    with (
+        load_engine(affine().SerializeToString(), "onnxruntime") as engine,
+        pytest.raises(EngineError, match="expected"),
+    ):
         engine.run(tensors)
 
 

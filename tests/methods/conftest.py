@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 STRIDES = (8, 16, 32)
-ANCHORS = [[24, 48], [30, 60], [36, 72], [40, 80], [48, 96], [56, 112], [64, 128], [80, 160], [96, 192]]
+ANCHORS = [[44, 88], [46, 90], [48, 92]] + [[50, 100]] * 6
 
 
 def _model(nodes, constants, inputs, outputs):
@@ -22,7 +22,7 @@ def _model(nodes, constants, inputs, outputs):
 
 
 def bright_detector(nan_where_first_pixel_is_bright=False):
-    """A cell's objectness is its mean brightness past 0.8; boxes are the anchors, centred on their cells."""
+    """Objectness rises with the brightness around a stride-8 cell; boxes are the anchors, centred on their cells."""
     nodes, constants, outputs = [], {}, []
     source = "image"
     if nan_where_first_pixel_is_bright:
@@ -44,11 +44,12 @@ def bright_detector(nan_where_first_pixel_is_bright=False):
         weight = np.zeros((18, 1, 1, 1), np.float32)
         bias = np.zeros(18, np.float32)
         for anchor in range(3):
-            weight[anchor * 6 + 4] = 40
-            bias[anchor * 6 + 4] = -32
+            weight[anchor * 6 + 4] = 10 if stride == 8 else 0
+            bias[anchor * 6 + 4] = -8 if stride == 8 else -20
             bias[anchor * 6 + 5] = 10
         constants |= {f"w{stride}": weight, f"b{stride}": bias}
-        pool = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        around = 2 * stride if stride == 8 else stride
+        pool = {"kernel_shape": [stride + around] * 2, "strides": [stride] * 2, "pads": [around // 2] * 4}
         nodes += [
             helper.make_node("AveragePool", [source], [f"mean{stride}"], **pool),
             helper.make_node("Conv", [f"mean{stride}", f"w{stride}", f"b{stride}"], [f"stride_{stride}"]),
@@ -59,8 +60,8 @@ def bright_detector(nan_where_first_pixel_is_bright=False):
     return _model(nodes, constants, [image], outputs)
 
 
-def bright_segmenter(bias=-0.5):
-    """The probability of a pixel rises with its brightness."""
+def bright_segmenter(bias=-0.05):
+    """Mass is what is not black once the crop is equalized."""
     constants = {"gain": np.float32(20), "bias": np.float32(bias)}
     nodes = [
         helper.make_node("Add", ["crop", "bias"], ["centred"]),
@@ -79,7 +80,7 @@ PARAMETERS = {
     "strides": list(STRIDES),
     "anchors": ANCHORS,
     "confidence_threshold": 0.3,
-    "nms_iou": 0.45,
+    "nms_iou": 0.05,
     "fusion_threshold": 0.6,
     "crop_margin": 0.0,
     "crop_shape": [256, 256],
@@ -91,7 +92,10 @@ PARAMETERS = {
 def write_bundle(folder, detector=None, segmenter=None, **parameters):
     folder.mkdir(parents=True, exist_ok=True)
     networks = {}
-    for name, content in {"detector": detector or bright_detector(), "segmenter": segmenter or bright_segmenter()}.items():
+    for name, content in {
+        "detector": detector or bright_detector(),
+        "segmenter": segmenter or bright_segmenter(),
+    }.items():
         (folder / f"{name}.onnx").write_bytes(content)
         networks[name] = {
             "file": f"{name}.onnx",
@@ -132,11 +136,12 @@ def networks():
 
 @pytest.fixture
 def bright_image():
-    """A dim textured image with bright ellipses; returns the pixels and the ellipses' boxes."""
+    """An evenly grey breast in black air with bright textured ellipses; returns the pixels and the ellipses' boxes."""
 
     def make(seed=0, shape=(1400, 1000), ellipses=((500, 700, 90, 120),), dtype=np.uint16):
         rng = np.random.default_rng(seed)
-        image = rng.integers(200, 900, shape)
+        image = np.full(shape, 500)
+        image[:, -shape[1] // 10 :] = 0
         rows, cols = np.ogrid[: shape[0], : shape[1]]
         boxes = []
         for x, y, a, b in ellipses:

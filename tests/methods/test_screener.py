@@ -1,5 +1,4 @@
 import json
-import os
 
 import numpy as np
 import pytest
@@ -12,7 +11,8 @@ from mammofast.settings import Settings
 
 
 @pytest.mark.parametrize(
-    "dtype", ["uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", ">u2", ">f4"]
+    "dtype",
+    ["uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16", "float32", "float64", ">u2", ">f4"],
 )
 def test_any_integer_or_float_type_finds_the_same(make_bundle, bright_image, dtype):
     image, boxes = bright_image()
@@ -153,4 +153,4 @@ def test_the_demo_bundle_opens_says_what_it_is_for_and_leaves_no_trace(tmp_path,
         assert "trying the software only" in screener.notice
         result = screener.screen(np.random.default_rng(0).integers(0, 4096, (1024, 832)).astype(np.uint16))
     assert result.error is None
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,61 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from mammofast import __version__, cli
+from mammofast.cli.progress import progress
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli.main, list(arguments))
+
+
+def test_every_command_answers_help_with_an_example():
+    listed = run("--help")
+    assert listed.exit_code == 0
+    for name in cli._COMMANDS:
+        assert f"\n  {name} " in listed.output
+        answer = run(name, "--help")
+        assert answer.exit_code == 0, answer.output
+        assert f"mammofast {name}" in answer.output, f"{name} --help has no example"
+
+
+def test_version_and_module_entry_say_the_same():
+    assert __version__ in run("--version").output
+    done = subprocess.run([sys.executable, "-m", "mammofast", "--version"], capture_output=True, text=True, check=True)
+    assert __version__ in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments", [("fly",), ("demo", "--studies", "0"), ("demo", "--studies", "many"), ("screen",)]
+)
+def test_misuse_ends_with_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+def test_what_cannot_run_ends_with_1_and_one_line(tmp_path):
+    done = run("archive", "info", str(tmp_path / "nothing.zarr"))
+    assert done.exit_code == 1
+    assert done.output.startswith("mammofast: ")
+    assert "Traceback" not in done.output
+
+
+def test_doctor_names_what_it_found():
+    assert "onnxruntime" in run("doctor").output
+
+
+def test_plain_progress_ends_with_the_total(capsys):
+    with progress("Counting", 5) as advance:
+        for _ in range(5):
+            advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("Counting: 5 of 5, ")
+
+
+def test_quiet_progress_says_nothing(capsys):
+    with progress("Counting", 5, quiet=True) as advance:
+        advance(5)
+    assert capsys.readouterr() == ("", "")
