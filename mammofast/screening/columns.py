@@ -108,7 +108,7 @@ def _order(entry: Entry) -> tuple[bool, str, bool, str, str, str, str]:
         image.study_uid or "",
         image.sop_uid is None,
         image.sop_uid or "",
-        image.content_sha256,
+        image.content_sha256 or "",
         entry.run.bundle_id,
         entry.run.settings_id,
     )

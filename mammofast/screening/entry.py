@@ -8,13 +8,15 @@ import base64
 import hashlib
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mammofast.errors import Reason
 from mammofast.records import Box, Finding, ImageResult
 from mammofast.screening.runs import decode_mask, encode_mask
+
+if TYPE_CHECKING:  # reading results needs nothing that reads archives
+    from mammofast.archive import ImageRecord, SkippedRecord
 
 FORMAT = 1
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
@@ -25,34 +27,12 @@ _TAIL = b'"}\n'
 _TAIL_SIZE = len(_MIDDLE) + 64 + len(_TAIL)
 
 
-class ImageRecord(Protocol):
-    """What the ledger needs of an archive's image record."""
-
-    @property
-    def study_uid(self) -> str: ...  # noqa: D102 - DICOM's words
-    @property
-    def series_uid(self) -> str: ...  # noqa: D102
-    @property
-    def sop_uid(self) -> str: ...  # noqa: D102
-    @property
-    def laterality(self) -> str | None: ...  # noqa: D102
-    @property
-    def view(self) -> str | None: ...  # noqa: D102
-    @property
-    def rows(self) -> int: ...  # noqa: D102
-    @property
-    def cols(self) -> int: ...  # noqa: D102
-    @property
-    def pixel_spacing(self) -> Sequence[float] | None: ...  # noqa: D102
-    @property
-    def content_sha256(self) -> str: ...  # noqa: D102
-
-
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
     """What a result says of its image.
 
-    content_sha256: of the image's pixels; of the file where it never became an image (see ``is_image``).
+    is_image: False for a file that never became one.
+    content_sha256: of the image's pixels; of a file that is no image, None where it could not be read.
     pixel_spacing: mm between rows and between columns, where known.
     """
 
@@ -64,11 +44,11 @@ class ImageInfo:
     rows: int | None
     cols: int | None
     pixel_spacing: tuple[float, float] | None
-    content_sha256: str
+    content_sha256: str | None
     is_image: bool = True
 
     @classmethod
-    def of(cls, record: ImageRecord) -> "ImageInfo":
+    def of(cls, record: "ImageRecord") -> "ImageInfo":
         """Take over an archive's record of an image."""
         spacing = record.pixel_spacing
         return cls(
@@ -81,6 +61,22 @@ class ImageInfo:
             cols=int(record.cols),
             pixel_spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
             content_sha256=record.content_sha256,
+        )
+
+    @classmethod
+    def of_file(cls, record: "SkippedRecord") -> "ImageInfo":
+        """Take over an archive's record of a file that it does not keep."""
+        return cls(
+            study_uid=record.study_uid,
+            series_uid=record.series_uid,
+            sop_uid=record.sop_uid,
+            laterality=record.laterality,
+            view=record.view,
+            rows=record.rows,
+            cols=record.cols,
+            pixel_spacing=None,
+            content_sha256=record.source_sha256,
+            is_image=False,
         )
 
 

@@ -5,19 +5,21 @@ RESULTS/
   runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
   images/<bundle_id[:16]>-<settings_id[:16]>/
     <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
-    file-<sha256>.json                             a file of the archive's sources that never became an image
+    file-<sha256>.json                             a file that the archive did not keep, and why
 
 What identifies a result is the image's content, the bundle and the settings: a changed bundle or a changed image has a
 name of its own, beside the old results. Files appear whole (:mod:`mammofast.screening.files`) and carry a checksum; one
 that is damaged does not count and is written anew.
 """
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,20 +32,13 @@ from mammofast.screening.files import make_folder, remove_abandoned, write_once,
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from mammofast.archive import Archive
+
 RESULTS = "results.json"
 _ID = re.compile(r"[0-9a-f]{64}")
 # What may stand in a file's name. DICOM allows digits and dots only; whatever else came in is cut off from the disk.
 _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
 _SHORT = 16
-
-
-class ArchiveIdentity(Protocol):
-    """What the ledger needs of an archive."""
-
-    @property
-    def archive_id(self) -> str: ...  # noqa: D102
-    @property
-    def path(self) -> str | Path: ...  # noqa: D102
 
 
 class Results:
@@ -65,7 +60,7 @@ class Results:
         self._names: dict[str, list[Path]] | None = None
 
     @classmethod
-    def create_or_open(cls, path: str | Path, archive: ArchiveIdentity) -> "Results":
+    def create_or_open(cls, path: str | Path, archive: "Archive") -> "Results":
         """Open the results of an archive to add to them; make the folder where there is none.
 
         Raises
@@ -102,7 +97,9 @@ class Results:
         for folder in (self.path / "runs", self._folder(run)):
             make_folder(folder)
             remove_abandoned(folder)
-        write_once(self.path / "runs" / f"{run.bundle_id}-{run.settings_id}.json", _json(summary))
+        path = self.path / "runs" / f"{run.bundle_id}-{run.settings_id}.json"
+        if not path.exists():
+            write_once(path, _json(summary))
 
     def has(self, image: ImageInfo, run: Run) -> bool:
         """Say whether an image's outcome is on record, whole."""
@@ -146,6 +143,18 @@ class Results:
             return False
         write_over(path, content)
         return True
+
+    def forget(self, image: ImageInfo, run: Run) -> None:
+        """Remove an image's outcome, so that it is screened again."""
+        self._path(image, run).unlink(missing_ok=True)
+        self._names = None
+
+    def forget_other_files(self, files: Iterable[ImageInfo], run: Run) -> None:
+        """Remove what is on record of files that never became images, but of these: others were read since."""
+        keep = {self._path(info, run) for info in files}
+        for path in self._folder(run).glob("file-*.json"):
+            if path not in keep:
+                path.unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
         """Read all outcomes on record, of all runs; what is damaged is left out, as it does not count as done."""
@@ -237,13 +246,13 @@ class Results:
         return self.path / "images" / f"{run.bundle_id[:_SHORT]}-{run.settings_id[:_SHORT]}"
 
     def _path(self, image: ImageInfo, run: Run) -> Path:
-        if not _ID.fullmatch(image.content_sha256):
-            raise ResultsError("content_sha256: expected 64 hex digits; the archive's record is damaged")
         if not image.is_image:
-            return self._folder(run) / f"file-{image.content_sha256}.json"
+            identity = image.content_sha256 or hashlib.sha256(json.dumps(asdict(image)).encode()).hexdigest()
+            return self._folder(run) / f"file-{_checked(identity)}.json"
+        content = _checked(image.content_sha256 or "")
         if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
             raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
-        return self._folder(run) / f"{image.sop_uid}-{image.content_sha256[:_SHORT]}.json"
+        return self._folder(run) / f"{image.sop_uid}-{content[:_SHORT]}.json"
 
 
 def open_results(path: str | Path) -> Results:
@@ -256,6 +265,12 @@ def open_results(path: str | Path) -> Results:
 
     """
     return Results(path)
+
+
+def _checked(sha256: str) -> str:
+    if not _ID.fullmatch(sha256):
+        raise ResultsError("content_sha256: expected 64 hex digits; the archive's record is damaged")
+    return sha256
 
 
 def _parse(path: Path) -> Entry | None:

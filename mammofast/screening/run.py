@@ -1,0 +1,249 @@
+"""Screening an archive: what is not on record yet goes to the workers, what they find goes on record."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mammofast.archive import Archive, ArchiveImage, open_archive
+from mammofast.bundles import Bundle, load_bundle
+from mammofast.errors import BundleError, Reason, SchedulerError
+from mammofast.methods.screener import open_bundle
+from mammofast.screening.cluster import default_workers, local_client, remote_client
+from mammofast.screening.dispatch import Dispatcher
+from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
+from mammofast.screening.ledger import Results
+from mammofast.screening.stopping import Interrupt, interruptible, next_time
+from mammofast.screening.worker import OpenScreener, ScreenerPlugin
+from mammofast.settings import Settings
+
+IMAGES_PER_TASK = 4
+# What a bundle may ask of images, by ImageRecord field, and the reason given where one is otherwise.
+_ACCEPTABLE = {"presentation_intent": Reason.PRESENTATION_INTENT}
+
+INTERRUPTED, TIME_IS_UP = "interrupted", "time is up"
+
+
+@dataclass(slots=True)
+class ScreenReport:
+    """What became of an archive's images.
+
+    done, skipped, failed: images on record now. already: how many of these were on record before.
+    left_out: files on record that the archive did not keep. seconds: what this run took.
+    stopped: "interrupted", "time is up", or None where nothing is left to do.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    already: int = 0
+    left_out: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, after all that was finished is on record. ``report``: what there is."""
+
+    def __init__(self, report: ScreenReport) -> None:
+        super().__init__("stopped; run again to resume")
+        self.report = report
+
+
+def screen(
+    archive: str | Path,
+    results: str | Path,
+    bundle: str | Path = "demo",
+    *,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
+    until: str | None = None,
+    progress: Callable[[int], None] | None = None,
+    retry_failed: bool = False,
+    images_per_task: int = IMAGES_PER_TASK,
+    opener: OpenScreener = open_bundle,
+) -> ScreenReport:
+    """Screen what is new in an archive.
+
+    Every image ends on record as done, skipped or failed, and is not touched again while it, the bundle and the
+    settings stay the same: a run that was stopped or killed resumes, one over finished work changes nothing.
+
+    Parameters
+    ----------
+    archive: what ``mammofast ingest`` wrote. results: a results folder, made where there is none.
+    bundle: a folder, or "demo".
+    workers: processes on this machine; by default one for each core.
+    scheduler: a running Dask cluster to use instead, such as "tcp://host:8786"; archive and bundle must be found under
+        the same paths there.
+    device: see :func:`mammofast.open_bundle`.
+    until: "HH:MM", local time: nothing is begun after that.
+    progress: called with the number of images just finished, those already on record included.
+    retry_failed: screen images again that failed before, say because the archive's disk was away.
+    images_per_task: how many images go to a worker together; changes no result.
+    opener: opens the bundle, in workers too.
+
+    Raises
+    ------
+    ArchiveError, BundleError, EngineError, ResultsError, SchedulerError
+        When it cannot run, or cannot go on; what is on record stays.
+    Interrupted
+        After Ctrl-C or SIGTERM. Images that were being worked on will be done again by the next run.
+
+    """
+    start = time.monotonic()
+    deadline = None if until is None else next_time(until)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers: got {workers}, expected 1 or more")
+    if images_per_task < 1:
+        raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
+    opened, settings = open_archive(Path(archive).resolve()), Settings()
+    folder = str(bundle) if bundle == "demo" else str(Path(bundle).resolve())
+    manifest = load_bundle(folder)
+    run = Run(manifest.id, settings.id)
+    ledger = Results.create_or_open(results, opened)
+    ledger.start(run, summary(manifest, settings))
+
+    job = _Job(opened, ledger, run, _accepts(manifest), retry_failed, progress or (lambda n: None))
+    with interruptible() as interrupt:
+        pending = job.pending(interrupt)
+        first = next(pending, None)
+        if first is not None:
+            # A bundle that cannot be opened is said here, once, rather than by every worker.
+            opener(folder, device, settings).__exit__(None, None, None)
+            connect = remote_client(scheduler) if scheduler else local_client(workers or default_workers())
+            with connect as client:
+                name = f"mammofast-{uuid.uuid4().hex}"
+                plugin = ScreenerPlugin(name, run, folder, device, settings, ours=not scheduler, opener=opener)
+                try:
+                    client.register_plugin(plugin, name=name)
+                except (OSError, TimeoutError) as error:
+                    raise SchedulerError(f"the workers cannot be reached ({type(error).__name__})") from error
+                stop = _stopper(interrupt, deadline, job.report)
+                dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came)
+                try:
+                    job.record(dispatcher, chain([first], pending))
+                finally:
+                    if scheduler and client.status == "running":
+                        client.unregister_worker_plugin(name)
+        job.report.seconds = time.monotonic() - start
+        if interrupt:
+            job.report.stopped = INTERRUPTED
+            raise Interrupted(job.report)
+    return job.report
+
+
+def summary(bundle: Bundle, settings: Settings) -> dict[str, Any]:
+    """Return what the ledger keeps of a run for its readers."""
+    return {
+        "name": bundle.name,
+        "method": bundle.method,
+        "notice": bundle.notice,
+        "networks": {name: network.sha256 for name, network in bundle.networks.items()},
+        "settings": settings.as_dict(),
+    }
+
+
+class _Job:
+    """One archive, one bundle, one ledger."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        ledger: Results,
+        run: Run,
+        accepts: Mapping[str, list[str]],
+        retry_failed: bool,
+        progress: Callable[[int], None],
+    ) -> None:
+        self._archive = archive
+        self._ledger = ledger
+        self._run = run
+        self._accepts = accepts
+        self._retry_failed = retry_failed
+        self._progress = progress
+        self.report = ScreenReport()
+
+    def pending(self, interrupt: Interrupt) -> Iterator[ArchiveImage]:
+        """Yield the images that need a worker; put what needs none on record on the way."""
+        left_out = []
+        for skipped in self._archive.skipped():
+            if interrupt:
+                return
+            info = ImageInfo.of_file(skipped)
+            if not self._ledger.has(info, self._run):
+                self._ledger.record(Entry(info, self._run, skipped.status, skipped.reason))
+            left_out.append(info)
+        self._ledger.forget_other_files(left_out, self._run)
+        self.report.left_out = len(left_out)
+        for image in self._archive.images():
+            if interrupt:
+                return
+            info = ImageInfo.of(image.record)
+            if self._known(info):
+                self._progress(1)
+            elif (reason := self._unaccepted(image)) is not None:
+                self._put(Entry(info, self._run, SKIPPED, reason))
+                self._progress(1)
+            else:
+                yield image
+
+    def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage]) -> None:
+        """Screen images and put what comes back on record."""
+        for outcome in dispatcher.run(images):
+            info = ImageInfo.of(outcome.image.record)
+            if outcome.status is None or outcome.content is None:
+                self._put(
+                    Entry(info, self._run, FAILED, f"{Reason.WORKER}: the worker process ended on this image, twice")
+                )
+            else:
+                self._ledger.put(info, self._run, outcome.content)
+                self._count(outcome.status)
+            self._progress(1)
+
+    def _known(self, info: ImageInfo) -> bool:
+        status = self._ledger.status(info, self._run)
+        if status == FAILED and self._retry_failed:
+            self._ledger.forget(info, self._run)
+            status = None
+        if status is None:
+            return False
+        self._count(status)
+        self.report.already += 1
+        return True
+
+    def _put(self, entry: Entry) -> None:
+        self._ledger.record(entry)
+        self._count(entry.status)
+
+    def _count(self, status: str) -> None:
+        setattr(self.report, status, getattr(self.report, status) + 1)
+
+    def _unaccepted(self, image: ArchiveImage) -> str | None:
+        for name, allowed in self._accepts.items():
+            value = getattr(image.record, name)
+            if value not in allowed:
+                words = name.replace("_", " ")
+                return f"{_ACCEPTABLE[name]}: the image's {words} is {value}, the bundle reads {', '.join(allowed)}"
+        return None
+
+
+def _accepts(bundle: Bundle) -> Mapping[str, list[str]]:
+    if unknown := set(bundle.accepts) - set(_ACCEPTABLE):
+        raise BundleError(
+            f"bundle {bundle.name!r}: 'accepts' names {sorted(unknown)}; this version knows {sorted(_ACCEPTABLE)}"
+        )
+    return bundle.accepts
+
+
+def _stopper(interrupt: Interrupt, deadline: datetime | None, report: ScreenReport) -> Callable[[], bool]:
+    def stop() -> bool:
+        if deadline is not None and datetime.now() >= deadline:
+            report.stopped = TIME_IS_UP
+        return interrupt.came or report.stopped is not None
+
+    return stop

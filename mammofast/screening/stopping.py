@@ -1,0 +1,68 @@
+"""When to stop before everything is done: Ctrl-C, SIGTERM, or a time of day."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from types import FrameType
+
+
+class Interrupt:
+    """Whether Ctrl-C or SIGTERM came."""
+
+    def __init__(self) -> None:
+        self.came = False
+
+    def __bool__(self) -> bool:
+        return self.came
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """Within this block the first Ctrl-C or SIGTERM only sets a mark, so that it can cut nothing in two.
+
+    A second one does what it did before the block. Python delivers signals to the main thread alone; elsewhere this
+    does nothing.
+    """
+    interrupt = Interrupt()
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupt
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        interrupt.came = True
+        restore()
+
+    for number in numbers:
+        # What the program ignores, say under nohup, it goes on ignoring.
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    try:
+        yield interrupt
+    finally:
+        restore()
+
+
+def next_time(until: str, now: datetime | None = None) -> datetime:
+    """Return the next moment, in local time, at which a clock shows "HH:MM".
+
+    Raises
+    ------
+    ValueError
+        When it is no time of day.
+
+    """
+    now = now or datetime.now()
+    try:
+        time = datetime.strptime(until, "%H:%M")
+    except ValueError:
+        raise ValueError(f"until: got {until!r}, expected a time of day such as 06:30") from None
+    moment = now.replace(hour=time.hour, minute=time.minute, second=0, microsecond=0)
+    return moment if moment > now else moment + timedelta(days=1)

@@ -1,0 +1,141 @@
+"""What runs in a Dask worker: images in by reference, encoded outcomes out.
+
+A worker process opens the bundle once. A task is a few images; what it returns is small and final, the very bytes that
+the ledger will hold, so that whoever writes them need not understand them.
+"""
+
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
+
+from distributed import WorkerPlugin
+
+from mammofast.archive import ArchiveImage
+from mammofast.errors import EngineError, ImageError, Reason
+from mammofast.methods.screener import open_bundle
+from mammofast.records import ImageResult, ImageSource
+from mammofast.screening.entry import Entry, ImageInfo, Run
+from mammofast.settings import Settings
+
+
+class Screener(Protocol):
+    """What a worker needs of :class:`mammofast.methods.screener.Screener`."""
+
+    @property
+    def bundle_id(self) -> str: ...  # noqa: D102
+    @property
+    def settings_id(self) -> str: ...  # noqa: D102
+    def screen_images(self, images: Sequence[ImageSource]) -> list[ImageResult]: ...  # noqa: D102
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *error: Any) -> None: ...
+
+
+OpenScreener = Callable[[str, str, Settings], Screener]
+
+# Screeners of this process by run, and a lock for each: a screener serves one thread at a time.
+_OPEN: dict[str, tuple[Screener, threading.Lock]] = {}
+
+
+class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
+    """Opens a bundle in every worker that is there or comes later, and closes it when the run is over.
+
+    name: of this run, unique on the cluster. expected: which bundle and settings the results will be filed under.
+    ours: whether the workers are this program's own; they then leave Ctrl-C, which a terminal sends to all of them, to
+    the program.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        expected: Run,
+        bundle: str,
+        device: str,
+        settings: Settings,
+        ours: bool,
+        opener: OpenScreener = open_bundle,
+    ) -> None:
+        self.name = name
+        self._expected = expected
+        self._arguments = (bundle, device, settings)
+        self._ours = ours
+        self._opener = opener
+
+    def setup(self, worker: Any) -> None:
+        """Open the bundle.
+
+        Raises
+        ------
+        BundleError, EngineError
+            When it cannot be opened here, or is another one here than where the run was started.
+
+        """
+        if self._ours and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        screener = self._opener(*self._arguments)
+        opened = Run(screener.bundle_id, screener.settings_id)
+        if opened != self._expected:
+            screener.__exit__(None, None, None)
+            raise EngineError(
+                f"a worker opened bundle and settings {opened}, expected {self._expected}; copy the bundle"
+            )
+        _OPEN[self.name] = (screener, threading.Lock())
+
+    def teardown(self, worker: Any) -> None:
+        """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
+        opened = _OPEN.pop(self.name, None)
+        if opened is not None and opened[1].acquire(blocking=False):
+            opened[0].__exit__(None, None, None)
+
+
+def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:
+    """Screen images; return (status, what to record) for each.
+
+    Raises
+    ------
+    EngineError
+        When this worker has no bundle open for the run of this name.
+
+    """
+    if name not in _OPEN:
+        raise EngineError("a worker could not open the bundle; its log says why")
+    screener, lock = _OPEN[name]
+    with lock:
+        return screen_images(screener, images)
+
+
+def screen_images(screener: Screener, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:
+    """Screen images; whatever goes wrong with one of them stays with it."""
+    run = Run(screener.bundle_id, screener.settings_id)
+    encoded = []
+    for image, result in zip(images, _results(screener, images), strict=True):
+        info = ImageInfo.of(image.record)
+        try:
+            entry = Entry.of(info, run, result)
+        except ValueError as error:
+            entry = Entry.of(info, run, _failure(image, error))
+        encoded.append((entry.status, entry.to_bytes()))
+    return encoded
+
+
+def _results(screener: Screener, images: Sequence[ArchiveImage]) -> list[ImageResult]:
+    try:
+        results = screener.screen_images(images)
+        if len(results) == len(images):
+            return results
+        error: Exception = ValueError("a method returned too few results")
+    except Exception as caught:
+        error = caught
+    if len(images) == 1:
+        return [_failure(images[0], error)]
+    # Which of them it was is not known: each alone, so that only the one that fails again fails.
+    return [result for image in images for result in _results(screener, [image])]
+
+
+def _failure(image: ArchiveImage, error: Exception) -> ImageResult:
+    """Name the error's kind only: what an unexpected error says may hold anything, a patient's name included."""
+    if isinstance(error, ImageError):
+        return ImageResult(image.shape, error=str(error))
+    if isinstance(error, OSError):
+        return ImageResult(image.shape, error=f"{Reason.READ}: the archive could not be read ({type(error).__name__})")
+    return ImageResult(image.shape, error=f"{Reason.INTERNAL}: {type(error).__name__}")
