@@ -1,0 +1,169 @@
+"""The main job as a user runs it: what is made, that it adds up, and that nothing changes it afterwards."""
+
+import hashlib
+import json
+import shutil
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from click.testing import CliRunner
+
+import mammofast
+from mammofast.cli import main
+from mammofast.records import GreyPipeline
+
+
+def tree(folder):
+    """Return every file's bytes and time of change, by name."""
+    return {
+        str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def test_everything_is_made_and_every_image_is_done(demo):
+    dicoms = list((demo.out / "dicom").rglob("*.dcm"))
+    truths = {path.stem for path in (demo.out / "truth").glob("*.png")}
+    images = mammofast.open_results(demo.results).images().to_pylist()
+    assert len(dicoms) == len(truths) == len(images) == 8
+    assert {image["sop_uid"] for image in images} == truths
+    assert {image["status"] for image in images} == {"done"}
+    assert {(image["laterality"], image["view"]) for image in images} == {(s, v) for s in "LR" for v in ("CC", "MLO")}
+    assert demo.page.is_file()
+    assert "trying the software only" in demo.output
+
+
+def test_findings_add_up_to_the_masks(demo):
+    results = mammofast.open_results(demo.results)
+    findings = results.findings().to_pylist()
+    assert findings
+    for image in results.images().to_pylist():
+        mine = [f for f in findings if f["sop_uid"] == image["sop_uid"]]
+        assert len(mine) == image["n_findings"]
+        mask = results.mask(image["sop_uid"])
+        assert mask.shape == (image["rows"], image["cols"])
+        inside = np.zeros_like(mask)
+        for f in mine:
+            box = (slice(f["y_min"], f["y_max"]), slice(f["x_min"], f["x_max"]))
+            inside[box] = True
+            assert 0 <= f["area_px"] <= mask[box].size
+        assert not (mask & ~inside).any()
+        assert mask.sum() <= sum(f["area_px"] for f in mine)
+
+
+def test_the_evaluation_printed_is_that_of_the_ledger(demo):
+    """Sensitivity and false positives, counted once more from the table and the truth."""
+    printed = json.loads((demo.out / "evaluation.json").read_text())
+    findings = mammofast.open_results(demo.results).findings().to_pylist()
+    hits = masses = false = images = 0
+    for path in (demo.out / "truth").glob("*.png"):
+        truth = imagecodecs.png_decode(path.read_bytes())
+        images += 1
+        boxes = []
+        for k in range(1, int(truth.max()) + 1):
+            rows, cols = np.nonzero(truth == k)
+            boxes.append((cols.min(), rows.min(), cols.max() + 1, rows.max() + 1))
+        masses += len(boxes)
+        mine = sorted((f for f in findings if f["sop_uid"] == path.stem), key=lambda f: -f["confidence"])
+        for f in mine:
+            overlaps = [iou((f["x_min"], f["y_min"], f["x_max"], f["y_max"]), box) for box in boxes]
+            if overlaps and max(overlaps) >= 0.5:
+                boxes.pop(int(np.argmax(overlaps)))
+                hits += 1
+            else:
+                false += 1
+    assert printed["sensitivity"] == pytest.approx(hits / masses)
+    assert printed["fp_per_image"] == pytest.approx(false / images)
+
+
+def iou(a, b):
+    w, h = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    inter = max(w, 0) * max(h, 0)
+    return inter / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - inter)
+
+
+def test_pixels_of_the_archive_are_what_pydicom_decodes(demo):
+    kept = {image.record.sop_uid: image for image in mammofast.open_archive(demo.archive).images()}
+    for path in (demo.out / "dicom").rglob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        np.testing.assert_array_equal(kept[dataset.SOPInstanceUID].read(), dataset.pixel_array)
+
+
+def test_embedding_gives_the_ledgers_findings_to_the_bit(demo):
+    results = mammofast.open_results(demo.results)
+    table = results.findings().to_pylist()
+    as_arrays = 0
+    with mammofast.open_bundle("demo") as screener:
+        images = list(mammofast.open_archive(demo.archive).images())
+        for image, screened in zip(images, screener.screen_images(images), strict=True):
+            expected = [
+                ((f["x_min"], f["y_min"], f["x_max"], f["y_max"]), f["score"], f["confidence"], f["area_px"])
+                for f in table
+                if f["sop_uid"] == image.record.sop_uid
+            ]
+            mask = results.mask(image.record.sop_uid)
+            outcomes = [screened]
+            grey = image.grey_table(GreyPipeline())
+            if np.array_equal(grey.values, np.arange(grey.first, grey.first + len(grey.values))):
+                outcomes.append(screener.screen(image.read(), image.pixel_spacing))
+                as_arrays += 1
+            for outcome in outcomes:
+                assert [(f.box, f.score, f.confidence, f.area_px) for f in outcome.findings] == expected
+                assert np.array_equal(outcome.mask, mask)
+    assert as_arrays, "no image of the demo whose stored values are its presentation values"
+
+
+def test_running_again_changes_nothing(demo):
+    before = tree(demo.archive), tree(demo.results)
+    for command in (
+        ["ingest", str(demo.out / "dicom"), str(demo.archive), "--quiet"],
+        ["screen", str(demo.archive), str(demo.results), "--bundle", "demo", "--quiet"],
+    ):
+        assert CliRunner().invoke(main, command).exit_code == 0
+    assert (tree(demo.archive), tree(demo.results)) == before
+
+
+def test_results_do_not_depend_on_the_number_of_workers(demo, tmp_path):
+    done = CliRunner().invoke(
+        main, ["screen", str(demo.archive), str(tmp_path / "r"), "--bundle", "demo", "--workers", "1", "--quiet"]
+    )
+    assert done.exit_code == 0, done.output
+
+    def contents(folder):
+        return {name: digest for name, (digest, _) in tree(folder).items() if name.startswith("images/")}
+
+    assert contents(tmp_path / "r") == contents(demo.results)
+
+
+def test_what_is_no_mammogram_is_listed_with_its_reason(demo, tmp_path):
+    """A night's folder holds other things too; each has a row, and the exit status says when one is damaged."""
+    folder, archive, results = tmp_path / "in", tmp_path / "a.zarr", tmp_path / "r"
+    folder.mkdir()
+    sound, torn = sorted((demo.out / "dicom").rglob("*.dcm"))[:2]
+    shutil.copy(sound, folder)
+    (folder / "Doe^Jane.dcm").write_bytes(torn.read_bytes()[: torn.stat().st_size // 2])
+    (folder / "notes.txt").write_text("Doe^Jane")
+    magnified = pydicom.dcmread(torn)
+    modifier = pydicom.Dataset()
+    modifier.CodeValue, modifier.CodingSchemeDesignator, modifier.CodeMeaning = "399163009", "SCT", "Magnification"
+    magnified.ViewCodeSequence[0].ViewModifierCodeSequence = pydicom.Sequence([modifier])
+    magnified.SOPInstanceUID = "1.2.3.4"
+    magnified.save_as(folder / "m.dcm")
+
+    ingested = CliRunner().invoke(main, ["ingest", str(folder), str(archive)])
+    assert ingested.exit_code == 3
+    screened = CliRunner().invoke(main, ["screen", str(archive), str(results), "--bundle", "demo", "--workers", "1"])
+    assert screened.exit_code == 3
+    assert "Doe" not in ingested.output + screened.output
+
+    rows = mammofast.open_results(results).images().to_pylist()
+    found = sorted((row["status"], (row["reason"] or "").partition(":")[0]) for row in rows)
+    assert [status for status, _ in found] == ["done", "failed", "skipped", "skipped"]
+    assert {reason for status, reason in found if status == "skipped"} == {"not-dicom", "magnification-view"}
+    not_dicom = next(row for row in rows if row["reason"] and row["reason"].startswith("not-dicom"))
+    assert not_dicom["sop_uid"] is None
+    assert not_dicom["content_sha256"] == hashlib.sha256((folder / "notes.txt").read_bytes()).hexdigest()
+    assert "Doe" not in json.dumps(rows)
