@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
 #include "../core/array.h"
 #include "../core/votes.h"
@@ -16,8 +15,7 @@ namespace mammofast {
 void confidence_mask_cpu(const float* boxes, const float* scores, int64_t n, int64_t n_scales, Image<float> out);
 
 #ifdef MAMMOFAST_WITH_CUDA
-// The same on a CUDA stream; all pointers on the current device, out contiguous. The values are not checked: that
-// would cost a wait for the device.
+// The same on a CUDA stream; all pointers on the current device. Waits for the stream once, to check the values.
 void confidence_mask_cuda(const float* boxes, const float* scores, int64_t n, int64_t n_scales, Image<float> out,
                           void* stream);
 #endif

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "host_device.h"
+
 namespace mammofast {
 
 // rows x cols values; values of a row are adjacent, rows are row_step values apart (negative for a flipped view).
@@ -13,7 +15,7 @@ struct Image {
     int64_t cols;
     int64_t row_step;
 
-    T* row(int64_t index) const { return data + index * row_step; }
+    MAMMOFAST_HD T* row(int64_t index) const { return data + index * row_step; }
 };
 
 struct Shape {

@@ -4,9 +4,22 @@
 
 #include <cstdint>
 
-#include "array.h"
+#include "host_device.h"
 
 namespace mammofast {
+
+template <typename T>
+MAMMOFAST_HD bool is_finite(T value) {
+    return value - value == T(0);  // Inf - Inf and NaN - NaN are NaN; loops over it vectorize
+}
+
+// Finite and not inside out.
+MAMMOFAST_HD bool is_sound_box(const float* box) {
+    return is_finite(box[0]) & is_finite(box[1]) & is_finite(box[2]) & is_finite(box[3]) & (box[0] <= box[2]) &
+           (box[1] <= box[3]);
+}
+
+MAMMOFAST_HD bool is_sound_score(float score) { return (score >= 0.0f) & (score <= 1.0f); }
 
 // boxes: n x (x_min, y_min, x_max, y_max), finite and not inside out.
 void check_boxes(const float* boxes, int64_t n);

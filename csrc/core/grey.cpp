@@ -1,8 +1,6 @@
 #include "grey.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <type_traits>
 
 #include "checks.h"
@@ -21,7 +19,7 @@ MAMMOFAST_SIMD bool window(const T* MAMMOFAST_RESTRICT values, float* MAMMOFAST_
         const double value = static_cast<double>(values[i]);
         const double scaled = (value - low) / width;
         out[i] = static_cast<float>(scaled < 0.0 ? 0.0 : scaled > 1.0 ? 1.0 : scaled);
-        if constexpr (std::is_floating_point_v<T>) bad += !(std::fabs(value) <= std::numeric_limits<double>::max());
+        if constexpr (std::is_floating_point_v<T>) bad += !is_finite(value);
     }
     return bad == 0;
 }

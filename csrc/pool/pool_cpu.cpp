@@ -1,7 +1,6 @@
 #include "pool.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "../core/checks.h"
 #include "../core/simd.h"
@@ -34,7 +33,7 @@ MAMMOFAST_SIMD bool write_means(const double* MAMMOFAST_RESTRICT sums, float* MA
     int64_t bad = 0;
     for (int64_t i = 0; i < n; ++i) {
         out[i] = static_cast<float>(sums[i] / count);
-        bad += !(std::fabs(out[i]) <= 3.4028234663852886e38f);
+        bad += !is_finite(out[i]);
     }
     return bad == 0;
 }
@@ -127,7 +126,7 @@ void copy(Image<const T> source, Image<Pooled<T>> out) {
         if constexpr (std::is_floating_point_v<T>) {
             for (int64_t x = 0; x < source.cols; ++x) {
                 out.row(y)[x] = static_cast<float>(source.row(y)[x]);
-                if (!std::isfinite(out.row(y)[x])) fail_not_finite("image");
+                if (!is_finite(out.row(y)[x])) fail_not_finite("image");
             }
         } else {
             std::copy_n(source.row(y), source.cols, out.row(y));

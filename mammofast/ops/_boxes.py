@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.ops import _checks
+from mammofast.ops import _checks, _cuda
 from mammofast.ops._native import kernels
 
 MAX_DECIMALS = 6  # of a fusion threshold; its denominator stays below 2**20, so that sums fit 64 bits
@@ -118,12 +118,20 @@ def _exact_threshold(threshold: float) -> tuple[int, int]:
 
 
 def confidence_mask(
-    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], n_scales: int, shape: Sequence[int]
-) -> npt.NDArray[np.float32]:
+    boxes: npt.NDArray[np.float32] | _cuda.CudaArray,
+    scores: npt.NDArray[np.float32] | _cuda.CudaArray,
+    n_scales: int,
+    shape: Sequence[int],
+) -> npt.NDArray[np.float32] | _cuda.CudaArray:
     """Draw eq. 1 of P4: the sum of the scores over each pixel / (n_scales * largest score), for people to look at.
 
-    Arguments and errors as for :func:`fuse_boxes`; returns float32 (rows, cols), all 0 where no box counts.
+    Arguments and errors as for :func:`fuse_boxes`; returns float32 (rows, cols), all 0 where no box counts. Boxes and
+    scores with a ``__cuda_array_interface__`` give a result with one, on the stream that the boxes' interface names,
+    else on the default stream.
     """
-    boxes, scores = _checks.boxes_and_scores(boxes, scores)
     n_scales = _checks.whole("n_scales", n_scales, 1, _checks.MAX_SIZE)
-    return kernels().confidence_mask(boxes, scores, n_scales, *_checks.shape("shape", shape))  # type: ignore[no-any-return]
+    rows, cols = _checks.shape("shape", shape)
+    if _cuda.is_cuda(boxes):
+        return _cuda.confidence_mask(boxes, scores, n_scales, rows, cols)
+    boxes, scores = _checks.boxes_and_scores(boxes, scores)
+    return kernels().confidence_mask(boxes, scores, n_scales, rows, cols)  # type: ignore[no-any-return]

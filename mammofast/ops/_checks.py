@@ -64,14 +64,15 @@ def boxes_and_scores(boxes: object, scores: object) -> tuple[npt.NDArray[np.floa
 
 def whole(name: str, value: object, low: int, high: int) -> int:
     """Return an integer of ``low..high``."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, Integral) or not low <= int(value) <= high:
         raise fail(name, repr(value), f"an integer in {low}..{high}")
     return int(value)
 
 
-def number(name: str, value: object, low: float = -math.inf, high: float = math.inf) -> float:
+def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
     """Return a finite number in [low, high]."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or not low <= value <= high:
+    usable = not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if not usable or not low <= float(value) <= high:
         raise fail(name, repr(value), "a finite number" if high == math.inf else f"a number in [{low:g}, {high:g}]")
     return float(value)
 

@@ -8,10 +8,10 @@ from types import ModuleType
 def kernels() -> ModuleType:
     """Return ``mammofast.ops._kernels``, or say how to build it."""
     try:
-        from mammofast.ops import _kernels
+        import mammofast.ops._kernels as native
     except ImportError as error:
         raise ImportError(
             f"mammofast.ops needs its compiled extension mammofast.ops._kernels, which did not load ({error}). "
             "Install a wheel, or build it in place: python setup.py build_ext --inplace"
         ) from error
-    return _kernels  # type: ignore[no-any-return]
+    return native  # type: ignore[no-any-return]

@@ -1,0 +1,203 @@
+"""The ops in plain NumPy: short, slow and meant to be obviously right. Tests hold every kernel against them.
+
+They take the same arguments as the ops, and check none of them. All agree with the kernels to the bit, except
+:func:`pool` of floats, whose sums may be taken in another order.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.ops._boxes import FusedBoxes
+from mammofast.records import GreyTable
+
+Array = npt.NDArray[Any]
+
+
+def nms(boxes: Array, scores: Array, iou_threshold: float, groups: Array | None = None) -> Array:
+    """Take the best box that is left, strike what it overlaps, repeat."""
+    x_min, y_min, x_max, y_max = boxes.astype(np.float64).T
+    area = (x_max - x_min) * (y_max - y_min)
+    group = np.zeros(len(boxes), dtype=np.int64) if groups is None else groups
+    left = np.lexsort((np.arange(len(boxes)), -scores.astype(np.float64)))
+    kept = []
+    while len(left):
+        best, left = left[0], left[1:]
+        kept.append(best)
+        width = np.minimum(x_max[best], x_max[left]) - np.maximum(x_min[best], x_min[left])
+        height = np.minimum(y_max[best], y_max[left]) - np.maximum(y_min[best], y_min[left])
+        inter = np.maximum(width, 0) * np.maximum(height, 0)
+        union = area[best] + area[left] - inter
+        iou = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+        left = left[(iou <= iou_threshold) | (group[left] != group[best])]
+    return np.array(kept, dtype=np.int64)
+
+
+def fuse_boxes(
+    boxes: Array, scores: Array, n_scales: int, shape: Sequence[int], threshold: float | Decimal
+) -> FusedBoxes:
+    """Draw the sum of all votes on a dense raster, threshold it, flood each component."""
+    votes, strongest = _draw_votes(boxes, scores, shape)
+    num, den = Decimal(str(threshold)).as_integer_ratio()
+    smallest = -(-num * n_scales * strongest // den)  # in Python's integers, which do not overflow
+    kept = (votes > 0) & (votes >= min(smallest, 2**62))
+    found = []
+    while kept.any():
+        component = _flood(kept)
+        ys, xs = zip(*component, strict=True)
+        box = min(ys), min(xs), max(ys) + 1, max(xs) + 1
+        found.append((box, int(votes[ys, xs].max())))
+        kept[ys, xs] = False
+    found.sort()
+    peaks = np.array([peak for _, peak in found], dtype=np.float64)
+    return FusedBoxes(
+        np.array([(x0, y0, x1, y1) for (y0, x0, y1, x1), _ in found], dtype=np.int32).reshape(-1, 4),
+        (peaks / max(n_scales * strongest, 1)).astype(np.float32),
+        (peaks / (n_scales * 2**20)).astype(np.float32),
+    )
+
+
+def confidence_mask(boxes: Array, scores: Array, n_scales: int, shape: Sequence[int]) -> Array:
+    """Divide the dense sum of votes."""
+    votes, strongest = _draw_votes(boxes, scores, shape)
+    return (votes / max(n_scales * strongest, 1)).astype(np.float32)
+
+
+def _draw_votes(boxes: Array, scores: Array, shape: Sequence[int]) -> tuple[npt.NDArray[np.int64], int]:
+    """Sum of the votes over each pixel in units of 2^-20, and the strongest vote that counts (0: none)."""
+    rows, cols = shape
+    votes = np.zeros((rows, cols), dtype=np.int64)
+    strongest = 0
+    for box, score in zip(boxes.astype(np.float64), scores.astype(np.float64), strict=True):
+        x0, y0, x1, y1 = np.clip(np.floor(box + 0.5), 0, [cols, rows, cols, rows]).astype(int)
+        vote = int(np.floor(score * 2**20 + 0.5))
+        if x0 < x1 and y0 < y1 and vote:
+            votes[y0:y1, x0:x1] += vote
+            strongest = max(strongest, vote)
+    return votes, strongest
+
+
+def _flood(kept: npt.NDArray[np.bool_]) -> set[tuple[int, int]]:
+    """Pixels 8-connected to the first kept one."""
+    y, x = np.argwhere(kept)[0].tolist()
+    seen, edge = {(y, x)}, [(y, x)]
+    while edge:
+        y, x = edge.pop()
+        for near in [(y + dy, x + dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]:
+            inside = 0 <= near[0] < kept.shape[0] and 0 <= near[1] < kept.shape[1]
+            if inside and kept[near] and near not in seen:
+                seen.add(near)
+                edge.append(near)
+    return seen
+
+
+def paste_masks(crops: Array, boxes: Array, shape: Sequence[int], threshold: float = 0.5) -> npt.NDArray[np.bool_]:
+    """Stretch every crop to its whole box, cut out what lies inside the image."""
+    mask = np.zeros(tuple(shape), dtype=bool)
+    for crop, (x0, y0, x1, y1) in zip(crops, boxes.tolist(), strict=True):
+        if x0 == x1 or y0 == y1:
+            continue
+        wide = _stretch(crop.T, x1 - x0).T
+        painted = _stretch(wide, y1 - y0) >= np.float32(threshold)
+        top, left = max(y0, 0), max(x0, 0)
+        part = painted[top - y0 : max(shape[0] - y0, 0), left - x0 : max(shape[1] - x0, 0)]
+        mask[top : top + part.shape[0], left : left + part.shape[1]] |= part
+    return mask
+
+
+def _stretch(rows: Array, size: int) -> Array:
+    """Bilinear between pixel centres along the first axis, edges repeated."""
+    low, high, weight = _bilinear_taps(len(rows), size)
+    columns = weight[:, np.newaxis]
+    return rows[low] * (1 - columns) + rows[high] * columns
+
+
+def _bilinear_taps(source: int, target: int) -> tuple[Array, Array, npt.NDArray[np.float32]]:
+    """Low and high source pixel of each target pixel, and the weight of the high one."""
+    twice = np.clip((2 * np.arange(target) + 1) * source - target, 0, (source - 1) * 2 * target)  # exact, * 2 target
+    low = twice // (2 * target)
+    weight = (twice - low * 2 * target) / (2 * target)
+    return low, np.minimum(low + 1, source - 1), weight.astype(np.float32)
+
+
+def pool(image: Array, levels: Sequence[int]) -> list[Array]:
+    """Sum and count each square, divide."""
+    floating = image.dtype.kind == "f"
+    exact = image.astype(np.float64 if floating else np.int64)
+    pooled = []
+    for level in levels:
+        sums, counts = _sum_squares(exact, 2**level), _sum_squares(np.ones(image.shape, dtype=np.int64), 2**level)
+        mean = sums / counts if floating else (2 * sums + counts) // (2 * counts)
+        pooled.append(mean.astype(np.float32 if floating else image.dtype))
+    return pooled
+
+
+def _sum_squares(image: Array, side: int) -> Array:
+    for axis in (0, 1):
+        if image.shape[axis]:
+            image = np.add.reduceat(image, np.arange(0, image.shape[axis], side), axis=axis)
+    return image
+
+
+def detection_inputs(
+    pixels: Array, table: GreyTable | None, low: float, high: float, shapes: Sequence[Sequence[int]]
+) -> list[Array]:
+    """Map every pixel, then resample rows and columns."""
+    values = pixels
+    if table is not None:
+        values = table.values[np.clip(pixels.astype(np.int64) - table.first, 0, len(table.values) - 1)]
+    grey = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
+    return [_resample(_resample(grey, rows).T, cols).T for rows, cols in shapes]
+
+
+def _resample(rows: Array, size: int) -> Array:
+    """Resample the first axis: area weights where it shrinks, bilinear where it grows."""
+    starts, weights = _area_taps(len(rows), size) if size < len(rows) else _growing_taps(len(rows), size)
+    total = np.zeros((size, rows.shape[1]), dtype=np.float32)
+    for tap in range(weights.shape[1]):  # taps in rising order, in float32, as the kernel adds them
+        total += weights[:, tap, np.newaxis] * rows[np.minimum(starts + tap, len(rows) - 1)]
+    return total
+
+
+def _area_taps(source: int, target: int) -> tuple[Array, npt.NDArray[np.float32]]:
+    """First source pixel under each target pixel, and the share of it that each of the next ones covers."""
+    begin = np.arange(target)[:, np.newaxis] * source  # in units of 1 / target of a source pixel
+    starts = begin // target
+    pixel = starts + np.arange(source // target + 2)
+    covered = np.minimum((pixel + 1) * target, begin + source) - np.maximum(pixel * target, begin)
+    return starts[:, 0], (np.maximum(covered, 0) / source).astype(np.float32)
+
+
+def _growing_taps(source: int, target: int) -> tuple[Array, npt.NDArray[np.float32]]:
+    low, _, weight = _bilinear_taps(source, target)
+    return low, np.stack([1 - weight, weight], axis=1)
+
+
+def segmentation_inputs(
+    windows: Sequence[Array],
+    tables: Sequence[GreyTable | None],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    shape: Sequence[int] = (256, 256),
+) -> Array:
+    """Resample, reduce to 8 bits, equalize."""
+    batch = np.zeros((len(windows), 1, *shape), dtype=np.float32)
+    for item, window, table, low, high in zip(batch, windows, tables, lows, highs, strict=True):
+        (grey,) = detection_inputs(window, table, low, high, [shape])
+        item[0] = _equalize(np.floor(255 * grey.astype(np.float64) + 0.5).astype(np.uint8)) / np.float32(255)
+    return batch
+
+
+def _equalize(levels: npt.NDArray[np.uint8]) -> Array:
+    """OpenCV's equalizeHist: levels spread by their cumulative counts beyond the lowest one present."""
+    counts = np.bincount(levels.ravel(), minlength=256)
+    lowest = int(levels.min())
+    if counts[lowest] == levels.size:
+        return levels
+    counts[lowest] = 0
+    scale = np.float32(255) / np.float32(levels.size - np.count_nonzero(levels == lowest))
+    table = np.rint(np.cumsum(counts).astype(np.float32) * scale).clip(0, 255).astype(np.uint8)
+    return np.take(table, levels)

@@ -1,0 +1,123 @@
+"""NMS against the NumPy reference and a brute force of its own."""
+
+import numpy as np
+import pytest
+
+from mammofast import ops
+from mammofast.ops import reference
+from tests.ops import cases
+
+
+def brute_force(boxes, scores, threshold, groups):
+    """Pairwise, in Python's floats."""
+    rank = sorted(range(len(boxes)), key=lambda i: (-float(scores[i]), i))
+    kept = []
+    for i in rank:
+        for j in kept:
+            a, b = boxes[i].astype(float).tolist(), boxes[j].astype(float).tolist()
+            inter = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
+            union = (b[2] - b[0]) * (b[3] - b[1]) + (a[2] - a[0]) * (a[3] - a[1]) - inter
+            if groups[i] == groups[j] and union and inter / union > threshold:
+                break
+        else:
+            kept.append(i)
+    return kept
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equals_the_reference(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(2500):
+        n = int(rng.integers(0, 30)) if rng.random() < 0.95 else int(rng.integers(60, 300))
+        boxes, scores = cases.some(rng, n, 16)
+        threshold = float(rng.choice([0, 0.25, 1 / 3, 0.45, 0.5, 0.6, 1]))
+        groups = [None, rng.integers(0, 3, n), rng.choice([-(2**62), 0, 2**62], n)][rng.integers(3)]
+        kept = ops.nms(boxes, scores, threshold, groups)
+        assert kept.dtype == np.int64
+        assert kept.tolist() == reference.nms(boxes, scores, threshold, groups).tolist()
+
+
+def test_equals_a_brute_force():
+    rng = np.random.default_rng(7)
+    for _ in range(200):
+        n = int(rng.integers(0, 40))
+        boxes, scores = cases.some(rng, n, 16)
+        groups = rng.integers(0, 2, n)
+        threshold = float(rng.choice([0, 0.3, 0.5]))
+        assert ops.nms(boxes, scores, threshold, groups).tolist() == brute_force(boxes, scores, threshold, groups)
+
+
+def test_many_spread_out_and_one_that_covers_all():
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 40_000, (5_000, 2))
+    boxes = np.hstack([corners, corners + rng.uniform(0, 900, (5_000, 2))]).astype(np.float32)
+    boxes[17] = 0, 0, 40_000, 40_000
+    scores = rng.uniform(0, 1, 5_000).astype(np.float32)
+    for threshold in (0.0, 0.3):
+        assert ops.nms(boxes, scores, threshold).tolist() == reference.nms(boxes, scores, threshold).tolist()
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"),
+    [(1 / 3, [0, 1]), (np.nextafter(1 / 3, 0), [0]), (np.nextafter(1 / 3, 1), [0, 1])],
+)
+def test_a_hair_around_the_threshold(threshold, kept):
+    boxes = np.array([[0, 0, 2, 1], [1, 0, 3, 1]], np.float32)  # IoU is 1/3
+    assert ops.nms(boxes, np.array([0.9, 0.8], np.float32), float(threshold)).tolist() == kept
+
+
+@pytest.mark.parametrize(("threshold", "kept"), [(0.0, [0]), (1.0, [0, 1, 2])])
+def test_extreme_thresholds(threshold, kept):
+    boxes = np.array([[0, 0, 4, 4], [0, 0, 4, 4], [3, 3, 9, 9]], np.float32)
+    assert ops.nms(boxes, np.full(3, 0.5, np.float32), threshold).tolist() == kept
+
+
+def test_decides_in_double():
+    # In float32 the small area vanishes beside the large one.
+    boxes = np.array([[0, 0, 4096, 4097], [0, 0, 4096, 4096.9995]], np.float32)
+    area, inter = 4096.0 * 4097.0, 4096.0 * float(boxes[1, 3])
+    threshold = inter / area
+    assert len(ops.nms(boxes, np.ones(2, np.float32), threshold)) == 2
+    assert len(ops.nms(boxes, np.ones(2, np.float32), float(np.nextafter(threshold, 0)))) == 1
+
+
+def test_huge_and_tiny_coordinates():
+    boxes = np.array([[-3e38, -3e38, 3e38, 3e38], [-3e38, -3e38, 3e38, 3e38], [0, 0, 1e-45, 1e-45]] * 2, np.float32)
+    assert ops.nms(boxes, np.ones(6, np.float32), 0.5).tolist() == [0, 2]
+
+
+def test_ties_go_to_the_lower_index_and_minus_zero_is_zero():
+    boxes = np.array([[0, 0, 1, 1], [5, 5, 6, 6], [9, 9, 10, 10]], np.float32)
+    assert ops.nms(boxes, np.array([-0.0, 0.0, -0.0], np.float32), 0.5).tolist() == [0, 1, 2]
+
+
+def test_empty_in_empty_out():
+    kept = ops.nms(cases.NO_BOXES, cases.NO_SCORES, 0.5, np.zeros(0, np.int64))
+    assert kept.shape == (0,)
+    assert kept.dtype == np.int64
+
+
+def test_views_are_welcome():
+    rng = np.random.default_rng(1)
+    boxes, scores = cases.random_boxes(rng, 40, 16, 0), cases.random_scores(rng, 40)
+    expected = ops.nms(boxes[::2].copy(), scores[::2].copy(), 0.3, np.arange(20, dtype=np.int64) % 2)
+    got = ops.nms(boxes[::2], scores[::2], 0.3, np.arange(40, dtype=np.uint8)[::2] // 2 % 2)
+    assert got.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(("boxes", "scores", "message"), cases.BAD_BOXES_AND_SCORES)
+def test_bad_boxes_and_scores(boxes, scores, message):
+    with pytest.raises(ValueError, match=message):
+        ops.nms(boxes, scores, 0.5)
+
+
+@pytest.mark.parametrize("threshold", [np.nan, -0.1, 1.1, np.inf, "0.5", None, True])
+def test_bad_thresholds(threshold):
+    with pytest.raises(ValueError, match=r"iou_threshold: got .* expected a number in \[0, 1\]"):
+        ops.nms(cases.ONE_BOX, cases.ONE_SCORE, threshold)
+
+
+@pytest.mark.parametrize("groups", [np.zeros(2, np.int64), np.zeros(1), [0], np.zeros((1, 1), np.int64)])
+def test_bad_groups(groups):
+    with pytest.raises(ValueError, match=r"groups: got .* expected integers of shape \(1,\)"):
+        ops.nms(cases.ONE_BOX, cases.ONE_SCORE, 0.5, groups)
