@@ -45,6 +45,16 @@ class ScreenReport:
     seconds: float = 0.0
     stopped: str | None = None
 
+    def __str__(self) -> str:
+        text = f"{self.done} done, {self.skipped} skipped, {self.failed} failed"
+        if self.already:
+            text += f" ({self.already} of them before)"
+        if self.left_out:
+            text += f"; {self.left_out} files never became images"
+        if self.stopped:
+            text += f"; stopped, {self.stopped}: run again to go on"
+        return text
+
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM, after all that was finished is on record. ``report``: what there is."""

@@ -1,0 +1,76 @@
+"""``mammofast evaluate``: results against the truth."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+_ROWS = (
+    ("sensitivity", "Sensitivity"),
+    ("fp_per_image", "False positives per image"),
+    ("dice_mean", "Dice, images with a mass"),
+    ("average_precision", "Average precision"),
+)
+
+
+@click.command("evaluate")
+@click.argument("results", type=click.Path(path_type=Path, file_okay=False))
+@click.option(
+    "--truth",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="A folder of SOP_INSTANCE_UID.png: 8-bit, native size, 0 = no mass, k = mass k.",
+)
+@click.option("--bundle-id", help="Which bundle's results, where there are several.")
+@click.option("--settings-id", help="Which settings' results, where there are several.")
+@click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON to this file.")
+@click.option("--quiet", is_flag=True, help="Print nothing.")
+@click.option("--verbose", is_flag=True, help="Print the FROC curve's usual points too.")
+def evaluate_command(
+    results: Path,
+    truth: Path,
+    bundle_id: str | None,
+    settings_id: str | None,
+    json_file: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Measure RESULTS where the truth is known.
+
+    \b
+    Example: mammofast evaluate results --truth phantoms/truth --json measures.json
+
+    A finding's box finds a mass at an IoU of 0.5 or more. Intervals are 95 %, by bootstrap over studies.
+    """  # noqa: D301
+    from mammofast.evaluation import evaluate
+
+    measures = evaluate(results, truth, bundle_id=bundle_id, settings_id=settings_id)
+    if json_file is not None:
+        try:
+            json_file.write_text(json.dumps(measures, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise click.FileError(str(json_file), error.strerror or "") from error
+    if not quiet:
+        _print(measures, verbose)
+
+
+def _print(measures: dict[str, Any], verbose: bool) -> None:
+    for name, words in _ROWS:
+        interval = measures["intervals"].get(name)
+        between = f"   {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
+        click.echo(f"{words:<28}{_number(measures[name]):>8}{between}")
+    if verbose and measures["froc_sensitivity"]:
+        for at, value in measures["froc_sensitivity"].items():
+            click.echo(f"{f'Sensitivity at {at} FP/image':<28}{_number(value):>8}")
+    click.echo(
+        f"{measures['n_images']} images of {measures['n_studies']} studies, {measures['n_masses']} masses, "
+        f"{measures['n_findings']} findings; {measures['n_failed']} images failed, "
+        f"{measures['n_without_truth']} have no truth"
+    )
+    for notice in measures["notices"]:
+        click.echo(notice)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

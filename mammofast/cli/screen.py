@@ -1,0 +1,99 @@
+"""``mammofast screen``: what is new in an archive, screened."""
+
+import json
+import re
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from mammofast.cli.progress import progress
+
+_COULD_NOT_FINISH = 1
+_SOME_FAILED = 3
+
+
+def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"([01]?\d|2[0-3]):[0-5]\d", value):
+        raise click.BadParameter(f"got {value!r}, expected a time of day such as 06:30")
+    return value
+
+
+@click.command("screen")
+@click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("results", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--bundle", required=True, help="What to screen with: a bundle's folder, or 'demo'.")
+@click.option("--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core]")
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to use instead, say tcp://host:8786.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing after this time of day.")
+@click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")
+@click.option("--verbose", is_flag=True, help="List what was skipped and failed, each with its reason.")
+@click.pass_context
+def screen_command(
+    ctx: click.Context,
+    archive: Path,
+    results: Path,
+    bundle: str,
+    workers: int | None,
+    scheduler: str | None,
+    device: str,
+    until: str | None,
+    retry_failed: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Find masses in the images of ARCHIVE that RESULTS does not hold yet.
+
+    \b
+    Example: mammofast screen archive.zarr results --bundle demo --until 06:30
+
+    May be stopped with Ctrl-C, or killed, at any moment: what was finished is on record, and the same command goes on
+    from there. Exit status 3 when images failed.
+    """  # noqa: D301
+    if workers and scheduler:
+        raise click.UsageError(
+            "--workers starts workers here and --scheduler uses those of a cluster: give one of them"
+        )
+    from mammofast.archive import open_archive
+    from mammofast.screening.run import Interrupted, screen
+
+    total = None if quiet else sum(1 for _ in open_archive(archive).images())
+    report, interrupted = None, False
+    with progress("Screening images", total, quiet) as advance:
+        try:
+            report = screen(
+                archive,
+                results,
+                bundle,
+                workers=workers,
+                scheduler=scheduler,
+                device=device,
+                until=until,
+                retry_failed=retry_failed,
+                progress=advance,
+            )
+        except Interrupted as stop:
+            report, interrupted = stop.report, True
+    if verbose:
+        _list_unused(results)
+    if as_json:
+        click.echo(json.dumps(asdict(report)))
+    elif not quiet or report.failed or report.stopped:
+        click.echo(str(report))
+    if interrupted:
+        ctx.exit(_COULD_NOT_FINISH)
+    if report.failed:
+        ctx.exit(_SOME_FAILED)
+
+
+def _list_unused(results: Path) -> None:
+    from mammofast.screening import open_results
+
+    for row in open_results(results).images().to_pylist():
+        if row["status"] != "done":
+            name = row["sop_uid"] or row["content_sha256"] or "-"
+            click.echo(f"{row['status']}: {name}: {row['reason']}", err=True)
