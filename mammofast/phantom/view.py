@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from mammofast.phantom.anatomy import Anatomy, Breast, draw_anatomy
 from mammofast.phantom.distractors import KINDS, paint_label
-from mammofast.phantom.fields import Field, enlarge, power_law
+from mammofast.phantom.fields import Field, enlarge, enlarge_and_average, power_law
 from mammofast.phantom.masses import DIAMETER_MM, Mass, paint_mass
 
 # Nothing but noise, the finest texture and the outline's steps is finer than a base pixel of about 0.28 mm.
@@ -84,10 +84,11 @@ class View:
         return image
 
     def coarse(self) -> Field:
-        """Return the base grid with the noise that native pixels, averaged over a base pixel, still have."""
+        """Return what the native image, averaged over base pixels, looks like; its noise is another, as strong."""
+        image = enlarge_and_average(self.base, self.detector.step)
         rng = np.random.default_rng([self.seed, 1])
-        grain = rng.standard_normal(self.base.shape, np.float32) * np.float32(self.quantum / self.detector.step)
-        return np.asarray(self.base + grain * (self.base > 0), dtype=np.float32)
+        grain = rng.standard_normal(image.shape, np.float32) * np.float32(self.quantum / self.detector.step)
+        return np.asarray(image + grain * (image > 0), dtype=np.float32)
 
     def truth(self) -> npt.NDArray[np.uint8]:
         """Return the native label image: 0 none, k the k-th mass; where two meet, the later."""

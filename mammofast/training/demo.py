@@ -41,7 +41,7 @@ NOTICE = "For trying the software only: trained on phantoms, never on patients."
 SCALES = ((320, 160), (512, 256), (640, 320), (832, 416), (960, 480))
 # The paper's operating point.
 FUSION_THRESHOLD = 0.6
-# facts of YOLOv3: keras-yolo3's confidence, darknet's NMS.
+# The usual ones of YOLOv3; the calibration below decides what a confidence of 0.3 means.
 CONFIDENCE_THRESHOLD, NMS_IOU = 0.3, 0.45
 # The darkest per cent is skin line and noise; above the brightest half per cent lie labels and calcifications.
 CONTRAST = Contrast(1.0, 99.5)

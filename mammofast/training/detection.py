@@ -13,7 +13,7 @@ from torch.nn import functional
 from mammofast.models.compact_yolo import ANCHORS_PER_HEAD, CHANNELS, STRIDES
 from mammofast.training.anchors import shared_corner_iou
 from mammofast.training.data import Example
-from mammofast.training.schedule import Average, Report, rate
+from mammofast.training.schedule import NO_LIMIT, Average, Report, rate
 
 # An anchor answers for a box when its shape fits so well, beside the one that fits best.
 _SHAPE_FIT = 0.5
@@ -119,8 +119,8 @@ def train_detector(
     examples: Sequence[Example],
     anchors: npt.NDArray[np.float64],
     *,
-    steps: int,
     seed: int,
+    steps: int = NO_LIMIT,
     batch: int = 16,
     peak: float = 2e-3,
     deadline: float = float("inf"),

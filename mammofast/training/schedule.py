@@ -10,6 +10,8 @@ from torch import nn
 Report = Callable[[int, float], None]
 
 _WARM_UP_STEPS = 100
+# Steps of a training that ends by the clock.
+NO_LIMIT = 1 << 30
 
 
 def rate(done: float, step: int) -> float:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mammofast.training.schedule import Average, Report, rate
+from mammofast.training.schedule import NO_LIMIT, Average, Report, rate
 
 
 def segmentation_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -26,8 +26,8 @@ def train_segmenter(
     crops: npt.NDArray[np.uint8],
     masks: npt.NDArray[np.uint8],
     *,
-    steps: int,
     seed: int,
+    steps: int = NO_LIMIT,
     batch: int = 12,
     peak: float = 2e-3,
     deadline: float = float("inf"),
