@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mammofast import evaluation, ops
+    import mammofast.evaluation as evaluation
+    import mammofast.ops as ops
     from mammofast.archive import open_archive
     from mammofast.methods.screener import Screener, open_bundle
     from mammofast.records import Finding, ImageResult

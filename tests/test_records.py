@@ -39,6 +39,8 @@ def test_grey_table_clips_at_its_ends():
     np.testing.assert_array_equal(table.apply(stored), np.array([[10, 10], [20, 30]], np.float32))
 
 
-@pytest.mark.parametrize(("shape", "level", "expected"), [((7, 8), 0, (7, 8)), ((7, 8), 1, (4, 4)), ((7, 9), 3, (1, 2))])
+@pytest.mark.parametrize(
+    ("shape", "level", "expected"), [((7, 8), 0, (7, 8)), ((7, 8), 1, (4, 4)), ((7, 9), 3, (1, 2))]
+)
 def test_level_shape_rounds_up(shape, level, expected):
     assert level_shape(shape, level) == expected

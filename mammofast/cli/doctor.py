@@ -33,14 +33,16 @@ def doctor_command(as_json: bool) -> None:
 
 
 def _facts() -> dict[str, object]:
-    from mammofast import ops
+    from mammofast.ops._native import kernels
 
     facts: dict[str, object] = {
         "mammofast": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "kernels": ops.build_info(),
+        "kernels": "C++ and CUDA"
+        if kernels().has_cuda
+        else "C++; CUDA was left out of this build: no nvcc was found then",
         "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
     }
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):
