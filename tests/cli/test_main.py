@@ -36,7 +36,7 @@ def test_misuse_ends_with_2(arguments):
 
 
 def test_what_cannot_run_ends_with_1_and_one_line(tmp_path):
-    done = run("archive", "info", str(tmp_path / "nothing.zarr"))
+    done = run("archive", "info", str(tmp_path))
     assert done.exit_code == 1
     assert done.output.startswith("mammofast: ")
     assert "Traceback" not in done.output
