@@ -33,6 +33,10 @@ class FrameFormat:
         return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
 
 
+# EOI of JPEG and JPEG-LS, EOC of JPEG 2000: no entropy-coded data holds it. Fragments are padded after it.
+_END = b"\xff\xd9"
+_PADDING = 32
+
 # What a decoder returns: values, and how many of their low bits are meant.
 Decoded = tuple[Stored, int]
 Decoder = Callable[[bytes, FrameFormat], Decoded]
@@ -53,12 +57,11 @@ def _native(byte_order: str) -> Decoder:
 
 def _rle(data: bytes, frame: FrameFormat) -> Decoded:
     dtype = np.dtype(f"u{frame.bits_allocated // 8}")
-    out = np.zeros((frame.rows, frame.cols), dtype)
     planes = int.from_bytes(data[:4], "little")
     if planes != dtype.itemsize:
         raise BrokenImage(Reason.DECODE, f"got {planes} RLE segments, expected {dtype.itemsize}")
-    values = imagecodecs.dicomrle_decode(data, dtype, out=out)
-    return values, frame.bits_stored
+    decoded = imagecodecs.dicomrle_decode(data, dtype, out=frame.rows * frame.cols * dtype.itemsize)
+    return np.frombuffer(decoded, dtype).reshape(frame.rows, frame.cols), frame.bits_stored
 
 
 def _codestream(read: Callable[[bytes], Codestream], decode: Callable[[bytes], Stored]) -> Decoder:
@@ -76,16 +79,31 @@ def _codestream(read: Callable[[bytes], Codestream], decode: Callable[[bytes], S
                 Reason.DECODE,
                 f"the codestream has {found.precision} bits, more than Bits Allocated {frame.bits_allocated}",
             )
+        # Decoders fill what is missing with grey or zeros, and CharLS takes seconds to give up.
+        if _END not in data[-_PADDING:]:
+            raise BrokenImage(Reason.DECODE, "the codestream is cut off: it has no end marker")
         return decode(data), found.precision
 
     return decode_checked
 
 
+def _htj2k(data: bytes) -> Stored:
+    values: Stored = imagecodecs.htj2k_decode(data)
+    # imagecodecs drops OpenJPH's complaints and leaves zeros from where it stopped. Where the image may end like that,
+    # OpenJPEG, three times slower, decides: it raises.
+    return values if values[-1].any() else _jpeg2000(data)
+
+
+def _jpeg2000(data: bytes) -> Stored:
+    # One thread: images are decoded side by side.
+    values: Stored = imagecodecs.jpeg2k_decode(data, numthreads=1)
+    return values
+
+
 _JPEG = _codestream(jpeg_codestream, imagecodecs.jpeg8_decode)
 _JPEG_LS = _codestream(jpeg_codestream, imagecodecs.jpegls_decode)
-# One thread: images are decoded side by side.
-_JPEG_2000 = _codestream(jpeg2000_codestream, lambda data: imagecodecs.jpeg2k_decode(data, numthreads=1))
-_HTJ2K = _codestream(jpeg2000_codestream, imagecodecs.htj2k_decode)
+_JPEG_2000 = _codestream(jpeg2000_codestream, _jpeg2000)
+_HTJ2K = _codestream(jpeg2000_codestream, _htj2k)
 
 # PS3.5 annex A. imagecodecs is the fastest well-kept route for each; nothing here is GPL.
 DECODERS: dict[str, Decoder] = {
@@ -104,7 +122,8 @@ DECODERS: dict[str, Decoder] = {
     "1.2.840.10008.1.2.4.91": _JPEG_2000,  # JPEG 2000
     "1.2.840.10008.1.2.4.201": _HTJ2K,  # High-Throughput JPEG 2000 Lossless
     "1.2.840.10008.1.2.4.202": _HTJ2K,  # High-Throughput JPEG 2000 with RPCL, Lossless
-    "1.2.840.10008.1.2.4.203": _HTJ2K,  # High-Throughput JPEG 2000
+    # OpenJPH's lossy reconstruction is two grey levels from OpenJPEG's at 16 bits; the latter is the reference's.
+    "1.2.840.10008.1.2.4.203": _JPEG_2000,  # High-Throughput JPEG 2000
 }
 NATIVE = frozenset(uid for uid in DECODERS if not uid.startswith("1.2.840.10008.1.2.4") and not uid.endswith("1.2.5"))
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from pydicom import Dataset
@@ -80,7 +80,7 @@ def ingest(
     workers = _cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers: got {workers}, expected an integer >= 1")
-    files = find_files([sources] if isinstance(sources, (str, Path)) else sources)
+    files = find_files([sources] if isinstance(sources, (str, Path)) else sources, exclude=Path(archive_path))
     # pydicom warns of bad values by quoting them, and they may be a patient's.
     with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
         warnings.simplefilter("ignore")
@@ -264,7 +264,7 @@ def _background(pixels: Stored) -> int:
 
 
 def _sha256(stream: BinaryIO) -> str:
-    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.file_digest(cast(Any, stream), "sha256").hexdigest()
     stream.seek(0)
     return digest
 

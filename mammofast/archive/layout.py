@@ -86,6 +86,14 @@ def read_group(folder: Path) -> dict[str, Any]:
     return attributes
 
 
+def folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name; none where it is not there."""
+    try:
+        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
 def write_image(folder: Path, pixels: Pixels, background: int) -> None:
     """Write a level, whole: one shard, which is never written again."""
     shard = [-(-side // CHUNK) * CHUNK for side in pixels.shape]

@@ -76,7 +76,7 @@ def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
         raise BrokenImage(Reason.NO_PIXELS, "Pixel Data is empty, or holds floating-point pixels")
     if syntax not in NATIVE:
         data = _one_frame(data)
-    elif not dataset.original_encoding[1] and frame.bits_allocated == 8 and element.VR != "OB":  # type: ignore[union-attr]
+    elif not dataset.original_encoding[1] and frame.bits_allocated == 8 and element.VR != "OB":
         # OW in big endian: each word's two bytes are swapped, whatever they hold (PS3.5 A.3).
         data = _swap(data)
     return decode_frame(data, syntax, frame)

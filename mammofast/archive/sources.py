@@ -9,6 +9,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -42,11 +43,12 @@ class SourceFile:
     sop_uid: str | None = None
 
 
-def find_files(sources: Iterable[str | Path]) -> Iterator[SourceFile]:
+def find_files(sources: Iterable[str | Path], exclude: Path | None = None) -> Iterator[SourceFile]:
     """Yield every file under some sources, each once, in an order that depends on names only.
 
     A folder is walked to its ends, zip files inside included; where it holds a DICOMDIR, references to files that
     are not there are yielded as files that cannot be opened. A DICOMDIR given itself yields what it references.
+    ``exclude`` is a folder never walked into: the archive, when it stands inside a source.
 
     Raises
     ------
@@ -59,21 +61,22 @@ def find_files(sources: Iterable[str | Path]) -> Iterator[SourceFile]:
         if not path.exists():
             raise ValueError(f"sources: got a source {number} that does not exist, expected a file or folder")
     seen: set[str] = set()
+    unvisited = None if exclude is None else os.path.realpath(exclude)
     for path in paths:
         if path.is_dir():
-            yield from _folder(path, seen)
+            yield from _folder(path, seen, unvisited)
         elif (directory := _read_dicomdir(path)) is not None:
             yield from _referenced(path, directory, seen)
         else:
             yield from _file(path, seen)
 
 
-def _folder(folder: Path, seen: set[str]) -> Iterator[SourceFile]:
+def _folder(folder: Path, seen: set[str], exclude: str | None) -> Iterator[SourceFile]:
     directories: list[Path] = []
-    visited: set[str] = set()
+    visited = set() if exclude is None else {exclude}
     for root, names, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
-        if real in visited:  # a link back to where the walk came from
+        if real in visited:  # where a link leads back, or the archive
             names.clear()
             continue
         visited.add(real)
@@ -100,7 +103,7 @@ def _file(path: Path, seen: set[str]) -> Iterator[SourceFile]:
     if _is_zip(path):
         yield from _zip(path)
     else:
-        yield SourceFile(_hash(real), path.stat().st_size if path.exists() else 0, lambda: _open(path))
+        yield SourceFile(_hash(real), path.stat().st_size if path.exists() else 0, partial(_open, path))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -137,14 +140,14 @@ def _zip(path: Path) -> Iterator[SourceFile]:
     for info in members:
         place = _hash(f"{real}\0{info.filename}")
         if PurePosixPath(info.filename).name.upper() == "DICOMDIR":
-            directory = _parse_dicomdir(lambda info=info: _open_member(archive, info))
+            directory = _parse_dicomdir(partial(_open_member, archive, info))
             if directory is not None:
                 folder = PurePosixPath(info.filename).parent
                 for parts, uids in _references(directory):
                     if str(folder.joinpath(*parts)).upper() not in named:
                         yield _missing(f"{place}\0{parts}", uids)
                 continue
-        yield SourceFile(place, info.file_size, lambda info=info: _open_member(archive, info))
+        yield SourceFile(place, info.file_size, partial(_open_member, archive, info))
 
 
 def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
@@ -161,7 +164,7 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
 def _read_dicomdir(path: Path) -> Dataset | None:
     if path.name.upper() != "DICOMDIR" and not _says_dicomdir(path):
         return None
-    return _parse_dicomdir(lambda: _open(path))
+    return _parse_dicomdir(partial(_open, path))
 
 
 def _says_dicomdir(path: Path) -> bool:

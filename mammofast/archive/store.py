@@ -94,13 +94,14 @@ class Archive:
 
     def images(self) -> Iterator[ArchiveImage]:
         """Yield every image, by study and SOP Instance UID."""
-        for folders in self._studies():
-            yield from map(_image, folders)
+        yield from map(open_image, image_folders(self.path))
 
     def studies(self) -> dict[str, list[ArchiveImage]]:
         """Return the images of every study, by Study Instance UID."""
-        studies = {folders[0].parent.name: [_image(folder) for folder in folders] for folders in self._studies()}
-        return dict(sorted(studies.items()))
+        studies: dict[str, list[ArchiveImage]] = {}
+        for image in self.images():
+            studies.setdefault(image.record.study_uid, []).append(image)
+        return studies
 
     def image(self, study_uid: str, sop_uid: str) -> ArchiveImage:
         """Return one image.
@@ -112,20 +113,14 @@ class Archive:
 
         """
         try:
-            return _image(self.path / "images" / study_uid / sop_uid)
+            return open_image(self.path / "images" / study_uid / sop_uid)
         except FileNotFoundError:
             raise ArchiveError(f"the archive has no image {sop_uid} in study {study_uid}") from None
 
     def skipped(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key."""
-        for folder in _folders(self.path / "skipped"):
+        for folder in layout.folders(self.path / "skipped"):
             yield SkippedRecord.from_dict(layout.read_group(folder))
-
-    def _studies(self) -> Iterator[list[Path]]:
-        for study in _folders(self.path / "images"):
-            folders = _folders(study)
-            if folders:
-                yield folders
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -150,12 +145,12 @@ def open_archive(path: str | Path) -> Archive:
     return Archive(folder, archive_id)
 
 
-def _image(folder: Path) -> ArchiveImage:
+def image_folders(archive: Path) -> Iterator[Path]:
+    """Yield where images are, by study and SOP Instance UID."""
+    for study in layout.folders(archive / "images"):
+        yield from layout.folders(study)
+
+
+def open_image(folder: Path) -> ArchiveImage:
+    """Return the image in a folder."""
     return ArchiveImage(folder, ImageRecord.from_dict(layout.read_group(folder)))
-
-
-def _folders(folder: Path) -> list[Path]:
-    try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
-    except FileNotFoundError:
-        return []

@@ -1,0 +1,80 @@
+"""Reading a whole archive again to see that it still holds what was put in."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mammofast import ops
+from mammofast.archive import layout
+from mammofast.archive.record import SkippedRecord
+from mammofast.archive.store import Archive, ArchiveImage, image_folders, open_image
+from mammofast.errors import MammofastError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong with one image, or with one record of a file not kept."""
+
+    study_uid: str | None
+    sop_uid: str | None
+    detail: str
+
+
+def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> Iterator[Problem]:
+    """Read every image whole: its content's hash, the coarse levels made anew, its header.
+
+    Yields what is wrong; nothing where all is well. ``progress`` is called with 1 after each image.
+    """
+    for folder in image_folders(archive.path):
+        detail = _problem(folder)
+        if detail is not None:
+            yield Problem(folder.parent.name, folder.name, detail)
+        if progress is not None:
+            progress(1)
+    for folder in layout.folders(archive.path / "skipped"):
+        try:
+            SkippedRecord.from_dict(layout.read_group(folder))
+        except (MammofastError, OSError):
+            yield Problem(None, None, f"the record {folder.name} of a file not kept cannot be read")
+
+
+def _problem(folder: Path) -> str | None:
+    try:
+        image = open_image(folder)
+        return _pixels_problem(image) or _header_problem(image)
+    except MammofastError as error:
+        return str(error)
+    except OSError as error:
+        return f"its record cannot be read ({error.strerror})"
+
+
+def _pixels_problem(image: ArchiveImage) -> str | None:
+    record = image.record
+    native = image.read()
+    if (native.shape, native.dtype.name) != (image.shape, record.dtype):
+        return f"pixels are {native.shape} {native.dtype.name}, the record says {image.shape} {record.dtype}"
+    found = layout.content_sha256(native, record.bits_stored, record.photometric)
+    if found != record.content_sha256:
+        return f"content hash is {found}, the record says {record.content_sha256}"
+    coarse = [level for level in record.levels if level]
+    for level, expected in zip(coarse, ops.pool(native, coarse), strict=True):
+        if not np.array_equal(image.read(level), expected):
+            return f"level {level} is not the mean of level 0"
+    return None
+
+
+def _header_problem(image: ArchiveImage) -> str | None:
+    record = image.record
+    try:
+        header = image.header
+        named = (str(header.StudyInstanceUID), str(header.SeriesInstanceUID), str(header.SOPInstanceUID))
+    except MammofastError:
+        raise
+    except Exception as error:
+        return f"the header cannot be read ({type(error).__name__})"
+    folder = (image.folder.parent.name, image.folder.name)
+    if named != (record.study_uid, record.series_uid, record.sop_uid) or folder != (record.study_uid, record.sop_uid):
+        return "header, record and folder do not name the same image"
+    return None

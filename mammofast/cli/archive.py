@@ -1,0 +1,121 @@
+"""``mammofast archive``: what an archive holds, and whether it still does."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mammofast.cli.progress import progress
+
+_SOME_FAILED = 3
+_ARCHIVE = click.argument("archive", type=click.Path(exists=True, path_type=Path, file_okay=False))
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+
+
+@click.group("archive")
+def archive_command() -> None:
+    """Look into an archive.
+
+    \b
+    Example: mammofast archive info archive.zarr
+    """  # noqa: D301
+
+
+@archive_command.command("info")
+@_ARCHIVE
+@_JSON
+def info_command(archive: Path, as_json: bool) -> None:
+    """Say how much an archive holds, and of what.
+
+    \b
+    Example: mammofast archive info archive.zarr
+    """  # noqa: D301
+    from mammofast.archive import open_archive
+
+    opened = open_archive(archive)
+    records = [image.record for image in opened.images()]
+    skipped = list(opened.skipped())
+    facts: dict[str, Any] = {
+        "archive_id": opened.archive_id,
+        "studies": len({record.study_uid for record in records}),
+        "images": len(records),
+        "views": _counts(f"{record.laterality or '?'} {record.view or '?'}" for record in records),
+        "sizes": _counts(f"{record.rows} x {record.cols}" for record in records),
+        "presentation_intents": _counts(record.presentation_intent or "?" for record in records),
+        "transfer_syntaxes": _counts(record.transfer_syntax_uid for record in records),
+        "skipped": _counts(record.reason.partition(":")[0] for record in skipped if record.status == "skipped"),
+        "failed": _counts(record.reason.partition(":")[0] for record in skipped if record.status == "failed"),
+        "bytes": sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()),
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        shown = ", ".join(f"{key} ({count})" for key, count in value.items()) or "none" if name in _COUNTED else value
+        click.echo(f"{name.replace('_', ' '):<21} {shown}")
+
+
+@archive_command.command("list")
+@_ARCHIVE
+@click.option("--skipped", is_flag=True, help="List the files that are not kept instead, with reasons.")
+@_JSON
+def list_command(archive: Path, skipped: bool, as_json: bool) -> None:
+    """List an archive's images, or the files it does not keep and why.
+
+    \b
+    Example: mammofast archive list archive.zarr --skipped
+    """  # noqa: D301
+    from mammofast.archive import open_archive
+
+    opened = open_archive(archive)
+    if skipped:
+        rows = [record.as_dict() for record in opened.skipped()]
+        columns: tuple[str, ...] = ("status", "reason", "study_uid", "sop_uid", "source_sha256")
+    else:
+        rows = [image.record.as_dict() for image in opened.images()]
+        columns = ("study_uid", "sop_uid", "laterality", "view", "rows", "cols", "presentation_intent")
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo("  ".join(str(row[column] or "-") for column in columns))
+
+
+@archive_command.command("verify")
+@_ARCHIVE
+@_JSON
+@click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something is wrong.")
+@click.pass_context
+def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool) -> None:
+    """Read every image of an archive again: hashes, coarse levels, headers. Exit status 3 when any is wrong.
+
+    \b
+    Example: mammofast archive verify archive.zarr
+    """  # noqa: D301
+    from mammofast.archive import open_archive
+    from mammofast.archive.store import image_folders
+    from mammofast.archive.verify import verify
+
+    opened = open_archive(archive)
+    total = sum(1 for _ in image_folders(archive))
+    with progress("Verifying images", total, quiet) as advance:
+        problems = list(verify(opened, advance))
+    if as_json:
+        click.echo(json.dumps({"images": total, "problems": [asdict(problem) for problem in problems]}, indent=2))
+    else:
+        for problem in problems:
+            click.echo(f"{problem.sop_uid or '-'}: {problem.detail}", err=True)
+        if not quiet or problems:
+            click.echo(f"{total} images verified, {len(problems)} problems")
+    if problems:
+        ctx.exit(_SOME_FAILED)
+
+
+_COUNTED = frozenset({"views", "sizes", "presentation_intents", "transfer_syntaxes", "skipped", "failed"})
+
+
+def _counts(values: Any) -> dict[str, int]:
+    return dict(sorted(Counter(values).items()))
