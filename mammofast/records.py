@@ -6,7 +6,7 @@ with the origin at the outer corner of the first pixel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ class GreyTable:
         return self.values[index]
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """An image as methods see it, wherever its pixels are kept."""
 

@@ -73,13 +73,16 @@ class Screener:
         """What an archive's image must be, by ImageRecord field."""
         return MappingProxyType(dict(self.bundle.accepts))
 
-    def screen(self, image: npt.ArrayLike, pixel_spacing: tuple[float, float] | None = None) -> ImageResult:
+    def screen(
+        self, image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, float] | None = None
+    ) -> ImageResult:
         """Find masses in one image.
 
         Parameters
         ----------
-        image: 2-D array (rows, cols), any integer or float type, brighter = denser.
-        pixel_spacing: (between rows, between columns) in mm, where known.
+        image: 2-D array (rows, cols), any integer or float type, brighter = denser; or an image of an archive, of which
+            only what is needed is read.
+        pixel_spacing: (between rows, between columns) in mm, where known; an archive's image brings its own.
 
         Raises
         ------
@@ -89,19 +92,19 @@ class Screener:
             When it holds no image, or a network gave NaN or infinity for it.
 
         """
-        result = self.screen_images([array_image(image, pixel_spacing)])[0]
+        result = self.screen_images([_source(image, pixel_spacing)])[0]
         if result.error is not None:
             reason, _, detail = result.error.partition(": ")
             raise BrokenImage(Reason(reason), detail)
         return result
 
-    def screen_batch(self, images: Iterable[npt.ArrayLike]) -> list[ImageResult]:
-        """Screen several images; a bad one gives a result whose ``error`` says why, the others are untouched."""
+    def screen_batch(self, images: Iterable[npt.ArrayLike | ImageSource]) -> list[ImageResult]:
+        """Screen several images, each as ``screen`` takes it; a bad one has a result whose ``error`` says why."""
         results: list[ImageResult | None] = []
         sources: list[ImageSource] = []
         for image in images:
             try:
-                sources.append(array_image(image))
+                sources.append(_source(image))
                 results.append(None)
             except ImageError as error:
                 results.append(ImageResult(shape=_shape(image), error=str(error)))
@@ -151,6 +154,10 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
     if device not in ("auto", "cpu"):
         raise EngineError(f"device: got {device!r}, expected 'auto' or 'cpu'")
     return Screener(load_bundle(bundle), settings or Settings())
+
+
+def _source(image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, float] | None = None) -> ImageSource:
+    return image if isinstance(image, ImageSource) else array_image(image, pixel_spacing)
 
 
 def _shape(image: Any) -> tuple[int, int]:

@@ -12,7 +12,6 @@ from click.testing import CliRunner
 
 import mammofast
 from mammofast.cli import main
-from mammofast.records import GreyPipeline
 
 
 def tree(folder):
@@ -92,28 +91,52 @@ def test_pixels_of_the_archive_are_what_pydicom_decodes(demo):
         np.testing.assert_array_equal(kept[dataset.SOPInstanceUID].read(), dataset.pixel_array)
 
 
+def recorded(results, sop_uid):
+    return [
+        ((f["x_min"], f["y_min"], f["x_max"], f["y_max"]), f["score"], f["confidence"], f["area_px"])
+        for f in results.findings().to_pylist()
+        if f["sop_uid"] == sop_uid
+    ]
+
+
+def found(result):
+    return [(f.box, f.score, f.confidence, f.area_px) for f in result.findings]
+
+
 def test_embedding_gives_the_ledgers_findings_to_the_bit(demo):
     results = mammofast.open_results(demo.results)
-    table = results.findings().to_pylist()
-    as_arrays = 0
     with mammofast.open_bundle("demo") as screener:
-        images = list(mammofast.open_archive(demo.archive).images())
-        for image, screened in zip(images, screener.screen_images(images), strict=True):
-            expected = [
-                ((f["x_min"], f["y_min"], f["x_max"], f["y_max"]), f["score"], f["confidence"], f["area_px"])
-                for f in table
-                if f["sop_uid"] == image.record.sop_uid
-            ]
-            mask = results.mask(image.record.sop_uid)
-            outcomes = [screened]
-            grey = image.grey_table(GreyPipeline())
-            if np.array_equal(grey.values, np.arange(grey.first, grey.first + len(grey.values))):
-                outcomes.append(screener.screen(image.read(), image.pixel_spacing))
-                as_arrays += 1
-            for outcome in outcomes:
-                assert [(f.box, f.score, f.confidence, f.area_px) for f in outcome.findings] == expected
-                assert np.array_equal(outcome.mask, mask)
-    assert as_arrays, "no image of the demo whose stored values are its presentation values"
+        for image in mammofast.open_archive(demo.archive).images():
+            result = screener.screen(image)
+            assert found(result) == recorded(results, image.record.sop_uid)
+            assert np.array_equal(result.mask, results.mask(image.record.sop_uid))
+
+
+def test_embedding_an_array_gives_the_ledgers_findings_to_the_bit(demo, tmp_path):
+    """Where stored values are presentation values already, pydicom's array and the archive give the same."""
+    folder, archive, ledger = tmp_path / "in", tmp_path / "a.zarr", tmp_path / "r"
+    folder.mkdir()
+    arrays = {}
+    for path in sorted((demo.out / "dicom").rglob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        if dataset.PhotometricInterpretation != "MONOCHROME2":
+            continue
+        for keyword in ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "ModalityLUTSequence"):
+            if keyword in dataset:
+                del dataset[keyword]
+        dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+        arrays[dataset.SOPInstanceUID] = dataset.pixel_array
+        dataset.save_as(folder / path.name)
+    assert arrays
+    for command in (["ingest", str(folder), str(archive)], ["screen", str(archive), str(ledger), "--bundle", "demo"]):
+        assert CliRunner().invoke(main, [*command, "--quiet"]).exit_code == 0
+    results = mammofast.open_results(ledger)
+    assert results.findings().num_rows
+    with mammofast.open_bundle("demo") as screener:
+        for sop_uid, array in arrays.items():
+            for result in (screener.screen(array), screener.screen(array.astype(np.int32))):
+                assert found(result) == recorded(results, sop_uid)
+                assert np.array_equal(result.mask, results.mask(sop_uid))
 
 
 def test_running_again_changes_nothing(demo):
@@ -160,9 +183,9 @@ def test_what_is_no_mammogram_is_listed_with_its_reason(demo, tmp_path):
     assert "Doe" not in ingested.output + screened.output
 
     rows = mammofast.open_results(results).images().to_pylist()
-    found = sorted((row["status"], (row["reason"] or "").partition(":")[0]) for row in rows)
-    assert [status for status, _ in found] == ["done", "failed", "skipped", "skipped"]
-    assert {reason for status, reason in found if status == "skipped"} == {"not-dicom", "magnification-view"}
+    outcomes = sorted((row["status"], (row["reason"] or "").partition(":")[0]) for row in rows)
+    assert [status for status, _ in outcomes] == ["done", "failed", "skipped", "skipped"]
+    assert {reason for status, reason in outcomes if status == "skipped"} == {"not-dicom", "magnification-view"}
     not_dicom = next(row for row in rows if row["reason"] and row["reason"].startswith("not-dicom"))
     assert not_dicom["sop_uid"] is None
     assert not_dicom["content_sha256"] == hashlib.sha256((folder / "notes.txt").read_bytes()).hexdigest()
