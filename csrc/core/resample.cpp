@@ -44,7 +44,8 @@ Axis::Axis(int64_t source, int64_t target) : starts(target) {
     // Shrinking, in units of 1 / target of a source pixel: source pixel p is [p target, (p + 1) target), target pixel
     // i is [i source, (i + 1) source).
     const bool shrink = target < source;
-    taps = target == source ? 1 : std::min(source, shrink ? source / target + 2 : 2);
+    taps = shrink ? source / target + (source % target != 0 ? 2 : 0) : target == source ? 1 : 2;
+    taps = std::min(taps, source);
     weights.assign(target * taps, 0.0f);
     for (int64_t i = 0; i < target; ++i) {
         const Tap tap = bilinear_tap(i, source, target);

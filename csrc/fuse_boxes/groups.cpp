@@ -8,16 +8,14 @@ namespace {
 
 using Blocks = BoxBlocks<int32_t>;
 
-// hits[s] = 1 where box s of n touches the vote and is still free; returns how many.
-MAMMOFAST_SIMD int32_t find_touching(const int32_t* MAMMOFAST_RESTRICT x_min, const int32_t* MAMMOFAST_RESTRICT y_min,
-                                     const int32_t* MAMMOFAST_RESTRICT x_max, const int32_t* MAMMOFAST_RESTRICT y_max,
-                                     const int32_t* MAMMOFAST_RESTRICT free, int64_t n, const Vote vote,
-                                     int32_t* MAMMOFAST_RESTRICT hits) {
+// hits[place] = 1 where a box of the block touches; returns how many do.
+MAMMOFAST_SIMD int32_t find_touching(const Blocks::Block& block, const int32_t* box, int32_t* MAMMOFAST_RESTRICT hits) {
+    const int32_t x_min = box[0], y_min = box[1], x_max = box[2], y_max = box[3];
     int32_t count = 0;
-    for (int64_t s = 0; s < n; ++s) {
-        hits[s] = free[s] & (x_min[s] <= vote.x_max) & (x_max[s] >= vote.x_min) & (y_min[s] <= vote.y_max) &
-                  (y_max[s] >= vote.y_min);
-        count += hits[s];
+    for (int place = 0; place < Blocks::SIZE; ++place) {
+        hits[place] = (block.x_min[place] <= x_max) & (block.x_max[place] >= x_min) & (block.y_min[place] <= y_max) &
+                      (block.y_max[place] >= y_min);
+        count += hits[place];
     }
     return count;
 }
@@ -26,45 +24,35 @@ MAMMOFAST_SIMD int32_t find_touching(const int32_t* MAMMOFAST_RESTRICT x_min, co
 
 void group_touching(const std::vector<Vote>& votes, const std::function<void(const std::vector<Vote>&)>& visit) {
     const int64_t n = static_cast<int64_t>(votes.size());
-    std::vector<int32_t> corners(4 * n);
-    for (int64_t i = 0; i < n; ++i) {
-        const Vote& vote = votes[i];
-        corners[4 * i] = vote.x_min, corners[4 * i + 1] = vote.y_min;
-        corners[4 * i + 2] = vote.x_max, corners[4 * i + 3] = vote.y_max;
-    }
-    const Blocks blocks(corners.data(), n);
+    std::vector<int32_t> corners;
+    corners.reserve(4 * n);
+    for (const Vote& vote : votes) corners.insert(corners.end(), {vote.x_min, vote.y_min, vote.x_max, vote.y_max});
+    Blocks blocks(corners.data(), n);
 
-    std::vector<int32_t> free_slot(blocks.n_blocks * Blocks::SIZE), free_block(blocks.n_blocks);
-    std::vector<int32_t> block_hits(blocks.n_blocks), slot_hits(Blocks::SIZE);
-    for (int64_t s = 0; s < n; ++s) free_slot[s] = 1, ++free_block[s / Blocks::SIZE];
-    std::vector<int32_t> any_free(blocks.n_blocks, 1);
-
+    int32_t hits[Blocks::SIZE];
+    std::vector<uint8_t> grouped(n);
+    std::vector<int32_t> members;  // of the group that grows: its own queue
     std::vector<Vote> group;
-    for (int64_t seed = 0; seed < n; ++seed) {
-        if (!free_slot[seed]) continue;
-        group.clear();
-        const auto take = [&](int64_t s) {
-            group.push_back(votes[blocks.box[s]]);
-            free_slot[s] = 0;
-            const int64_t b = s / Blocks::SIZE;
-            if (--free_block[b] == 0) any_free[b] = 0;
-        };
-        take(seed);
-        for (size_t next = 0; next < group.size(); ++next) {  // the group is its own queue
-            const Vote vote = group[next];
-            if (!find_touching(blocks.block_x_min.data(), blocks.block_y_min.data(), blocks.block_x_max.data(),
-                               blocks.block_y_max.data(), any_free.data(), blocks.n_blocks, vote, block_hits.data()))
-                continue;
-            for (int64_t b = 0; b < blocks.n_blocks; ++b) {
-                const int64_t first = b * Blocks::SIZE;
-                if (!block_hits[b] ||
-                    !find_touching(&blocks.x_min[first], &blocks.y_min[first], &blocks.x_max[first],
-                                   &blocks.y_max[first], &free_slot[first], Blocks::SIZE, vote, slot_hits.data()))
-                    continue;
-                for (int64_t s = 0; s < Blocks::SIZE; ++s)
-                    if (slot_hits[s]) take(first + s);
-            }
+    const auto add = [&](int64_t slot) {
+        members.push_back(blocks.box_at(slot));
+        grouped[members.back()] = 1;
+        blocks.take(slot);
+    };
+    for (int64_t slot = 0; slot < n; ++slot) {
+        if (grouped[blocks.box_at(slot)]) continue;
+        members.clear();
+        add(slot);
+        for (size_t next = 0; next < members.size(); ++next) {
+            const int32_t member = members[next];
+            const int32_t* box = &corners[4 * int64_t(member)];
+            blocks.for_each_near(blocks.slot_of(member), box, [&](const Blocks::Block& block, int64_t first) {
+                if (find_touching(block, box, hits) == 0) return;
+                for (int place = 0; place < Blocks::SIZE; ++place)
+                    if (hits[place]) add(first + place);
+            });
         }
+        group.clear();
+        for (int32_t member : members) group.push_back(votes[member]);
         visit(group);
     }
 }
