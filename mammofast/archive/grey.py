@@ -63,7 +63,7 @@ def grey_table(header: Dataset, pipeline: GreyPipeline) -> GreyTable:
 def _modality(values: Values, header: Dataset) -> Values:
     """Apply the Modality LUT, PS3.3 C.11.1: its sequence where there is one, else slope and intercept."""
     for lut in header.get("ModalityLUTSequence") or ():
-        data, _ = _lut(values, lut)
+        data, _ = _lut(values, lut, header)
         return data
     slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
     if slope is None and intercept is None:
@@ -77,7 +77,7 @@ def _modality(values: Values, header: Dataset) -> Values:
 def _voi(values: Values, header: Dataset) -> Values | None:
     """Apply the first VOI LUT or else the first window, PS3.3 C.11.2; None where the header has neither."""
     for lut in header.get("VOILUTSequence") or ():
-        data, bits = _lut(values, lut)
+        data, bits = _lut(values, lut, header)
         highest = (1 << bits) - 1
         if data.max() > highest:
             raise BrokenImage(Reason.BAD_HEADER, f"a VOI LUT of {bits} bits holds {data.max():.0f}")
@@ -107,15 +107,14 @@ def _inverse(header: Dataset) -> bool:
     return photometric == "MONOCHROME1" or str(header.get("PresentationLUTShape", "")).strip() == "INVERSE"
 
 
-def _lut(values: Values, lut: Dataset) -> tuple[Values, int]:
+def _lut(values: Values, lut: Dataset, header: Dataset) -> tuple[Values, int]:
     """Look values up in a table of PS3.3 C.11.1.1.1; return what it says and the bits of its entries."""
     entries, first, bits = (int(value) for value in lut.LUTDescriptor)
     entries = entries or 1 << 16
-    data = _lut_data(lut, entries)
+    data = _lut_data(lut, entries, bits, ">" if header.original_encoding[1] is False else "<")
     if not 8 <= bits <= 16 or len(data) < entries:
-        raise BrokenImage(
-            Reason.BAD_HEADER, f"a LUT of {len(data)} entries and {bits} bits, expected {entries} and 8-16"
-        )
+        detail = f"a LUT of {len(data)} entries and {bits} bits, expected {entries} and 8-16"
+        raise BrokenImage(Reason.BAD_HEADER, detail)
     # The first value mapped has the sign of what goes in; read as unsigned, it is negative where that can be.
     if first >= 1 << 15 and values.min() < 0:
         first -= 1 << 16
@@ -123,20 +122,16 @@ def _lut(values: Values, lut: Dataset) -> tuple[Values, int]:
     return data[:entries].astype(np.float64)[index], bits
 
 
-def _lut_data(lut: Dataset, entries: int) -> npt.NDArray[np.uint16]:
-    element = lut["LUTData"]
-    if not isinstance(element.value, bytes):
-        numbers = np.atleast_1d(np.asarray(element.value, dtype=np.int64))
-        raw = (numbers & 0xFFFF).astype(np.uint16)
+def _lut_data(lut: Dataset, entries: int, bits: int, order: str) -> npt.NDArray[np.uint16]:
+    """Return LUT Data, which is US (numbers) or OW (bytes); entries of 8 bits may lie two to a word, low byte first."""
+    data = lut["LUTData"].value
+    if isinstance(data, bytes):
+        words = np.frombuffer(data[: len(data) // 2 * 2], f"{order}u2")
     else:
-        order = ">" if lut.original_encoding[1] is False else "<"
-        if len(element.value) in (entries, entries + 1):
-            return np.frombuffer(element.value, np.uint8).astype(np.uint16)
-        raw = np.frombuffer(element.value, f"{order}u2").astype(np.uint16)
-    if len(raw) == -(-entries // 2) and entries > 1:
-        # Entries of 8 bits, two to a word, the first in its low byte.
-        return raw.astype("<u2").view(np.uint8).astype(np.uint16)
-    return raw
+        words = np.atleast_1d(np.asarray(data, dtype=np.int64) & 0xFFFF)
+    if bits == 8 and entries > 1 and len(words) == -(-entries // 2):
+        return words.astype("<u2").view(np.uint8).astype(np.uint16)
+    return words.astype(np.uint16)
 
 
 def _first(value: object) -> float | None:
