@@ -43,7 +43,7 @@ def froc(confidences: npt.ArrayLike, hits: npt.ArrayLike, n_masses: int, n_image
 
 
 def average_precision(confidences: npt.ArrayLike, hits: npt.ArrayLike, n_masses: int) -> float:
-    """Return the area under precision against recall as a sum of steps, Σ (R_k - R_{k-1}) · P_k; nothing interpolated."""
+    """Return the area under precision against recall, as the sum of steps Σ (R_k - R_{k-1}) · P_k, not interpolated."""
     if n_masses < 1:
         raise ValueError(f"n_masses: got {n_masses}, expected 1 or more")
     _, true, false = _steps(confidences, hits)

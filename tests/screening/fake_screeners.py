@@ -1,0 +1,59 @@
+"""Openers whose screeners misbehave as files in the bundle's folder say. Worker processes import this."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from mammofast.methods.screener import open_bundle
+
+
+class Misbehaving:
+    """A real screener behind a gate.
+
+    poison: SOP Instance UIDs that kill the process. raise: UIDs that raise. gate: while it is there, images wait.
+    started/UID: written for every image begun.
+    """
+
+    def __init__(self, bundle, device, settings):
+        self.folder = Path(bundle)
+        self.real = open_bundle(bundle, device, settings)
+        self.bundle_id, self.settings_id = self.real.bundle_id, self.real.settings_id
+
+    def _listed(self, name):
+        path = self.folder / name
+        return path.read_text().split() if path.exists() else []
+
+    def screen_images(self, images):
+        (self.folder / "started").mkdir(exist_ok=True)
+        for image in images:
+            uid = image.record.sop_uid
+            with (self.folder / "started" / uid).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+            if uid in self._listed("poison"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            if uid in self._listed("raise"):
+                raise RuntimeError("Doe^Jane")
+            while (self.folder / "gate").exists():
+                time.sleep(0.01)
+        return self.real.screen_images(images)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.real.close()
+
+
+def misbehaving(bundle, device, settings):
+    return Misbehaving(bundle, device, settings)
+
+
+class OtherBundle(Misbehaving):
+    def __init__(self, bundle, device, settings):
+        super().__init__(bundle, device, settings)
+        self.bundle_id = "0" * 64
+
+
+def other_bundle(bundle, device, settings):
+    return OtherBundle(bundle, device, settings)
