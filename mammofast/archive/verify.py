@@ -46,8 +46,8 @@ def _problem(folder: Path) -> str | None:
         return _pixels_problem(image) or _header_problem(image)
     except MammofastError as error:
         return str(error)
-    except OSError as error:
-        return f"its record cannot be read ({error.strerror})"
+    except Exception as error:  # whatever damage does; the next image is looked at all the same
+        return f"it cannot be read ({type(error).__name__})"
 
 
 def _pixels_problem(image: ArchiveImage) -> str | None:
