@@ -113,7 +113,7 @@ class _Run:
         self._writer = writer
         self._images = {image.record.sop_uid: image.record for image in writer.archive.images()}
         self._sources = {record.source_sha256 for record in self._images.values()}
-        self._not_kept = {record.source_sha256: record for record in writer.archive.skipped()}
+        self._not_kept = {record.source_sha256: record for record in writer.archive.skipped() if record.source_sha256}
 
     def look_at(self, file: SourceFile) -> _Outcome:
         """Read, decode, check and stage one file. Runs on many threads; changes nothing that others see."""
@@ -128,7 +128,7 @@ class _Run:
                     return _Outcome(sha256, skipped=before)
                 too_large = file.size > MAX_FILE_BYTES
                 header = read_dicom(stream, header_only=too_large)
-            found = triage(header)
+            found = triage(header, pixels_read=not too_large)
             if too_large:
                 raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
             pixels = read_pixels(header, found.frame)
@@ -153,6 +153,8 @@ class _Run:
         if outcome.source_sha256 is not None:
             self._writer.forget(file.place)
         if outcome.skipped is None:
+            if outcome.source_sha256 is not None and outcome.source_sha256 in self._not_kept:  # tried again, and better
+                self._writer.forget(outcome.source_sha256)
             self._count("known" if outcome.known else "added")
         else:
             self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)

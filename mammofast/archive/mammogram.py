@@ -51,11 +51,12 @@ def known(header: Dataset) -> dict[str, Any]:
     }
 
 
-def triage(header: Dataset) -> Mammogram:
+def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
     """Decide from the header whether an object is a usable 2-D mammogram.
 
     Kept are Digital Mammography X-Ray images for presentation and for processing, and Computed Radiography of modality
-    MG: one frame, one sample per pixel. An unknown view is kept as such.
+    MG: one frame, one sample per pixel. An unknown view is kept as such. ``pixels_read`` is false where only the header
+    was read, so that pixels are not missed.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def triage(header: Dataset) -> Mammogram:
         raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
     if "MAGNIFICATION" in modifiers_of(header):
         raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
-    if not any(tag in header for tag in _PIXELS):
+    if pixels_read and not any(tag in header for tag in _PIXELS):
         raise BrokenImage(Reason.NO_PIXELS, "the data set has no pixels")
     return Mammogram(
         study_uid=_required_uid(header, "StudyInstanceUID"),

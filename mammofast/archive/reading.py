@@ -34,7 +34,8 @@ def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
         stream.seek(0)
         if start[128:132] != b"DICM":
             raise UnusableImage(Reason.NOT_DICOM, "the file is not a DICOM Part 10 file")
-        if not header_only and (inflated := _inflate(stream, start)) is not None:
+        inflated = _inflate(stream, start, refuse=header_only)
+        if inflated is not None:
             return inflated
         return dcmread(stream, stop_before_pixels=header_only)
     except (UnusableImage, BrokenImage):
@@ -118,8 +119,8 @@ def _swap(data: bytes) -> bytes:
     return bytes(swapped)
 
 
-def _inflate(stream: BinaryIO, start: bytes) -> Dataset | None:
-    """Read a deflated data set, up to a size; None for other transfer syntaxes.
+def _inflate(stream: BinaryIO, start: bytes, refuse: bool) -> Dataset | None:
+    """Read a deflated data set, up to a size, unless it is to be refused at once; None for other transfer syntaxes.
 
     dcmread would inflate without a bound. The group of file meta information is never deflated; its length stands first
     in it (PS3.10 7.1).
@@ -134,6 +135,8 @@ def _inflate(stream: BinaryIO, start: bytes) -> Dataset | None:
     if file_meta.get("TransferSyntaxUID") != _DEFLATED:
         stream.seek(0)
         return None
+    if refuse:
+        raise BrokenImage(Reason.TOO_LARGE, "the deflated data set is larger than any image")
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     data = inflater.decompress(stream.read(), MAX_FILE_BYTES)
     if inflater.unconsumed_tail:

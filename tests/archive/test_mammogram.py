@@ -240,6 +240,10 @@ def test_an_inflation_bomb_is_refused(dicom, monkeypatch):
     with pytest.raises(BrokenImage) as caught:
         read_dicom(io.BytesIO(data))
     assert caught.value.reason == Reason.TOO_LARGE
+    monkeypatch.undo()
+    with pytest.raises(BrokenImage) as caught:
+        read_dicom(io.BytesIO(data), header_only=True)
+    assert caught.value.reason == Reason.TOO_LARGE
 
 
 def test_no_message_quotes_what_was_read(dicom):
