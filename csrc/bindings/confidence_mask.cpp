@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "../core/device.h"
 #include "arrays.h"
 #include "device_array.h"
 #include "register.h"
@@ -28,6 +29,7 @@ Packed<float> confidence_mask(const Packed<float>& boxes, const Packed<float>& s
 std::unique_ptr<DeviceArray> confidence_mask_on_device(uintptr_t boxes, uintptr_t scores, int64_t n, int64_t n_scales,
                                                        int64_t rows, int64_t cols, uintptr_t stream) {
     py::gil_scoped_release release;
+    const DeviceGuard guard(reinterpret_cast<const void*>(boxes));
     auto mask = std::make_unique<DeviceArray>(rows, cols, stream);
     confidence_mask_cuda(reinterpret_cast<const float*>(boxes), reinterpret_cast<const float*>(scores), n, n_scales,
                          mask->image(), reinterpret_cast<void*>(stream));
@@ -59,7 +61,7 @@ void register_confidence_mask(py::module_& module) {
         .def_property_readonly("__cuda_array_interface__", &array_interface);
     module.def("confidence_mask_on_device", &confidence_mask_on_device, py::arg("boxes"), py::arg("scores"),
                py::arg("n"), py::arg("n_scales"), py::arg("rows"), py::arg("cols"), py::arg("stream"),
-               "Eq. 1 on the current CUDA device.");
+               "Eq. 1 on the CUDA device that holds the boxes.");
 #endif
 }
 

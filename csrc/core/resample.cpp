@@ -78,7 +78,8 @@ Resampler::Resampler(Shape source, const std::vector<Image<float>>& targets)
 void Resampler::commit(int64_t y) {
     for (Target& target : targets_) {
         const Axis& axis = target.rows;
-        while (target.next < target.out.rows && axis.starts[target.next] + axis.taps - 1 <= y) write(target, target.next++);
+        while (target.next < target.out.rows && axis.starts[target.next] + axis.taps - 1 <= y)
+            write(target, target.next++);
     }
 }
 

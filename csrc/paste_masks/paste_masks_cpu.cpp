@@ -31,7 +31,9 @@ MAMMOFAST_SIMD void paint_row(const float* MAMMOFAST_RESTRICT low, const float* 
 class StretchedRows {
   public:
     StretchedRows(const float* crop, int64_t cols, const ColumnTaps& taps)
-        : crop_(crop), cols_(cols), taps_(taps), rows_{std::vector<float>(taps.low.size()), std::vector<float>(taps.low.size())} {}
+        : crop_(crop), cols_(cols), taps_(taps) {
+        for (std::vector<float>& row : rows_) row.resize(taps.low.size());
+    }
 
     const float* get(int64_t row) {
         const int place = static_cast<int>(row % 2);  // two neighbours never collide

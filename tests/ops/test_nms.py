@@ -86,6 +86,17 @@ def test_huge_and_tiny_coordinates():
     assert ops.nms(boxes, np.ones(6, np.float32), 0.5).tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("exponent", [-149, -100, -76, -75, -74, 60, 62, 63, 64, 126])
+def test_areas_that_float32_cannot_hold(exponent):
+    rng = np.random.default_rng(6)
+    for _ in range(50):
+        n = int(rng.integers(2, 20))
+        boxes = np.ldexp(cases.random_boxes(rng, n, 3, 1), exponent).astype(np.float32)
+        scores = cases.random_scores(rng, n)
+        for threshold in (0.1, 0.3, 0.5):
+            assert ops.nms(boxes, scores, threshold).tolist() == reference.nms(boxes, scores, threshold).tolist()
+
+
 def test_ties_go_to_the_lower_index_and_minus_zero_is_zero():
     boxes = np.array([[0, 0, 1, 1], [5, 5, 6, 6], [9, 9, 10, 10]], np.float32)
     assert ops.nms(boxes, np.array([-0.0, 0.0, -0.0], np.float32), 0.5).tolist() == [0, 1, 2]
