@@ -61,7 +61,8 @@ void paste_masks_cpu(Crops crops, const int32_t* boxes, float threshold, Image<u
 
     ColumnTaps taps;
     for (int64_t i = 0; i < crops.n; ++i) {
-        const int64_t x_min = boxes[4 * i], y_min = boxes[4 * i + 1], x_max = boxes[4 * i + 2], y_max = boxes[4 * i + 3];
+        const int32_t* box = boxes + 4 * i;
+        const int64_t x_min = box[0], y_min = box[1], x_max = box[2], y_max = box[3];
         const int64_t left = std::max<int64_t>(x_min, 0), right = std::min(x_max, mask.cols);
         const int64_t top = std::max<int64_t>(y_min, 0), bottom = std::min(y_max, mask.rows);
         if (left >= right || top >= bottom) continue;

@@ -42,6 +42,9 @@ def one_box(*corners):
 BAD_BOXES_AND_SCORES = [
     (one_box(1, 2, np.nan, 4), ONE_SCORE, "boxes: got .*nan.* finite"),
     (one_box(-np.inf, 2, 3, 4), ONE_SCORE, "boxes: got .*inf.* finite"),
+    (one_box(1, 2, np.inf, 4), ONE_SCORE, "boxes: got .*inf.* finite"),
+    (one_box(1, -np.inf, 3, 4), ONE_SCORE, "boxes: got .*inf.* finite"),
+    (one_box(1, 2, 3, np.inf), ONE_SCORE, "boxes: got .*inf.* finite"),
     (one_box(1.25, 2, 1, 4), ONE_SCORE, "boxes: got .* x_max >= x_min"),
     (one_box(1, 2.2, 3, 2.1), ONE_SCORE, "boxes: got .* y_max >= y_min"),
     (ONE_BOX, np.array([np.nan], np.float32), r"scores: got nan at index 0, expected values in \[0, 1\]"),
