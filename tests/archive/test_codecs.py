@@ -245,12 +245,10 @@ def test_a_frame_cut_short_is_refused(dicom, name, part):
     assert caught.value.reason == Reason.DECODE
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # OpenJPH's, see codecs._htj2k
-def test_htj2k_that_openjph_gives_up_on_silently_is_refused(dicom):
-    """OpenJPH's errors are lost on the way, and what it hands back ends in zeros; OpenJPEG calls that damaged."""
+def test_damaged_htj2k_does_not_come_back_with_its_end_zeroed(dicom):
+    """As it does from OpenJPH through imagecodecs, which loses the decoder's complaints."""
     pixels = dicom.pixels(300, 260) + 1
     frame = dicom.encode(pixels, dicom.lossless["HTJ2K lossless"], 12)
-    form = FrameFormat(300, 260, 16, 12, False)
     rng = np.random.default_rng(3)
     refused = 0
     for _ in range(40):
@@ -258,12 +256,7 @@ def test_htj2k_that_openjph_gives_up_on_silently_is_refused(dicom):
         for at in rng.integers(110, len(damaged) - 2, 3):
             damaged[at] = rng.integers(0, 256)
         try:
-            imagecodecs.jpeg2k_decode(bytes(damaged))
-            continue
-        except imagecodecs.Jpeg2kError:
-            pass
-        try:
-            got = decode_frame(bytes(damaged), dicom.lossless["HTJ2K lossless"], form)
+            got = decode_frame(bytes(damaged), dicom.lossless["HTJ2K lossless"], FrameFormat(300, 260, 16, 12, False))
         except BrokenImage:
             refused += 1
         else:
@@ -271,16 +264,8 @@ def test_htj2k_that_openjph_gives_up_on_silently_is_refused(dicom):
     assert refused > 5
 
 
-def test_htj2k_that_ends_in_zeros_is_an_image(dicom):
-    pixels = dicom.pixels()
-    pixels[-20:] = 0
-    ds = dicom.dataset(pixels, dicom.lossless["HTJ2K lossless"])
-    np.testing.assert_array_equal(ours(dicom.bytes(ds)), pixels)
-
-
 @pytest.mark.parametrize("name", ["RLE", "JPEG lossless SV1", "JPEG-LS", "JPEG 2000 lossless", "HTJ2K lossless",
                                   "explicit"])  # fmt: skip
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # OpenJPH's, see codecs._htj2k
 def test_damage_is_one_error_or_an_image_never_anything_else(dicom, name):
     pixels = dicom.pixels(48, 40)
     syntax = dicom.lossless[name]
