@@ -78,6 +78,19 @@ def test_scattered_small_boxes_form_many_groups():
         same(ops.fuse_boxes(*case), reference.fuse_boxes(*case))
 
 
+def test_one_group_that_is_wider_than_a_word_of_cells():
+    rng = np.random.default_rng(6)
+    for turn in range(20):
+        n = (20, 40, 70, 150)[turn % 4]
+        corners = rng.integers(0, (390, 25), (n, 2))
+        boxes = np.hstack([corners, corners + rng.integers(1, 8, (n, 2))])
+        boxes = np.vstack([boxes, [[0, 0, 400, 30]]]).astype(np.float32)  # holds all of them together
+        scores = np.append(rng.uniform(0.4, 1, n), 0.1).astype(np.float32)
+        case = boxes, scores, 1, (30, 400), 0.6
+        same(ops.fuse_boxes(*case), reference.fuse_boxes(*case))
+        assert len(ops.fuse_boxes(*case).boxes) > 5
+
+
 @pytest.mark.parametrize("score", np.linspace(0.01, 1, 100).astype(np.float32))
 def test_three_of_five_equal_votes_are_a_tie_and_stay(score):
     boxes = np.tile(cases.one_box(2, 2, 6, 6), (3, 1))

@@ -79,8 +79,8 @@ def test_extreme_values_at_high_levels(dtype):
     info = np.iinfo(dtype)
     for value in (info.min, info.max):
         image = np.full((520, 1030), value, dtype)
-        for pooled in ops.pool(image, [7, 8, 9, 15]):
-            assert (pooled == value).all()
+        for level in (7, 8, 9, 15):  # one by one: the highest level asked decides how wide the sums are
+            assert (ops.pool(image, [level])[0] == value).all()
 
 
 def test_levels_come_in_the_order_asked_and_do_not_share_memory():
