@@ -88,8 +88,8 @@ def _codestream(read: Callable[[bytes], Codestream], decode: Callable[[bytes], S
 
 
 def _openjpeg(data: bytes) -> Stored:
-    # For HTJ2K too: OpenJPH is three times faster, but imagecodecs loses its complaints, and a damaged frame comes out as
-    # an image whose end is zeros. One thread: images are decoded side by side.
+    # For HTJ2K too: OpenJPH is three times faster, but imagecodecs loses its complaints, and a damaged frame is
+    # then an image whose end is zeros. One thread: images are decoded side by side.
     values: Stored = imagecodecs.jpeg2k_decode(data, numthreads=1)
     return values
 
