@@ -237,8 +237,9 @@ class _Job:
         for name, allowed in self._accepts.items():
             value = getattr(image.record, name)
             if value not in allowed:
+                got = "not stated" if value is None else value
                 words = name.replace("_", " ")
-                return f"{_ACCEPTABLE[name]}: the image's {words} is {value}, the bundle reads {', '.join(allowed)}"
+                return f"{_ACCEPTABLE[name]}: the image's {words} is {got}, the bundle reads {', '.join(allowed)}"
         return None
 
 

@@ -76,9 +76,7 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         opened = Run(screener.bundle_id, screener.settings_id)
         if opened != self._expected:
             screener.__exit__(None, None, None)
-            raise EngineError(
-                f"a worker opened bundle and settings {opened}, expected {self._expected}; copy the bundle"
-            )
+            raise EngineError(f"a worker opened {opened}, expected {self._expected}; give all machines the same bundle")
         _OPEN[self.name] = (screener, threading.Lock())
 
     def teardown(self, worker: Any) -> None:

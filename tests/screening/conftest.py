@@ -12,7 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from mammofast.archive import ingest
 
 HERE = Path(__file__).parent
-MAMMOGRAPHY_FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
+MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
 
 
 def load(path):
@@ -46,18 +46,17 @@ def bright_pixels(seed):
     return pixels.astype(np.uint16), truth
 
 
-def write_dicom(path, pixels, study="1.2.3", instance="1.2.3.4", intent="FOR PRESENTATION", spacing=(0.1, 0.2)):
+def write_dicom(path, pixels, study="1.2.3", instance="1.2.3.4", intent="FOR PRESENTATION", sop_class=MAMMOGRAPHY):
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = MAMMOGRAPHY_FOR_PRESENTATION
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = sop_class
     ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = instance
     ds.StudyInstanceUID, ds.SeriesInstanceUID = study, f"{study}.9"
     ds.PatientName, ds.PatientID = "Doe^Jane", "SECRET-77"
     ds.Modality, ds.ImageLaterality, ds.ViewPosition = "MG", "L", "CC"
     ds.PresentationIntentType = intent
-    if spacing:
-        ds.ImagerPixelSpacing = list(spacing)
+    ds.ImagerPixelSpacing = [0.1, 0.2]
     ds.Rows, ds.Columns = pixels.shape
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
     ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 12, 11, 0

@@ -1,0 +1,471 @@
+"""Whole runs over real archives, with real worker processes that really die."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+from distributed import Client, LocalCluster
+
+import mammofast
+from mammofast import open_archive, open_bundle, open_results
+from mammofast.archive import ingest
+from mammofast.errors import ArchiveError, BundleError, EngineError, ResultsError, SchedulerError
+from mammofast.records import combine_masks
+from mammofast.screening import run as run_module
+from mammofast.screening import screen
+
+HERE = Path(__file__).parent
+MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
+
+
+def snapshot(results):
+    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/*")}
+
+
+def tree(folder):
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(folder).rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(archive, bundle, tmp_path_factory):
+    """What a run that nothing disturbs leaves."""
+    results = tmp_path_factory.mktemp("undisturbed") / "results"
+    screen(archive, results, bundle, workers=1, images_per_task=1)
+    return snapshot(results)
+
+
+@pytest.fixture
+def private_bundle(bundle, tmp_path):
+    """The same bundle in a folder that a test may write to."""
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture
+def no_cluster(monkeypatch):
+    """Let nothing start workers."""
+
+    def start(*arguments):
+        raise AssertionError("workers were started")
+
+    monkeypatch.setattr(run_module, "local_client", start)
+    monkeypatch.setattr(run_module, "remote_client", start)
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def started(folder):
+    """SOP Instance UIDs that a misbehaving screener began, each with the processes that did."""
+    return {path.name: path.read_text().split() for path in folder.glob("started/*")}
+
+
+def test_every_image_is_done_and_equals_what_embedding_finds(archive, bundle, tmp_path):
+    seen = []
+    report = screen(archive, tmp_path / "results", bundle, workers=2, progress=seen.append)
+    assert (report.done, report.skipped, report.failed, report.already, report.stopped) == (6, 0, 0, 0, None)
+    assert sum(seen) == 6
+    results = open_results(tmp_path / "results")
+    rows = results.findings().to_pylist()
+    assert results.images()["status"].to_pylist() == ["done"] * 6
+    with open_bundle(bundle) as screener:
+        for image in open_archive(archive).images():
+            expected = screener.screen(image.read())
+            mine = [row for row in rows if row["sop_uid"] == image.record.sop_uid]
+            assert [(r["x_min"], r["y_min"], r["x_max"], r["y_max"]) for r in mine] == [
+                f.box for f in expected.findings
+            ]
+            assert [(r["score"], r["confidence"]) for r in mine] == [(f.score, f.confidence) for f in expected.findings]
+            mask = results.mask(image.record.sop_uid)
+            assert np.array_equal(mask, combine_masks(expected.findings, image.shape))
+            assert {(r["bundle_id"], r["settings_id"]) for r in mine} <= {(screener.bundle_id, screener.settings_id)}
+    assert len(rows) == 6
+    assert rows[0]["area_mm2"] == pytest.approx(rows[0]["area_px"] * 0.02)
+    assert b"For tests." in results.findings().schema.metadata[b"notice"]
+
+
+@pytest.mark.parametrize(("workers", "size"), [(2, 1), (1, 6), (2, 4)])
+def test_the_bytes_do_not_depend_on_workers_or_batches(archive, bundle, undisturbed, tmp_path, workers, size):
+    screen(archive, tmp_path / "results", bundle, workers=workers, images_per_task=size)
+    assert len(undisturbed) == 6
+    assert snapshot(tmp_path / "results") == undisturbed
+
+
+def test_nothing_of_the_patient_is_in_the_results(archive, bundle, tmp_path):
+    screen(archive, tmp_path / "results", bundle, workers=1)
+    for path in (tmp_path / "results").rglob("*"):
+        content = path.name.encode() + (path.read_bytes() if path.is_file() else b"")
+        assert b"Doe" not in content
+        assert b"SECRET" not in content
+
+
+def test_a_second_run_over_finished_work_does_nothing(archive, bundle, tmp_path, no_cluster, monkeypatch):
+    monkeypatch.undo()
+    screen(archive, tmp_path / "results", bundle, workers=1)
+    before = tree(tmp_path / "results")
+    monkeypatch.setattr(run_module, "local_client", None)
+    seen = []
+    report = screen(archive, tmp_path / "results", bundle, workers=1, progress=seen.append)
+    assert (report.done, report.already) == (6, 6)
+    assert sum(seen) == 6
+    assert tree(tmp_path / "results") == before
+
+
+def test_a_rerun_does_what_is_missing_or_damaged_and_no_more(archive, private_bundle, undisturbed, tmp_path, fakes):
+    results = tmp_path / "results"
+    screen(archive, results, private_bundle, workers=1)
+    files = sorted(results.glob("images/*/*"))
+    files[0].unlink()
+    files[3].write_bytes(files[3].read_bytes()[:-30])
+    report = screen(archive, results, private_bundle, workers=1, opener=fakes.misbehaving)
+    assert (report.done, report.already) == (6, 4)
+    assert sorted(started(private_bundle)) == sorted(files[i].name.split("-")[0] for i in (0, 3))
+    assert snapshot(results) == undisturbed
+
+
+def test_another_bundle_screens_beside_the_old_results(archive, bundle, make_bundle, undisturbed, tmp_path):
+    results = tmp_path / "results"
+    screen(archive, results, bundle, workers=1)
+    other = make_bundle(tmp_path / "other", confidence_threshold=0.9999)
+    report = screen(archive, results, other, workers=1)
+    assert (report.done, report.already) == (6, 0)
+    assert undisturbed.items() <= {p.name: p.read_bytes() for p in results.glob("images/*/*")}.items() or (
+        len(list(results.glob("images/*/*"))) == 12
+    )
+    opened = open_results(results)
+    assert opened.images().num_rows == 12
+    assert len(set(opened.images()["bundle_id"].to_pylist())) == 2
+    with pytest.raises(ResultsError, match="say which"):
+        opened.mask("1.2.1.1.1")
+
+
+def test_a_killed_worker_costs_no_image(archive, private_bundle, undisturbed, tmp_path, fakes):
+    (private_bundle / "gate").touch()
+
+    def kill():
+        wait_until(lambda: len(started(private_bundle)) >= 2)
+        pid = int(next(iter(started(private_bundle).values()))[0])
+        (private_bundle / "gate").unlink()
+        os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    report = screen(
+        archive, tmp_path / "results", private_bundle, workers=2, images_per_task=2, opener=fakes.misbehaving
+    )
+    killer.join()
+    assert (report.done, report.failed) == (6, 0)
+    assert any(len(pids) > 1 for pids in started(private_bundle).values())
+    assert snapshot(tmp_path / "results") == undisturbed
+
+
+def test_an_image_that_kills_its_worker_fails_alone(archive, private_bundle, undisturbed, tmp_path, fakes):
+    (private_bundle / "poison").write_text("1.2.1.1.1 1.2.3.4.1")
+    seen = []
+    report = screen(
+        archive,
+        tmp_path / "results",
+        private_bundle,
+        workers=2,
+        images_per_task=3,
+        opener=fakes.misbehaving,
+        progress=seen.append,
+    )
+    assert (report.done, report.failed) == (4, 2)
+    assert sum(seen) == 6
+    rows = {row["sop_uid"]: row for row in open_results(tmp_path / "results").images().to_pylist()}
+    assert {uid for uid, row in rows.items() if row["status"] == "failed"} == {"1.2.1.1.1", "1.2.3.4.1"}
+    assert rows["1.2.1.1.1"]["reason"] == "worker: the worker process ended on this image, twice"
+    left = snapshot(tmp_path / "results")
+    assert all(
+        left[name] == content for name, content in undisturbed.items() if rows[name.split("-")[0]]["reason"] is None
+    )
+
+
+def test_an_image_that_raises_fails_alone_and_says_nothing_it_should_not(archive, private_bundle, tmp_path, fakes):
+    (private_bundle / "raise").write_text("1.2.2.2.1")
+    report = screen(archive, tmp_path / "results", private_bundle, workers=1, opener=fakes.misbehaving)
+    assert (report.done, report.failed) == (5, 1)
+    (failed,) = [r for r in open_results(tmp_path / "results").images().to_pylist() if r["status"] == "failed"]
+    assert (failed["sop_uid"], failed["reason"]) == ("1.2.2.2.1", "internal: RuntimeError")
+
+
+def test_an_unreadable_image_fails_and_can_be_tried_again(new_archive, bundle, tmp_path, no_cluster, monkeypatch):
+    monkeypatch.undo()
+    archive = new_archive(2)
+    (image,) = [image for image in open_archive(archive).images() if image.record.sop_uid == "1.2.1.1.1"]
+    shards = [path for path in image.folder.rglob("*/c/*/*") if path.is_file()]
+    saved = {shard: shard.read_bytes() for shard in shards}
+    assert saved
+    for shard in shards:
+        shard.write_bytes(b"\x00" * 100)
+    results = tmp_path / "results"
+    report = screen(archive, results, bundle, workers=1)
+    assert (report.done, report.failed) == (1, 1)
+    (failed,) = [r for r in open_results(results).images().to_pylist() if r["status"] == "failed"]
+    assert failed["reason"].startswith("read: ")
+    assert failed["sop_uid"] == "1.2.1.1.1"
+    for shard, content in saved.items():
+        shard.write_bytes(content)
+    assert screen(archive, results, bundle, workers=1).failed == 1
+    report = screen(archive, results, bundle, workers=1, retry_failed=True)
+    assert (report.done, report.failed, report.already) == (2, 0, 1)
+
+
+def test_what_the_bundle_does_not_read_is_skipped_without_a_worker(new_archive, make_bundle, tmp_path, no_cluster):
+    archive = new_archive(2, intent="FOR PROCESSING", sop_class=f"{MAMMOGRAPHY}.1")
+    folder = make_bundle(tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["accepts"] = {"presentation_intent": ["FOR PRESENTATION"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    report = screen(archive, tmp_path / "results", folder)
+    assert (report.done, report.skipped, report.failed) == (0, 2, 0)
+    reasons = set(open_results(tmp_path / "results").images()["reason"].to_pylist())
+    assert reasons == {
+        "presentation-intent: the image's presentation intent is FOR PROCESSING, the bundle reads FOR PRESENTATION"
+    }
+    manifest["accepts"] = {"colour": ["green"]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BundleError, match="colour"):
+        screen(archive, tmp_path / "results", folder)
+
+
+def test_files_that_never_became_images_have_rows(new_archive, bundle, tmp_path):
+    archive = new_archive(1)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "note.dcm").write_bytes(b"not DICOM at all" * 20)
+    ingest([tmp_path / "more"], archive)
+    report = screen(archive, tmp_path / "results", bundle, workers=1)
+    assert (report.done, report.skipped, report.failed, report.left_out) == (1, 0, 0, 1)
+    rows = open_results(tmp_path / "results").images().to_pylist()
+    (record,) = open_archive(archive).skipped()
+    (row,) = [row for row in rows if row["sop_uid"] is None]
+    assert (row["status"], row["reason"]) == (record.status, record.reason)
+    assert row["content_sha256"] == record.source_sha256
+    shutil.rmtree(next((archive / "skipped").glob("[!z]*")))
+    assert screen(archive, tmp_path / "results", bundle, workers=1).left_out == 0
+    assert open_results(tmp_path / "results").images().num_rows == 1
+
+
+def test_what_cannot_run_says_so_before_workers_are_started(archive, private_bundle, tmp_path, no_cluster, new_archive):
+    with pytest.raises(ArchiveError):
+        screen(tmp_path / "nothing", tmp_path / "results", private_bundle)
+    with pytest.raises(BundleError):
+        screen(archive, tmp_path / "results", tmp_path / "nothing")
+    with pytest.raises(EngineError, match="tpu"):
+        screen(archive, tmp_path / "results", private_bundle, device="tpu")
+    for words, arguments in {
+        "until": {"until": "25:00"},
+        "workers": {"workers": 0},
+        "images_per_task": {"images_per_task": 0},
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            screen(archive, tmp_path / "results", private_bundle, **arguments)
+    with (private_bundle / "detector.onnx").open("ab") as file:
+        file.write(b"changed")
+    with pytest.raises(BundleError, match="detector"):
+        screen(archive, tmp_path / "results", private_bundle)
+    with pytest.raises(ResultsError, match="results of archive"):
+        screen(new_archive(1), tmp_path / "results", private_bundle)
+
+
+def test_until_ends_the_run_and_the_next_one_goes_on(
+    archive, private_bundle, undisturbed, tmp_path, fakes, monkeypatch
+):
+    (private_bundle / "gate").touch()
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            late = len(started(private_bundle)) > 0
+            if late:
+                (private_bundle / "gate").unlink(missing_ok=True)
+            return datetime(2026, 1, 1, 6, 31 if late else 0)
+
+    monkeypatch.setattr(run_module, "datetime", Clock)
+    monkeypatch.setattr(run_module, "next_time", lambda until: datetime(2026, 1, 1, 6, 30))
+    report = screen(
+        archive,
+        tmp_path / "results",
+        private_bundle,
+        workers=1,
+        images_per_task=1,
+        until="06:30",
+        opener=_gate_off(fakes, private_bundle),
+    )
+    assert report.stopped == "time is up"
+    assert 0 < report.done < 6
+    monkeypatch.undo()
+    report = screen(archive, tmp_path / "results", private_bundle, workers=1)
+    assert (report.stopped, report.done) == (None, 6)
+    assert snapshot(tmp_path / "results") == undisturbed
+
+
+def _gate_off(fakes, folder):
+    (folder / "gate").unlink()
+    return fakes.misbehaving
+
+
+def test_the_next_time_a_clock_shows():
+    now = datetime(2026, 3, 4, 22, 15, 30)
+    assert run_module.next_time("06:30", now) == datetime(2026, 3, 5, 6, 30)
+    assert run_module.next_time("22:16", now) == datetime(2026, 3, 4, 22, 16)
+    assert run_module.next_time("22:15", now) == datetime(2026, 3, 5, 22, 15)
+    assert run_module.next_time("00:00", now) - now < timedelta(hours=2)
+
+
+PROGRAM = """
+    import sys
+    sys.path.insert(0, {here!r})
+    import fake_screeners
+    from mammofast.screening import screen
+
+    if __name__ == "__main__":
+        try:
+            opener = fake_screeners.misbehaving
+            screen({archive!r}, {results!r}, {bundle!r}, workers=2, images_per_task=1, opener=opener)
+        except KeyboardInterrupt as stop:
+            print("interrupted:", stop.report)
+            sys.exit(1)
+"""
+
+
+@contextlib.contextmanager
+def program(folder, archive, results, bundle):
+    """A process of its own, in a group of its own, as a terminal would start it."""
+    path = folder / "program.py"
+    path.write_text(
+        textwrap.dedent(PROGRAM).format(here=str(HERE), archive=str(archive), results=str(results), bundle=str(bundle))
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1])},
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def alive(pid):
+    """Whether a process still runs; one that ended but was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def pids(folder):
+    return {int(pid) for found in started(folder).values() for pid in found}
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["terminal", "only the program"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(
+    archive, private_bundle, undisturbed, tmp_path, number, whole_group
+):
+    if whole_group and number == signal.SIGTERM:
+        pytest.skip("nothing sends SIGTERM to a whole group and expects an answer")
+    results = tmp_path / "results"
+    with program(tmp_path, archive, results, private_bundle) as process:
+        wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 2 or process.poll() is not None)
+        (private_bundle / "gate").touch()
+        recorded = snapshot(results)
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "interrupted: " in out
+        assert err == ""
+        wait_until(lambda: not any(alive(pid) for pid in pids(private_bundle)), 20)
+    assert recorded.items() <= snapshot(results).items()
+    (private_bundle / "gate").unlink()
+    report = screen(archive, results, private_bundle, workers=1)
+    assert report.done == 6
+    assert report.already >= len(recorded)
+    assert snapshot(results) == undisturbed
+
+
+def test_a_killed_run_goes_on_where_it_was_and_leaves_no_workers(archive, private_bundle, undisturbed, tmp_path):
+    results = tmp_path / "results"
+    with program(tmp_path, archive, results, private_bundle) as process:
+        wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 1 or process.poll() is not None)
+        assert process.poll() is None
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        wait_until(lambda: not any(alive(pid) for pid in pids(private_bundle)), 30)
+    report = screen(archive, results, private_bundle, workers=1)
+    assert report.done == 6
+    assert snapshot(results) == undisturbed
+
+
+@pytest.fixture
+def cluster(fakes, tmp_path):
+    with LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        host="127.0.0.1",
+        dashboard_address=None,
+        silence_logs=50,
+        local_directory=str(tmp_path / "scratch"),
+    ) as cluster:
+        yield cluster
+
+
+def test_a_cluster_that_is_there_is_used_and_left_as_it_was(
+    archive, private_bundle, undisturbed, tmp_path, fakes, cluster
+):
+    report = screen(
+        archive,
+        tmp_path / "results",
+        private_bundle,
+        scheduler=cluster.scheduler_address,
+        images_per_task=1,
+        opener=fakes.misbehaving,
+    )
+    assert report.done == 6
+    assert snapshot(tmp_path / "results") == undisturbed
+    with Client(cluster, set_as_default=False) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert client.run(_open_screeners) == dict.fromkeys(client.nthreads(), 0)
+        assert pids(private_bundle) <= set(client.run(os.getpid).values())
+
+
+def _open_screeners():
+    from mammofast.screening import worker
+
+    return len(worker._OPEN)
+
+
+def test_workers_with_another_bundle_are_refused(archive, private_bundle, tmp_path, fakes):
+    with pytest.raises(EngineError, match="same bundle"):
+        screen(archive, tmp_path / "results", private_bundle, workers=1, opener=fakes.other_bundle)
+    assert snapshot(tmp_path / "results") == {}
+
+
+def test_no_scheduler_is_said(archive, bundle, tmp_path):
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
+        pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+    ):
+        screen(archive, tmp_path / "results", bundle, scheduler="tcp://127.0.0.1:9")
