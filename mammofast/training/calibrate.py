@@ -25,6 +25,8 @@ _FRAME = 1 << 12
 _SLOPES = (1.0, 2.0, 3.0, 4.0)
 _CENTRES = np.arange(-3.0, 3.01, 0.25)
 _WEAKEST_LOGIT = -4.0
+# Of one image at one scale; a trained detector has a few dozen that are not silent.
+_MOST_BOXES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def _predict(
             heads = [head[0].numpy() for head in network(tensor)]
         boxes, _ = yolo.decode(heads, strides, priors, threshold=0.0)
         logits = np.concatenate([_logits(head) for head in heads])
-        kept = logits[:, 0] > _WEAKEST_LOGIT
+        kept = np.argsort(-logits[:, 0], kind="stable")[:_MOST_BOXES]
+        kept = np.sort(kept[logits[kept, 0] > _WEAKEST_LOGIT])
         to_frame = np.array([_FRAME / image.shape[1], _FRAME / image.shape[0]] * 2)
         scales.append(_Scale((boxes[kept] * to_frame).astype(np.float32), logits[kept, 0], logits[kept, 1]))
     return scales

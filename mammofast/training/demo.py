@@ -1,6 +1,9 @@
 """Make the demo bundle: phantoms, training, calibration, export, manifest.
 
-    python -m mammofast.training.demo --out DIR [--studies N] [--minutes M]
+    python -m mammofast.training.demo --out DIR [--studies N] [--steps SEGMENTER DETECTOR] [--minutes M]
+
+On one processor, with one version of PyTorch and one thread count, the same arguments give the same networks, unless
+the minutes run out first: the rate of learning then falls with the clock.
 
 Training phantoms, validation phantoms and the phantoms that ``mammofast phantom`` writes come from random streams whose
 first word differs (:class:`mammofast.phantom.plan.Purpose`), so no seed makes one a copy of another.
@@ -14,7 +17,7 @@ import multiprocessing
 import pickle
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,13 +52,17 @@ CONTRAST = Contrast(1.0, 99.5)
 CROP_MARGIN = 0.25
 CROP_SHAPE = (256, 256)
 CROPS_PER_MASS = 2
+# Where mass and no mass are equally likely; Dice and cross-entropy are both balanced there.
+MASK_THRESHOLD = 0.5
 # More masses, pairs and subtle ones than in a standard set: there is more to learn from each image.
 TRAINING_MIX = Mix(with_mass=0.7, with_two=0.25, subtle=0.35)
 # Studies are made in sets, each a seed of its own; sets 1, 2, … train.
 SET_STUDIES = 400
 VALIDATION_STUDIES = 40
 SEED = 0
-# Of the training time; the segmenter sees crops, has half the parameters and is soon good.
+# Batches for segmenter and detector: half an hour on one core of 2025.
+STEPS = (300, 900)
+# Of the minutes; the segmenter sees crops, has half the parameters and is soon good.
 SEGMENTER_SHARE = 0.25
 
 
@@ -125,7 +132,7 @@ def write_bundle(
             "fusion_threshold": FUSION_THRESHOLD,
             "crop_margin": CROP_MARGIN,
             "crop_shape": CROP_SHAPE,
-            "mask_threshold": 0.5,
+            "mask_threshold": MASK_THRESHOLD,
             "box": "mask",
         },
     }
@@ -150,16 +157,22 @@ def calibrate(detector: CompactYolo, anchors: npt.NDArray[np.float64], validatio
     return choice
 
 
-def _said(name: str, every: int = 100) -> Callable[[int, float], None]:
-    begun, losses = time.monotonic(), []
+class _Progress:
+    """Counts steps and says the mean loss now and then; call it with step and loss."""
 
-    def report(step: int, loss: float) -> None:
-        losses.append(loss)
-        if step % every == every - 1:
-            mean = sum(losses[-every:]) / every
-            print(f"{name}: step {step + 1}, {time.monotonic() - begun:.0f} s, loss {mean:.3f}", file=sys.stderr)
+    def __init__(self, name: str, every: int = 100) -> None:
+        self.steps = 0
+        self._name, self._every, self._begun = name, every, time.monotonic()
+        self._losses: list[float] = []
 
-    return report
+    def __call__(self, step: int, loss: float) -> None:
+        self.steps = step + 1
+        self._losses.append(loss)
+        if len(self._losses) == self._every:
+            mean = sum(self._losses) / self._every
+            seconds = time.monotonic() - self._begun
+            print(f"{self._name}: step {self.steps}, {seconds:.0f} s, loss {mean:.3f}", file=sys.stderr, flush=True)
+            self._losses.clear()
 
 
 def main() -> None:
@@ -167,7 +180,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mammofast.training.demo", description="Make the demo bundle.")
     parser.add_argument("--out", type=Path, required=True, help="the bundle's folder")
     parser.add_argument("--studies", type=int, default=2 * SET_STUDIES, help="phantom studies to train on")
-    parser.add_argument("--minutes", type=float, default=45.0, help="for training both networks")
+    parser.add_argument("--steps", type=int, nargs=2, default=STEPS, metavar=("SEGMENTER", "DETECTOR"))
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="at most, for training both networks")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch, and processes that make phantoms")
     parser.add_argument("--cache", type=Path, help="a folder that keeps the examples for another run")
     parser.add_argument("--check", type=int, default=20, help="studies to measure the bundle on; 0 for none")
@@ -181,19 +195,34 @@ def main() -> None:
     seconds = 60 * args.minutes
 
     crops, masks = (np.concatenate([getattr(e, name) for e in examples]) for name in ("crops", "masks"))
+    taught = _Progress("segmenter")
     deadline = time.monotonic() + SEGMENTER_SHARE * seconds
+    torch.manual_seed(SEED)
     segmenter = train_segmenter(
-        CompactNestedUNet(), crops, masks, seed=SEED, deadline=deadline, report=_said("segmenter")
+        CompactNestedUNet(), crops, masks, seed=SEED, steps=args.steps[0], deadline=deadline, report=taught
     )
+    segmenter_steps = taught.steps
+    taught = _Progress("detector")
     deadline = time.monotonic() + (1 - SEGMENTER_SHARE) * seconds
-    detector = train_detector(new_detector(), examples, anchors, seed=SEED, deadline=deadline, report=_said("detector"))
+    detector = train_detector(
+        new_detector(), examples, anchors, seed=SEED, steps=args.steps[1], deadline=deadline, report=taught
+    )
+    detector_steps = taught.steps
     del examples, crops, masks
     choice = calibrate(detector, anchors, make(VALIDATION_STUDIES, 1, Purpose.VALIDATION))
     print(choice, file=sys.stderr)
     write_bundle(args.out, detector, segmenter, anchors)
+    record = {
+        "made_by": "python -m mammofast.training.demo",
+        "studies": args.studies,
+        "threads": args.threads,
+        "steps": {"segmenter": segmenter_steps, "detector": detector_steps},
+        "calibration": asdict(choice) | {"studies": VALIDATION_STUDIES},
+    }
     if args.check:
         views = [v for study in plan_studies(args.check, 2, Purpose.VALIDATION) for v in study]
-        print(json.dumps(measure(args.out, views).as_dict()))
+        record["measured"] = {"studies": args.check} | measure(args.out, views).as_dict()
+    (args.out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":

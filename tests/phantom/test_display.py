@@ -47,3 +47,13 @@ def test_air_alone_is_black_and_brighter_is_denser(photometric):
     assert stored.dtype == np.uint16
     assert stored.max() <= d.top
     assert image[0, 1] == np.float32(-0.02), "the caller's image is left alone"
+
+
+@pytest.mark.parametrize("voi", VOI_KINDS)
+def test_both_photometrics_look_the_same(voi):
+    image = np.linspace(0.01, 1.2, 500, dtype=np.float32)[None]
+    looks = []
+    for photometric in ("MONOCHROME1", "MONOCHROME2"):
+        d = display(voi=voi, photometric=photometric, bits=13)
+        looks.append(d.shown()[d.store(image)])
+    np.testing.assert_allclose(looks[0], looks[1], atol=2e-3)

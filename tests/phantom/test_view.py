@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mammofast.phantom.plan import plan_studies
+from mammofast.phantom.plan import Mix, Purpose, plan_studies
 from mammofast.phantom.view import DETECTORS, draw_view
 
 
@@ -31,6 +31,15 @@ def test_masses_lie_in_the_breast_and_apart(views):
             a, b = boxes
             assert a[2] < b[0] or b[2] < a[0] or a[3] < b[1] or b[3] < a[1]
     assert seen >= 8
+
+
+def test_two_masses_of_a_breast_keep_apart():
+    planned = [v for s in plan_studies(5, 2, Purpose.STUDIES, Mix(1.0, 1.0, 0.5)) for v in s]
+    for view in (p.draw() for p in planned):
+        a, b = view.inside
+        near = [[(i > limit) for limit in (0, -2.5)] for i in (a, b)]
+        assert not (near[0][1] & near[1][0]).any()
+        assert not (near[0][0] & near[1][1]).any()
 
 
 def test_native_pooled_is_the_coarse_image(views):

@@ -28,14 +28,14 @@ def loss_of(outputs, boxes, image=None):
     return float(detection_loss(flat, targets, torch.from_numpy(ANCHORS).float()))
 
 
-def answer(outputs, box):
+def answer(outputs, box, image=0):
     """Set the logits of every anchor that fits ``box`` so that the decoder returns exactly it."""
     x, y, w, h = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, box[2] - box[0], box[3] - box[1]
     overlap = np.minimum(ANCHORS, [w, h]).prod(axis=1)
     fit = overlap / (ANCHORS.prod(axis=1) + w * h - overlap)
     for k in np.flatnonzero((fit > 0.5) | (fit == fit.max())):
         stride = STRIDES[k // 3]
-        cell = outputs[k // 3][0, k % 3, :, int(y / stride), int(x / stride)]
+        cell = outputs[k // 3][image, k % 3, :, int(y / stride), int(x / stride)]
         fx, fy = x / stride % 1, y / stride % 1
         cell[:] = torch.tensor(
             [np.log(fx / (1 - fx)), np.log(fy / (1 - fy)), np.log(w / ANCHORS[k, 0]), np.log(h / ANCHORS[k, 1]), 12, 12]
@@ -82,6 +82,10 @@ def test_boxes_count_for_their_own_image_only():
     answer(outputs, BOX)
     assert loss_of(outputs, [BOX], [0]) < 0.05
     assert loss_of(outputs, [BOX], [1]) > 10
+    # The second image says the box too, but it is not there: nothing spares it.
+    answer(outputs, BOX, image=1)
+    assert loss_of(outputs, [BOX, BOX], [0, 1]) < 0.05
+    assert loss_of(outputs, [BOX], [0]) > 5
 
 
 def test_complete_iou_against_its_definition():
