@@ -14,6 +14,8 @@ DIAMETER_MM = (14.0, 56.0)
 PLAIN_CNR = (1.5, 2.6)
 SUBTLE_CNR = (0.9, 1.2)
 _ANGLES = 720
+# Least deviation that contrast is measured against: in flat fat a mass would drown in quantum noise.
+_FLATTEST = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,8 @@ class Mass:
     """A mass as its breast holds it; each view sees another side of it.
 
     diameter: longest side of its bounding box in mm. shape, margin: of SHAPES and MARGINS.
-    cnr: mean grey added inside its outline over the standard deviation of its surroundings. subtle: whether drawn so.
+    cnr: mean grey added inside its outline over the standard deviation of its surroundings, a ring a quarter of its
+    diameter wide, before noise; where that is flatter than 0.03 of full scale, 0.03 counts. subtle: whether drawn so.
     depth: place between chest wall (0) and nipple (1). seed: of its outline.
     """
 
@@ -92,7 +95,7 @@ def paint_mass(
     within = inside > 0
     target = image[patch.rows, patch.cols]
     surroundings = (inside < -1) & (inside > -0.25 * mass.diameter - 3) & (target > 0)
-    noise = max(float(target[surroundings].std()) if surroundings.any() else 0.0, 0.03)
+    noise = max(float(target[surroundings].std()) if surroundings.any() else 0.0, _FLATTEST)
     added = np.float32(mass.cnr * noise / max(float(body[within].mean()), 1e-3))
     # A mass pushes tissue aside: half of the texture under it goes.
     mean = np.float32(target[within].mean())
