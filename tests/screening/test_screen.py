@@ -251,7 +251,7 @@ def test_files_that_never_became_images_have_rows(new_archive, bundle, tmp_path)
     (tmp_path / "more" / "note.dcm").write_bytes(b"not DICOM at all" * 20)
     ingest([tmp_path / "more"], archive)
     report = screen(archive, tmp_path / "results", bundle, workers=1)
-    assert (report.done, report.skipped, report.failed, report.left_out) == (1, 0, 0, 1)
+    assert (report.done, report.skipped, report.failed, report.left_out) == (1, 1, 0, 1)
     rows = open_results(tmp_path / "results").images().to_pylist()
     (record,) = open_archive(archive).skipped()
     (row,) = [row for row in rows if row["sop_uid"] is None]
@@ -469,3 +469,51 @@ def test_no_scheduler_is_said(archive, bundle, tmp_path):
         pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
     ):
         screen(archive, tmp_path / "results", bundle, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(archive, private_bundle, undisturbed, tmp_path, fakes):
+    where = tmp_path / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(where)]
+    with (
+        contextlib.ExitStack() as stack,
+        dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
+    ):
+        environment = os.environ | {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}:{HERE}"}
+
+        def start(module, *arguments):
+            process = subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *arguments],
+                env=environment,
+                cwd=tmp_path,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            return process
+
+        scheduler = start("dask_scheduler", *options)
+        wait_until(lambda: where.exists() and where.read_text().strip().endswith("}"))
+        start("dask_worker", "--scheduler-file", str(where), "--nthreads", "1", "--no-nanny", "--no-dashboard")
+        (private_bundle / "gate").touch()
+
+        def kill():
+            wait_until(lambda: started(private_bundle))
+            scheduler.kill()
+            (private_bundle / "gate").unlink()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(SchedulerError, match="run again to resume"):
+            screen(
+                archive,
+                tmp_path / "results",
+                private_bundle,
+                scheduler=json.loads(where.read_text())["address"],
+                images_per_task=1,
+                opener=fakes.misbehaving,
+            )
+        killer.join()
+    assert len(snapshot(tmp_path / "results")) < 6
+    assert screen(archive, tmp_path / "results", private_bundle, workers=1).done == 6
+    assert snapshot(tmp_path / "results") == undisturbed

@@ -1,0 +1,118 @@
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mammofast.evaluation import average_precision, froc, match_boxes
+from mammofast.evaluation.evaluate import label_boxes
+
+corner = st.integers(0, 12)
+box = st.tuples(corner, corner, corner, corner).map(
+    lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
+)
+confidence = st.sampled_from([0.1, 0.5, 0.5, 0.9])
+
+
+def pixels(box):
+    return set(itertools.product(range(box[0], box[2]), range(box[1], box[3])))
+
+
+def match_by_hand(boxes, confidences, truth):
+    free, matched = set(range(len(truth))), [-1] * len(boxes)
+    for i in sorted(range(len(boxes)), key=lambda i: (-confidences[i], i)):
+        best = None
+        for j in sorted(free):
+            union = len(pixels(boxes[i]) | pixels(truth[j]))
+            overlap = Fraction(len(pixels(boxes[i]) & pixels(truth[j])), union) if union else Fraction(0)
+            if overlap >= Fraction(1, 2) and (best is None or overlap > best[0]):
+                best = (overlap, j)
+        if best is not None:
+            matched[i] = best[1]
+            free.remove(best[1])
+    return matched
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(st.tuples(box, confidence), max_size=6), st.lists(box, max_size=4))
+def test_matching_equals_counting_pixels(candidates, truth):
+    boxes, confidences = [c[0] for c in candidates], [c[1] for c in candidates]
+    assert match_boxes(boxes, confidences, truth).tolist() == match_by_hand(boxes, confidences, truth)
+
+
+def test_an_iou_of_exactly_one_half_matches():
+    assert match_boxes([(0, 0, 10, 10)], [0.5], [(0, 0, 10, 20)]).tolist() == [0]
+    assert match_boxes([(0, 0, 10, 10)], [0.5], [(0, 0, 10, 21)]).tolist() == [-1]
+    assert match_boxes([(0, 0, 1, 3)], [0.5], [(0, 0, 1, 10)], iou_threshold=0.3).tolist() == [0]
+
+
+def test_one_mass_is_found_once_and_by_the_most_confident():
+    same = [(0, 0, 10, 10)] * 3
+    assert match_boxes(same, [0.2, 0.9, 0.9], same[:1]).tolist() == [-1, 0, -1]
+    # The confident one takes what it overlaps most, the other the mass that is left.
+    truth = [(0, 0, 10, 10), (0, 1, 10, 11)]
+    assert match_boxes([(0, 1, 10, 11), (0, 1, 10, 11)], [0.5, 0.9], truth).tolist() == [0, 1]
+
+
+def test_empty_boxes_find_nothing():
+    assert match_boxes([(5, 5, 5, 9)], [0.5], [(5, 5, 5, 9)]).tolist() == [-1]
+    assert match_boxes([], [], [(0, 0, 1, 1)]).tolist() == []
+    assert match_boxes([(0, 0, 1, 1)], [1.0], []).tolist() == [-1]
+    with pytest.raises(ValueError, match="confidences"):
+        match_boxes([(0, 0, 1, 1)], [1.0, 2.0], [])
+
+
+candidates = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.5]), st.booleans()), max_size=12)
+
+
+@settings(max_examples=300, deadline=None)
+@given(candidates, st.integers(0, 3), st.integers(1, 5))
+def test_curves_equal_counting_at_every_threshold(found, missed, n_images):
+    confidences, hits = [c for c, _ in found], [h for _, h in found]
+    n_masses = sum(hits) + missed
+    if n_masses == 0:
+        return
+    points = [(0.0, 0.0)]
+    expected, last = 0.0, 0
+    for threshold in sorted(set(confidences), reverse=True):
+        passing = [h for c, h in found if c >= threshold]
+        points.append(((len(passing) - sum(passing)) / n_images, sum(passing) / n_masses))
+        expected += (sum(passing) - last) / n_masses * sum(passing) / len(passing)
+        last = sum(passing)
+    curve = froc(confidences, hits, n_masses, n_images)
+    assert list(zip(curve.fp_per_image.tolist(), curve.sensitivity.tolist(), strict=True)) == points
+    assert curve.thresholds.tolist() == [np.inf, *sorted(set(confidences), reverse=True)]
+    assert average_precision(confidences, hits, n_masses) == pytest.approx(expected)
+    for at in (0, 0.3, 1, 100):
+        assert curve.sensitivity_at(at) == pytest.approx(max(s for f, s in points if f <= at))
+
+
+def test_known_values():
+    assert average_precision([0.9, 0.8, 0.7], [True, False, True], 2) == pytest.approx(0.5 + 0.5 * 2 / 3)
+    assert average_precision([], [], 3) == 0.0
+    assert average_precision([0.5, 0.5], [True, False], 1) == average_precision([0.5, 0.5], [False, True], 1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (([0.1], [True], 0, 1), "n_masses"),
+        (([0.1], [True], 1, 0), "n_images"),
+        (([0.1, 0.2], [True], 1, 1), "hits"),
+        (([float("nan")], [True], 1, 1), "NaN"),
+    ],
+)
+def test_what_is_no_evaluation_is_refused(arguments, words):
+    with pytest.raises(ValueError, match=words):
+        froc(*arguments)
+
+
+def test_boxes_of_labels():
+    labels = np.zeros((20, 30), np.uint8)
+    labels[3:5, 7:11] = 3
+    labels[10, 29] = 1
+    labels[12, 2] = labels[19, 4] = 2
+    assert label_boxes(labels).tolist() == [[29, 10, 30, 11], [2, 12, 5, 20], [7, 3, 11, 5]]
+    assert label_boxes(np.zeros((3, 3), np.uint8)).shape == (0, 4)

@@ -1,0 +1,159 @@
+"""Evaluation of a ledger written by hand, against sums done by hand."""
+
+import json
+from types import SimpleNamespace
+
+import imagecodecs
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mammofast.cli import main
+from mammofast.errors import ResultsError
+from mammofast.evaluation import evaluate
+from mammofast.records import Finding, ImageResult
+from mammofast.screening import Results
+from mammofast.screening.entry import Entry, ImageInfo, Run
+
+RUN = Run("b" * 64, "c" * 64)
+SHAPE = (60, 50)
+
+
+def info(number, study=1):
+    return ImageInfo(f"1.{study}", "1.9", f"1.2.{number}", "L", "CC", *SHAPE, (0.1, 0.1), f"{number:064x}")
+
+
+def finding(box, confidence):
+    return Finding(box, 1.0, confidence, np.ones((box[3] - box[1], box[2] - box[0]), bool))
+
+
+def truth_of(*boxes):
+    labels = np.zeros(SHAPE, np.uint8)
+    for number, (x_min, y_min, x_max, y_max) in enumerate(boxes, start=1):
+        labels[y_min:y_max, x_min:x_max] = number
+    return labels
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    results = Results.create_or_open(tmp_path / "results", SimpleNamespace(archive_id="a" * 32, path=tmp_path / "a"))
+    results.start(RUN, {"notice": "For tests."})
+    return results
+
+
+@pytest.fixture
+def record(ledger, tmp_path):
+    (tmp_path / "truth").mkdir()
+
+    def record(number, findings, masses, study=1, run=RUN, error=None):
+        result = ImageResult(SHAPE, tuple(finding(*f) for f in findings), error)
+        ledger.record_result(info(number, study), run, result)
+        if masses is not None:
+            png = imagecodecs.png_encode(truth_of(*masses))
+            (tmp_path / "truth" / f"1.2.{number}.png").write_bytes(png)
+
+    return record
+
+
+@pytest.fixture
+def filled(record):
+    record(1, [((10, 10, 20, 20), 0.9), ((30, 30, 40, 40), 0.4)], [(10, 10, 20, 20)], study=1)  # found, 1 false
+    record(2, [((0, 0, 10, 10), 0.8)], [(0, 0, 10, 20), (30, 30, 40, 40)], study=1)  # one of two, exactly 0.5
+    record(3, [], [(5, 5, 15, 15)], study=2)  # missed
+    record(4, [((1, 1, 5, 5), 0.7)], [], study=2)  # no mass, 1 false
+    record(5, [], None, study=3)  # no truth
+
+
+def test_measures_are_those_counted_by_hand(filled, ledger, tmp_path):
+    got = evaluate(ledger.path, tmp_path / "truth")
+    assert got["sensitivity"] == 2 / 4
+    assert got["fp_per_image"] == 2 / 4
+    dices = [2 * 100 / (200 + 100), 2 * 100 / (100 + 300), 0.0]
+    assert got["dice_mean"] == pytest.approx(sum(dices) / 3)
+    assert got["average_precision"] == pytest.approx(1 / 4 + 1 / 4)
+    assert got["froc_sensitivity"]["0.125"] == 0.5
+    counts = {name: got[name] for name in ("n_images", "n_studies", "n_masses", "n_findings", "n_failed")}
+    assert counts == {"n_images": 4, "n_studies": 2, "n_masses": 4, "n_findings": 4, "n_failed": 0}
+    assert got["n_without_truth"] == 1
+    assert got["notices"] == ["For tests."]
+    json.dumps(got, allow_nan=False)
+
+
+def test_intervals_are_those_of_studies_drawn_with_replacement(filled, ledger, tmp_path):
+    got = evaluate(ledger.path, tmp_path / "truth", samples=4000)
+    # Of two studies a draw has both, the first twice or the second twice, with chances 1/2, 1/4, 1/4.
+    assert got["intervals"]["sensitivity"] == [0.0, pytest.approx(2 / 3)]
+    assert got["intervals"]["fp_per_image"] == [0.5, 0.5]
+    assert got["intervals"]["dice_mean"] == [0.0, pytest.approx((2 / 3 + 0.5) / 2)]
+    assert evaluate(ledger.path, tmp_path / "truth", samples=50) == evaluate(
+        ledger.path, tmp_path / "truth", samples=50
+    )
+
+
+def test_a_failed_image_counts_as_one_on_which_nothing_was_found(record, ledger, tmp_path):
+    record(1, [((10, 10, 20, 20), 0.9)], [(10, 10, 20, 20)])
+    record(2, [], [(10, 10, 20, 20)], study=2, error="read: gone")
+    got = evaluate(ledger.path, tmp_path / "truth")
+    assert (got["sensitivity"], got["dice_mean"], got["n_failed"]) == (0.5, 0.5, 1)
+
+
+def test_a_skipped_image_does_not_count_nor_a_second_file_of_one_uid(record, ledger, tmp_path):
+    record(1, [((10, 10, 20, 20), 0.9)], [(10, 10, 20, 20)])
+    record(2, [], [(10, 10, 20, 20)])
+    for path in ledger.path.glob("images/*/1.2.2-*"):
+        path.unlink()
+    ledger.record(Entry(info(2), RUN, "skipped", "presentation-intent: no"))
+    twin = ImageInfo("1.1", "1.9", "1.2.1", None, None, *SHAPE, None, "9" * 64, is_image=False)
+    ledger.record(Entry(twin, RUN, "failed", "conflicting-uid: other pixels"))
+    got = evaluate(ledger.path, tmp_path / "truth")
+    assert (got["n_images"], got["n_findings"], got["sensitivity"]) == (1, 1, 1.0)
+
+
+def test_without_a_mass_only_false_positives_can_be_told(record, ledger, tmp_path):
+    record(1, [((10, 10, 20, 20), 0.9)], [])
+    got = evaluate(ledger.path, tmp_path / "truth")
+    assert (got["sensitivity"], got["dice_mean"], got["average_precision"]) == (None, None, None)
+    assert got["fp_per_image"] == 1.0
+    assert got["intervals"] == {"sensitivity": None, "fp_per_image": None, "dice_mean": None}
+
+
+def test_several_runs_must_be_told_apart(filled, record, ledger, tmp_path):
+    other = Run("d" * 64, "c" * 64)
+    ledger.start(other, {})
+    record(1, [], [(10, 10, 20, 20)], run=other)
+    with pytest.raises(ResultsError, match="2 runs, say which"):
+        evaluate(ledger.path, tmp_path / "truth")
+    assert evaluate(ledger.path, tmp_path / "truth", bundle_id="d" * 64)["sensitivity"] == 0
+    assert evaluate(ledger.path, tmp_path / "truth", bundle_id="b" * 64)["sensitivity"] == 0.5
+
+
+def test_truth_that_is_none_is_said(filled, ledger, tmp_path):
+    with pytest.raises(ResultsError, match="no truth"):
+        evaluate(ledger.path, tmp_path / "elsewhere")
+    with pytest.raises(ResultsError, match="no results of images"):
+        evaluate(ledger.path, tmp_path / "truth", bundle_id="f" * 64)
+    path = tmp_path / "truth" / "1.2.1.png"
+    for content, words in (
+        (imagecodecs.png_encode(np.zeros((50, 60), np.uint8)), r"shape \(50, 60\)"),
+        (imagecodecs.png_encode(np.zeros((*SHAPE, 3), np.uint8)), "shape"),
+        (imagecodecs.png_encode(np.zeros(SHAPE, np.uint16)), "uint16"),
+        (b"not a picture", "PNG"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ResultsError, match=words):
+            evaluate(ledger.path, tmp_path / "truth")
+
+
+def test_the_command_prints_a_table_and_writes_json(filled, ledger, tmp_path):
+    out = tmp_path / "measures.json"
+    arguments = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--json", str(out), "--verbose"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert json.loads(out.read_text())["sensitivity"] == 0.5
+    for words in ("Sensitivity ", "0.500", "4 masses", "For tests.", "Sensitivity at 1.0 FP/image"):
+        assert words in done.output
+    quiet = CliRunner().invoke(main, [*arguments[:4], "--quiet"])
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    missing = CliRunner().invoke(main, ["evaluate", str(tmp_path), "--truth", str(tmp_path / "truth")])
+    assert missing.exit_code == 1
+    assert CliRunner().invoke(main, ["evaluate", str(ledger.path)]).exit_code == 2

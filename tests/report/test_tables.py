@@ -1,0 +1,92 @@
+import csv
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from click.testing import CliRunner
+
+from mammofast.cli import main
+from mammofast.errors import ResultsError
+from mammofast.records import Finding, ImageResult
+from mammofast.report.tables import write_tables
+from mammofast.screening import Results
+from mammofast.screening.entry import Entry, ImageInfo, Run
+
+RUN = Run("b" * 64, "c" * 64)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    results = Results.create_or_open(tmp_path / "results", SimpleNamespace(archive_id="a" * 32, path=tmp_path / "a"))
+    results.start(RUN, {"notice": "For tests."})
+    finding = Finding((1, 2, 4, 6), 1 / 3, 0.1 + 0.2, np.eye(4, 3, dtype=bool))
+    info = ImageInfo("1.1", "1.9", "1.2.1", "L", None, 60, 50, (0.1, 0.1), "1" * 64)
+    results.record_result(info, RUN, ImageResult((60, 50), (finding,)))
+    file = ImageInfo(None, None, None, None, None, None, None, None, "9" * 64, is_image=False)
+    results.record(Entry(file, RUN, "skipped", 'not-dicom: a "note", two\nlines'))
+    return results
+
+
+def test_parquet_holds_the_tables_types_and_notice(ledger, tmp_path):
+    write_tables(ledger.path, tmp_path / "out", "parquet")
+    for name in ("findings", "images"):
+        table = pyarrow.parquet.read_table(tmp_path / "out" / f"{name}.parquet")
+        assert table.equals(getattr(ledger, name)(), check_metadata=True)
+        assert table.schema.metadata[b"notice"] == b"For tests."
+
+
+def test_json_holds_the_rows(ledger, tmp_path):
+    write_tables(ledger.path, tmp_path / "out", "json")
+    for name in ("findings", "images"):
+        assert json.loads((tmp_path / "out" / f"{name}.json").read_text()) == getattr(ledger, name)().to_pylist()
+
+
+def test_csv_reads_back_with_nothing_for_null(ledger, tmp_path):
+    write_tables(ledger.path, tmp_path / "out", "csv")
+    for name in ("findings", "images"):
+        with (tmp_path / "out" / f"{name}.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        expected = getattr(ledger, name)().to_pylist()
+        assert list(rows[0]) == list(expected[0])
+        assert rows == [{k: "" if v is None else str(v) for k, v in row.items()} for row in expected]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet", "json"])
+def test_the_notice_lies_beside_the_tables(ledger, tmp_path, form):
+    written = write_tables(ledger.path, tmp_path / "deep" / "out", form)
+    assert [path.name for path in written] == [f"findings.{form}", f"images.{form}", "NOTICE.txt"]
+    assert (tmp_path / "deep" / "out" / "NOTICE.txt").read_text() == "For tests.\n"
+
+
+def test_what_cannot_be_written_is_said(ledger, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(ResultsError, match="cannot be written"):
+        write_tables(ledger.path, tmp_path / "out", "csv")
+    with pytest.raises(ValueError, match="xlsx"):
+        write_tables(ledger.path, tmp_path / "out", "xlsx")
+
+
+def test_the_command(ledger, tmp_path):
+    out = tmp_path / "out"
+    done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "csv", "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    printed = json.loads(done.output)
+    assert printed == {
+        "written": [str(out / n) for n in ("findings.csv", "images.csv", "NOTICE.txt")],
+        "notices": ["For tests."],
+    }
+    plain = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "json", "--out", str(out), "--verbose"])
+    assert "2 images, 1 findings" in plain.output
+    assert "For tests." in plain.output
+    quiet = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "json", "--out", str(out), "--quiet"])
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert CliRunner().invoke(main, ["report", str(ledger.path), "--to", "xlsx", "--out", str(out)]).exit_code == 2
+    assert CliRunner().invoke(main, ["report", str(tmp_path), "--to", "csv", "--out", str(out)]).exit_code == 1
+
+
+def test_the_command_writes_the_page(ledger, tmp_path):
+    done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "html", "--out", str(tmp_path / "page")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "page" / "index.html").is_file()

@@ -1,0 +1,74 @@
+"""``mammofast screen`` as a shell sees it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from mammofast import open_archive
+from mammofast.cli import main
+from mammofast.screening import run as run_module
+
+
+def mammofast(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_a_run_and_its_rerun(new_archive, bundle, tmp_path):
+    archive = new_archive(2)
+    done = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--workers", 1)
+    assert done.exit_code == 0, done.output
+    assert "2 done, 0 skipped, 0 failed\n" in done.output
+    assert "Screening images: 2 of 2" in done.output
+    again = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--json", "--quiet")
+    report = json.loads(again.output)
+    assert (report["done"], report["already"], report["stopped"]) == (2, 2, None)
+    quiet = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--quiet")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_failed_images_end_with_3_and_their_reasons(new_archive, bundle, tmp_path):
+    archive = new_archive(2)
+    for image in open_archive(archive).images():
+        if image.record.sop_uid == "1.2.1.1.1":
+            for shard in image.folder.rglob("*/c/*/*"):
+                shard.write_bytes(b"")
+    done = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--workers", 1, "--verbose")
+    assert done.exit_code == 3
+    assert "1 done, 0 skipped, 1 failed" in done.output
+    assert "failed: 1.2.1.1.1: read: " in done.output
+
+
+def test_an_interrupted_run_ends_with_1_and_says_how_to_go_on(archive, bundle, tmp_path, monkeypatch):
+    def interrupted(*arguments, **options):
+        raise run_module.Interrupted(run_module.ScreenReport(done=3, stopped="interrupted"))
+
+    monkeypatch.setattr(run_module, "screen", interrupted)
+    done = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--quiet")
+    assert done.exit_code == 1
+    assert done.output == "3 done, 0 skipped, 0 failed; stopped, interrupted: run again to go on\n"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--until", "24:00"],
+        ["--until", "soon"],
+        ["--workers", "0"],
+        ["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"],
+    ],
+)
+def test_misuse_ends_with_2(archive, bundle, tmp_path, options):
+    assert mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, *options).exit_code == 2
+    assert not (tmp_path / "results").exists()
+
+
+def test_what_cannot_run_ends_with_1(archive, bundle, tmp_path):
+    for arguments in (
+        (tmp_path / "nothing", tmp_path / "results", "--bundle", bundle),
+        (archive, tmp_path / "results", "--bundle", tmp_path / "nothing"),
+        (archive, tmp_path / "results", "--bundle", bundle, "--device", "tpu"),
+    ):
+        done = mammofast("screen", *arguments)
+        assert done.exit_code == 1, done.output
+        assert done.output.startswith("mammofast: ")
