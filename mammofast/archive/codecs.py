@@ -57,9 +57,6 @@ def _native(byte_order: str) -> Decoder:
 
 def _rle(data: bytes, frame: FrameFormat) -> Decoded:
     dtype = np.dtype(f"u{frame.bits_allocated // 8}")
-    planes = int.from_bytes(data[:4], "little")
-    if planes != dtype.itemsize:
-        raise BrokenImage(Reason.DECODE, f"got {planes} RLE segments, expected {dtype.itemsize}")
     decoded = imagecodecs.dicomrle_decode(data, dtype, out=frame.rows * frame.cols * dtype.itemsize)
     return np.frombuffer(decoded, dtype).reshape(frame.rows, frame.cols), frame.bits_stored
 

@@ -110,7 +110,8 @@ def _inverse(header: Dataset) -> bool:
 def _lut(values: Values, lut: Dataset, header: Dataset) -> tuple[Values, int]:
     """Look values up in a table of PS3.3 C.11.1.1.1; return what it says and the bits of its entries."""
     entries, first, bits = (int(value) for value in lut.LUTDescriptor)
-    entries = entries or 1 << 16
+    # 0 is 65536; read as signed, as all three are where the first value mapped is, more than 32767 is negative.
+    entries = entries % (1 << 16) or 1 << 16
     data = _lut_data(lut, entries, bits, ">" if header.original_encoding[1] is False else "<")
     if not 8 <= bits <= 16 or len(data) < entries:
         detail = f"a LUT of {len(data)} entries and {bits} bits, expected {entries} and 8-16"

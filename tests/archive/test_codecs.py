@@ -189,6 +189,23 @@ def test_8_bit_codestream_in_a_16_bit_header(dicom):
         np.testing.assert_array_equal(got, pixels)
 
 
+@pytest.mark.parametrize("planes", [0, 1, 2, 3, 4, 15, 200])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_rle_of_another_number_of_planes_is_refused(planes, bits):
+    """32 x 32 pixels, each plane 1024 bytes in literal runs of 128 (PS3.5 annex G)."""
+    plane = b"".join(b"\x7f" + bytes([run] * 128) for run in range(8))
+    offsets = [64 + number * len(plane) for number in range(min(planes, 15))]
+    frame = b"".join(n.to_bytes(4, "little") for n in (planes, *offsets)).ljust(64, b"\0") + plane * planes
+    form = FrameFormat(32, 32, bits, bits, False)
+    syntax = "1.2.840.10008.1.2.5"
+    if planes == bits // 8:
+        rows = np.repeat(np.arange(32) // 4, 32).reshape(32, 32)
+        np.testing.assert_array_equal(decode_frame(frame, syntax, form), rows * (257 if bits == 16 else 1))
+    else:
+        with pytest.raises(BrokenImage):
+            decode_frame(frame, syntax, form)
+
+
 def test_an_unknown_transfer_syntax_is_named(dicom):
     with pytest.raises(BrokenImage) as caught:
         decode_frame(b"", "1.2.840.10008.1.2.4.100", FrameFormat(4, 4, 8, 8, False))

@@ -124,6 +124,24 @@ def test_voi_lut(bits, signed, entries, first, out, as_bytes):
         np.testing.assert_array_equal(np.rint(got * ((1 << out) - 1)).astype(int), theirs)
 
 
+@pytest.mark.parametrize("vr, descriptor", [("US", [700, 65536 - 300, 12]), ("SS", [700, -300, 12])])
+def test_the_sign_of_a_lut_s_first_value(vr, descriptor):
+    item = lut(700, 0, 12)
+    item.add_new("LUTDescriptor", vr, descriptor)
+    got = grey_table(header(signed=True, VOILUTSequence=Sequence([item])), ALL).apply(stored(12, True))
+    index = np.clip(np.arange(-2048, 2048) + 300, 0, 699)
+    np.testing.assert_allclose(got, np.linspace(0, 4095, 700).astype(np.uint16)[index] / 4095, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value")
+def test_a_long_lut_whose_length_is_read_as_signed():
+    item = lut(40_000, 0, 16)
+    item.add_new("LUTDescriptor", "SS", [40_000 - 65536, -20_000, 16])
+    got = grey_table(header(16, True, VOILUTSequence=Sequence([item])), ALL).apply(stored(16, True))
+    index = np.clip(np.arange(-32768, 32768) + 20_000, 0, 39_999)
+    np.testing.assert_allclose(got, np.linspace(0, 65535, 40_000).astype(np.uint16)[index] / 65535, rtol=1e-6)
+
+
 def test_voi_lut_of_bytes_two_to_a_word():
     data = np.arange(256).astype(np.uint8)[::-1]
     item = Dataset()

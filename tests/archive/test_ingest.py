@@ -7,7 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from mammofast.archive import ingest, open_archive
+from mammofast.archive import ingest, open_archive, writer
 from mammofast.archive.ingest import IngestReport
 from mammofast.archive.verify import verify
 from mammofast.archive.writer import Writer
@@ -296,6 +296,13 @@ def test_the_window_of_files_in_flight_is_bounded(tmp_path, dicom, monkeypatch):
     monkeypatch.setattr(INGEST._Run, "look_at", counted)
     assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=12).added == 12
     assert max(most) <= 2
+
+
+def test_of_two_runs_that_start_an_archive_one_names_it(tmp_path):
+    writer._make_group(tmp_path, {"format": 1, "archive_id": "first"})
+    writer._make_group(tmp_path, {"format": 1, "archive_id": "second"})
+    assert open_archive(tmp_path).archive_id == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["zarr.json"]
 
 
 def test_what_dead_runs_leave_is_removed_and_what_live_runs_do_is_not(tmp_path, dicom):
