@@ -112,10 +112,7 @@ class Archive:
             When the archive does not have it.
 
         """
-        try:
-            return open_image(self.path / "images" / study_uid / sop_uid)
-        except FileNotFoundError:
-            raise ArchiveError(f"the archive has no image {sop_uid} in study {study_uid}") from None
+        return open_image(self.path / "images" / study_uid / sop_uid)
 
     def skipped(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key."""
@@ -152,5 +149,8 @@ def image_folders(archive: Path) -> Iterator[Path]:
 
 
 def open_image(folder: Path) -> ArchiveImage:
-    """Return the image in a folder."""
-    return ArchiveImage(folder, ImageRecord.from_dict(layout.read_group(folder)))
+    """Return the image in a folder; ArchiveError where there is none."""
+    try:
+        return ArchiveImage(folder, ImageRecord.from_dict(layout.read_group(folder)))
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArchiveError(f"the archive has no image {folder.name} in study {folder.parent.name}") from None
