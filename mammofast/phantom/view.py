@@ -164,7 +164,7 @@ def _apart(
     kept: list[Placed] = []
     for mass, centre in placed:
         for _ in range(40):
-            if all(_clear(centre, mass.diameter, other, there) for there, other in kept_centres(kept)):
+            if all(_clear(centre, mass.diameter, other, there) for there, other in _circles(kept)):
                 break
             mass, centre = _place(anatomy, breast, _resized(mass, 0.95 * mass.diameter), spacing, rng)
             mass = _resized(mass, max(mass.diameter, DIAMETER_MM[0]))
@@ -172,7 +172,7 @@ def _apart(
     return kept
 
 
-def kept_centres(placed: Sequence[Placed]) -> list[tuple[tuple[float, float], float]]:
+def _circles(placed: Sequence[Placed]) -> list[tuple[tuple[float, float], float]]:
     """Return centre and diameter of each."""
     return [(centre, mass.diameter) for mass, centre in placed]
 
@@ -194,7 +194,7 @@ def _distract(
             for _ in range(30):
                 centre = (float(rng.uniform(0.02, 0.95) * width), float(rng.uniform(0.03, 0.97) * height))
                 if _at(anatomy.depth, *centre, spacing) > 8 and all(
-                    _clear(centre, 16.0, diameter, there) for there, diameter in kept_centres(placed)
+                    _clear(centre, 16.0, diameter, there) for there, diameter in _circles(placed)
                 ):
                     paint(image, centre, spacing, rng)
                     break
