@@ -52,7 +52,7 @@ def screen_command(
     Example: mammofast screen archive.zarr results --bundle demo --until 06:30
 
     May be stopped with Ctrl-C, or killed, at any moment: what was finished is on record, and the same command goes on
-    from there. Exit status 3 when images failed.
+    from there. Exit status 3 when images, or files that should have been images, failed.
     """  # noqa: D301
     if workers and scheduler:
         raise click.UsageError(

@@ -30,10 +30,11 @@ INTERRUPTED, TIME_IS_UP = "interrupted", "time is up"
 
 @dataclass(slots=True)
 class ScreenReport:
-    """What became of an archive's images.
+    """What became of what an archive was offered.
 
-    done, skipped, failed: images on record now. already: how many of these were on record before.
-    left_out: files on record that the archive did not keep. seconds: what this run took.
+    done, skipped, failed: on record now, the rows of ``Results.images()``.
+    already: how many images of these were on record before. left_out: how many of these are files that the archive did
+    not keep. seconds: what this run took.
     stopped: "interrupted", "time is up", or None where nothing is left to do.
     """
 
@@ -50,7 +51,7 @@ class ScreenReport:
         if self.already:
             text += f" ({self.already} of them before)"
         if self.left_out:
-            text += f"; {self.left_out} files never became images"
+            text += f"; {self.left_out} of them are files that never became images"
         if self.stopped:
             text += f"; stopped, {self.stopped}: run again to go on"
         return text
@@ -187,6 +188,7 @@ class _Job:
             info = ImageInfo.of_file(skipped)
             if not self._ledger.has(info, self._run):
                 self._ledger.record(Entry(info, self._run, skipped.status, skipped.reason))
+            self._count(skipped.status)
             left_out.append(info)
         self._ledger.forget_other_files(left_out, self._run)
         self.report.left_out = len(left_out)
