@@ -8,7 +8,7 @@ import click
 from mammofast.cli.progress import progress
 
 DEFAULT_STUDIES = 6
-# Evaluation phantoms use this seed; the networks were trained on others (see mammofast.training.demo).
+# Any seed would do: no study that is written shares a random stream with the phantoms of training (phantom/plan.py).
 SEED = 20_000
 
 
