@@ -12,12 +12,12 @@ class Settings:
     Networks run at fixed batch sizes, short batches padded with zeros: then the same image gives the same bytes,
     whatever it shared a batch with.
 
-    backend: what runs the networks. device: "cpu" or "cuda", without an index, since cards of a kind agree.
+    device: "cpu" or "cuda", without an index, since cards of a kind agree. What runs the networks, and in which
+    precision, is the bundle's.
     detection_batch, segmentation_batch: images, and candidates, in one network run. A batch gains a CPU nothing but
     would have a lone image pay for padding, hence one of each.
     """
 
-    backend: str = "onnxruntime"
     device: str = "cpu"
     detection_batch: int = 1
     segmentation_batch: int = 1

@@ -12,6 +12,7 @@ from mammofast import __version__
 
 # package → (what it is for, how to get it)
 _OPTIONAL = {
+    "openvino": ("bundles compiled for OpenVINO", 'pip install "mammofast[openvino]"'),
     "torch": ("training the demo networks", 'pip install "mammofast[torch]"'),
 }
 

@@ -1,19 +1,18 @@
 """What every backend offers, and which module holds it."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import EngineError
 
-_BACKENDS = {"onnxruntime": "mammofast.engine.onnxruntime"}
-
-Tensors = dict[str, npt.NDArray[np.float32]]
+Tensor = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +23,114 @@ class TensorSpec:
     shape: tuple[int | None, ...]
     dtype: str
 
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of this shape fits."""
-        return len(shape) == len(self.shape) and all(
-            mine is None or mine == theirs for mine, theirs in zip(self.shape, shape, strict=True)
+    def accepts(self, tensor: npt.NDArray[np.generic]) -> bool:
+        """Whether an array fits."""
+        return (
+            tensor.dtype == self.dtype
+            and len(tensor.shape) == len(self.shape)
+            and all(mine in (None, size) for mine, size in zip(self.shape, tensor.shape, strict=True))
         )
 
 
-class Engine(Protocol):
-    """One network on one device. Not to be used after ``close``."""
+class Engine(ABC):
+    """One compiled network on one device, in memory until it is closed; best used in a ``with`` block."""
 
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
+    def __init__(self, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> None:
+        self.inputs = inputs
+        self.outputs = outputs
+        self._closed = False
 
-    def run(self, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Tensors:
-        """Run one batch. Raises EngineError on a missing, misshapen or mistyped input."""
+    def run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run one batch and return every output by name, a row for each of the inputs'; the caller owns the arrays.
+
+        Raises
+        ------
+        EngineError
+            When an input is missing, misshapen or mistyped, the network fails, or the engine is closed.
+
+        """
+        if self._closed:
+            raise EngineError("this engine is closed; open the bundle again")
+        if set(tensors) != {spec.name for spec in self.inputs}:
+            raise EngineError(f"inputs: got {sorted(tensors)}, expected {[spec.name for spec in self.inputs]}")
+        for spec in self.inputs:
+            got = tensors[spec.name]
+            if not spec.accepts(got):
+                raise EngineError(f"input {spec.name!r}: got {got.dtype}{got.shape}, expected {spec.dtype}{spec.shape}")
+        try:
+            outputs = self._run(tensors)
+        except Exception as error:  # the backends' own exceptions have no public base
+            raise EngineError(f"the network could not be run: {error}") from error
+        rows = {len(tensor) for tensor in (*tensors.values(), *outputs.values())}
+        if len(rows) != 1:  # OpenVINO computes on where shapes do not match
+            raise EngineError(f"the network could not be run: inputs and outputs have {sorted(rows)} rows, not as many")
+        return outputs
 
     def close(self) -> None:
         """Give the network's memory back; closing twice is allowed."""
+        if not self._closed:
+            self._closed = True
+            self._close()
 
-    def __enter__(self) -> Self: ...
+    @abstractmethod
+    def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+
+    @abstractmethod
+    def _close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
-def load_engine(model: bytes, backend: str, device: str = "cpu", threads: int = 1) -> Engine:
+@dataclass(frozen=True, slots=True)
+class _Backend:
+    module: str
+    install: str
+    precisions: tuple[str, ...]
+    devices: tuple[str, ...] = ("cpu",)
+
+
+_BACKENDS = {
+    "onnxruntime": _Backend("mammofast.engine.onnxruntime", "pip install onnxruntime", ("fp32",)),
+    "openvino": _Backend("mammofast.engine.openvino", 'pip install "mammofast[openvino]"', ("fp32", "bf16")),
+}
+
+
+def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str = "fp32", threads: int = 1) -> Engine:
     """Load a compiled network from bytes that were checked already.
 
     Parameters
     ----------
-    model: the backend's own file format (for onnxruntime: ONNX with its weights inside).
+    model: the backend's own file format (for onnxruntime and openvino: ONNX with its weights inside).
     backend: a name of ``_BACKENDS``.
     device: "cpu"; other devices come with the backends that drive them.
+    precision: of the arithmetic, one that the backend has.
     threads: threads of one run.
 
     Raises
     ------
     EngineError
-        When the backend is unknown or not installed, the device is not its own, or it refuses the model.
+        When the backend is unknown or not installed, the device or the precision is not its own, or it refuses the
+        model.
 
     """
     if backend not in _BACKENDS:
         raise EngineError(f"backend: got {backend!r}, expected one of {sorted(_BACKENDS)}")
+    found = _BACKENDS[backend]
+    for name, value, known in (("device", device, found.devices), ("precision", precision, found.precisions)):
+        if value not in known:
+            raise EngineError(f"{name}: got {value!r}, expected one of {list(known)}, which is what {backend} has here")
     try:
-        module = import_module(_BACKENDS[backend])
+        module = import_module(found.module)
     except ImportError as error:
-        raise EngineError(f"backend {backend!r} is not installed ({error}); pip install {backend}") from error
-    engine: Engine = module.load(model, device, threads)
+        raise EngineError(f"backend {backend!r} is not installed ({error}); {found.install}") from error
+    try:
+        engine: Engine = module.load(model, precision, threads)
+    except Exception as error:
+        raise EngineError(f"{backend} refused the network: {error}") from error
     return engine

@@ -47,7 +47,8 @@ class Screener:
         try:
             for name in kind.networks:
                 model = bundle.read(name)
-                self._engines[name] = load_engine(model, bundle.networks[name].backend, settings.device)
+                network = bundle.networks[name]
+                self._engines[name] = load_engine(model, network.backend, settings.device, network.precision)
             self._method: Method | None = kind(parameters, self._engines, settings)
         except BaseException:
             self.close()
