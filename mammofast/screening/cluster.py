@@ -5,13 +5,14 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 
 from mammofast.errors import SchedulerError
 
-_CONFIG = {
+_CONFIG: dict[str, Any] = {
     # Results are small and go straight to the ledger, while networks and pinned buffers count as "unmanaged": Dask's
     # spilling and pausing would stop a worker for memory that Dask cannot free.
     "distributed.worker.memory.target": False,

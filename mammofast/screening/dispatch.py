@@ -70,7 +70,7 @@ class Dispatcher:
             alone = iter([[image] for image in self._suspects])
             yield from self._window(alone, lambda: 1, lambda images: [Outcome(image) for image in images])
         finally:
-            if self._in_flight and self._connected():
+            if self._in_flight and self._client.status == "running":
                 self._client.cancel(list(self._in_flight), force=True)
 
     def _window(
@@ -92,8 +92,6 @@ class Dispatcher:
                 yield from self._collect(killed)
             elif self._abandon():
                 return
-            elif not self._connected():
-                raise SchedulerError("the Dask scheduler is gone; what was recorded is safe, run again to resume")
             else:
                 time.sleep(_POLL_SECONDS)
 
@@ -125,9 +123,6 @@ class Dispatcher:
             self._workers = sum(self._client.nthreads().values())
         return TASKS_PER_WORKER * max(self._workers, 1)
 
-    def _connected(self) -> bool:
-        return bool(self._client.status == "running")
-
 
 def _raise_if_hopeless(result: Any) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
@@ -137,6 +132,5 @@ def _raise_if_hopeless(result: Any) -> None:
     if isinstance(error, MammofastError):
         raise error
     if isinstance(error, CancelledError):
-        raise SchedulerError("the Dask scheduler dropped the run; what was recorded is safe, run again to resume")
-    if isinstance(error, Exception) and type(error).__name__ in ("FutureCancelledError", "FuturesCancelledError"):
-        raise SchedulerError("the Dask scheduler dropped the run; what was recorded is safe, run again to resume")
+        # What Dask does to all that is in flight when the connection breaks.
+        raise SchedulerError("the Dask scheduler is gone; what was recorded is safe, run again to resume") from error

@@ -106,7 +106,7 @@ def test_a_skipped_image_does_not_count_nor_a_second_file_of_one_uid(record, led
     twin = ImageInfo("1.1", "1.9", "1.2.1", None, None, *SHAPE, None, "9" * 64, is_image=False)
     ledger.record(Entry(twin, RUN, "failed", "conflicting-uid: other pixels"))
     got = evaluate(ledger.path, tmp_path / "truth")
-    assert (got["n_images"], got["n_findings"], got["sensitivity"]) == (1, 1, 1.0)
+    assert (got["n_images"], got["n_findings"], got["n_failed"], got["sensitivity"]) == (1, 1, 0, 1.0)
 
 
 def test_without_a_mass_only_false_positives_can_be_told(record, ledger, tmp_path):

@@ -168,6 +168,7 @@ def test_rows_do_not_depend_on_the_order_of_recording(tmp_path):
         tables.append((ledger.findings(), ledger.images()))
     assert tables[0] == tables[1]
     assert tables[0][1]["study_uid"].to_pylist() == ["1.1", "1.1", "1.2", "1.2", "1.3", "1.3"]
+    assert tables[0][0]["study_uid"].to_pylist() == ["1.1"] * 6 + ["1.2"] * 6 + ["1.3"] * 6
 
 
 def test_the_notice_goes_with_the_tables(ledger):
@@ -255,7 +256,7 @@ def test_another_format_is_said_rather_than_guessed(ledger):
 def test_scores_that_are_no_numbers_fail_their_image():
     for score, confidence in ((float("nan"), 0.5), (0.5, float("inf"))):
         finding = Finding((0, 0, 1, 1), score, confidence, np.ones((1, 1), bool))
-        entry = Entry.of(info(), RUN, ImageResult((100, 80), (finding,)))
+        entry = Entry.of(info(), RUN, ImageResult((100, 80), (*result().findings, finding)))
         assert entry.status == "failed"
         assert entry.reason.startswith("not-finite: ")
         assert entry.findings == ()

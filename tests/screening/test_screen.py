@@ -313,6 +313,7 @@ def test_the_next_time_a_clock_shows():
     assert run_module.next_time("06:30", now) == datetime(2026, 3, 5, 6, 30)
     assert run_module.next_time("22:16", now) == datetime(2026, 3, 4, 22, 16)
     assert run_module.next_time("22:15", now) == datetime(2026, 3, 5, 22, 15)
+    assert run_module.next_time("22:15", now.replace(second=0)) == datetime(2026, 3, 5, 22, 15)
     assert run_module.next_time("00:00", now) - now < timedelta(hours=2)
 
 
