@@ -346,7 +346,7 @@ def program(folder, archive, results, bundle):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1])},
+        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1]), "TMPDIR": str(folder)},
     )
     try:
         yield process
