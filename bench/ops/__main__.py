@@ -11,11 +11,11 @@ os.environ["RAYON_NUM_THREADS"] = "1"
 if hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
-import cv2  # noqa: E402
-import torch  # noqa: E402
+import cv2
+import torch
 
-from bench import harness  # noqa: E402
-from bench.ops import fuse_boxes, nms, paste_masks  # noqa: E402
+from bench import harness
+from bench.ops import fuse_boxes, nms, paste_masks
 
 PACKAGES = (
     "ensemble-boxes",

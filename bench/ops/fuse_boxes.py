@@ -88,14 +88,20 @@ def ours(boxes: Boxes, scores: npt.NDArray[np.float32], threshold: float = THRES
     return ops.fuse_boxes(boxes.astype(np.float32), scores, SCALES, SHAPE, threshold).boxes.astype(np.int64)
 
 
-def usual_way(boxes: Boxes, scores: npt.NDArray[np.float32]) -> Boxes:
+def usual_way(
+    boxes: Boxes,
+    scores: npt.NDArray[np.float32],
+    n_scales: int = SCALES,
+    shape: tuple[int, int] = SHAPE,
+    threshold: float = THRESHOLD,
+) -> Boxes:
     """Eq. 1 as it is written: a full mask for each box, their sum, a threshold, labels, boxes of the labels."""
-    total = np.zeros(SHAPE, np.float32)
+    total = np.zeros(shape, np.float32)
     for (x_min, y_min, x_max, y_max), score in zip(boxes, scores, strict=True):
-        mask = np.zeros(SHAPE, np.float32)
+        mask = np.zeros(shape, np.float32)
         mask[y_min:y_max, x_min:x_max] = score
         total += mask
-    kept = total >= np.float32(THRESHOLD * SCALES * scores.max())
+    kept = total >= np.float32(threshold * n_scales * scores.max())
     found = [region.bbox for region in regionprops(label(kept, connectivity=2))]
     return _sorted([(x_min, y_min, x_max, y_max) for y_min, x_min, y_max, x_max in found])
 
