@@ -11,8 +11,8 @@ from mammofast.methods.screener import open_bundle
 class Misbehaving:
     """A real screener behind a gate.
 
-    poison: SOP Instance UIDs that kill the process. raise: UIDs that raise. gate: while it is there, images wait.
-    started/UID: written for every image begun.
+    poison: SOP Instance UIDs that kill the process. raise: UIDs that raise.
+    gate: while it is there images wait: all, or those whose UIDs are in it. started/UID: written for every image begun.
     """
 
     def __init__(self, bundle, device, settings):
@@ -24,6 +24,13 @@ class Misbehaving:
         path = self.folder / name
         return path.read_text().split() if path.exists() else []
 
+    def _waits(self, uid):
+        try:
+            waiting = (self.folder / "gate").read_text().split()
+        except FileNotFoundError:
+            return False
+        return not waiting or uid in waiting
+
     def screen_images(self, images):
         (self.folder / "started").mkdir(exist_ok=True)
         for image in images:
@@ -34,7 +41,7 @@ class Misbehaving:
                 os.kill(os.getpid(), signal.SIGKILL)
             if uid in self._listed("raise"):
                 raise RuntimeError("Doe^Jane")
-            while (self.folder / "gate").exists():
+            while self._waits(uid):
                 time.sleep(0.01)
         return self.real.screen_images(images)
 

@@ -165,8 +165,8 @@ def test_a_killed_worker_costs_no_image(archive, private_bundle, undisturbed, tm
     def kill():
         wait_until(lambda: len(started(private_bundle)) >= 2)
         pid = int(next(iter(started(private_bundle).values()))[0])
-        (private_bundle / "gate").unlink()
         os.kill(pid, signal.SIGKILL)
+        (private_bundle / "gate").unlink()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -317,6 +317,9 @@ def test_the_next_time_a_clock_shows():
     assert run_module.next_time("00:00", now) - now < timedelta(hours=2)
 
 
+# With these waiting, a run cannot end by itself.
+LAST = "1.2.3.4.1 1.2.3.5.1"
+
 PROGRAM = """
     import sys
     sys.path.insert(0, {here!r})
@@ -375,9 +378,9 @@ def pids(folder):
 )
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(archive, private_bundle, undisturbed, tmp_path, number, send):
     results = tmp_path / "results"
+    (private_bundle / "gate").write_text(LAST)
     with program(tmp_path, archive, results, private_bundle) as process:
         wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 2 or process.poll() is not None)
-        (private_bundle / "gate").touch()
         recorded = snapshot(results)
         send(process.pid, number)
         out, err = process.communicate(timeout=60)
@@ -395,6 +398,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(archive, private_bundle, 
 
 def test_a_killed_run_goes_on_where_it_was_and_leaves_no_workers(archive, private_bundle, undisturbed, tmp_path):
     results = tmp_path / "results"
+    (private_bundle / "gate").write_text(LAST)
     with program(tmp_path, archive, results, private_bundle) as process:
         wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 1 or process.poll() is not None)
         assert process.poll() is None
