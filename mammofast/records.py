@@ -94,17 +94,33 @@ class Finding:
     __hash__ = None  # type: ignore[assignment]  # equality looks into an array
 
 
+def no_detections() -> npt.NDArray[np.float32]:
+    """Return no boxes, in the shape of :attr:`ImageResult.detections`."""
+    return np.empty((0, 6), dtype=np.float32)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageResult:
     """All findings of one image, or why there are none to trust.
 
     shape: (rows, cols) of the native image; (0, 0) where the image could not be read at all.
     error: None, or the reason in words; then ``findings`` is empty and means nothing.
+    detections: what the findings were fused from, float32 (n, 6): index of the scale, x_min, y_min, x_max, y_max in
+        native pixels, confidence; (0, 6) where a method fuses nothing.
     """
 
     shape: tuple[int, int]
     findings: tuple[Finding, ...] = ()
     error: str | None = None
+    detections: npt.NDArray[np.float32] = field(default_factory=no_detections, repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ImageResult):
+            return NotImplemented
+        mine, theirs = (self.shape, self.findings, self.error), (other.shape, other.findings, other.error)
+        return mine == theirs and np.array_equal(self.detections, other.detections)
+
+    __hash__ = None  # type: ignore[assignment]
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:

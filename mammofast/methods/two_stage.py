@@ -88,7 +88,13 @@ class _Case:
     def result(self) -> ImageResult:
         if self.error is not None:
             return ImageResult(shape=self.image.shape, error=self.error)
-        return ImageResult(shape=self.image.shape, findings=tuple(self.findings))
+        return ImageResult(self.image.shape, tuple(self.findings), None, self.detections())
+
+    def detections(self) -> npt.NDArray[np.float32]:
+        """Return the boxes of all scales as results keep them."""
+        scales = (np.full((len(scores), 1), scale) for scale, scores in enumerate(self.scores))
+        parts = [np.hstack(part) for part in zip(scales, self.boxes, (s[:, None] for s in self.scores), strict=True)]
+        return np.concatenate(parts).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

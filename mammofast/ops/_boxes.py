@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -115,6 +115,18 @@ def _exact_threshold(threshold: float) -> tuple[int, int]:
     if 10**MAX_DECIMALS % den:
         raise _checks.fail("threshold", repr(threshold), expected)
     return num, den
+
+
+@overload
+def confidence_mask(
+    boxes: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], n_scales: int, shape: Sequence[int]
+) -> npt.NDArray[np.float32]: ...
+
+
+@overload
+def confidence_mask(
+    boxes: _cuda.CudaArray, scores: _cuda.CudaArray, n_scales: int, shape: Sequence[int]
+) -> _cuda.CudaArray: ...
 
 
 def confidence_mask(

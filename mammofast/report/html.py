@@ -1,51 +1,60 @@
 """The report page: one HTML file that needs nothing beside it."""
 
-import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import imagecodecs
-import numpy as np
-import numpy.typing as npt
-from jinja2 import Environment, FileSystemLoader, select_autoescape
+from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
 from mammofast.archive import ArchiveImage, open_archive
 from mammofast.errors import MammofastError
-from mammofast.methods.contrast import Contrast
-from mammofast.records import GreyPipeline
+from mammofast.records import Box, Finding
 from mammofast.report.outline import svg_outline
+from mammofast.report.pictures import confidence_map, picture, picture_level
 from mammofast.screening import Results, open_results
+from mammofast.screening.entry import DONE, Entry
 
-# Longest side, in pixels, of the pictures in the page: a phone's width twice, some 60 kB each.
-_PICTURE_SIDE = 1024
-_JPEG_QUALITY = 85
-_CONTRAST = Contrast(low_percentile=0.5, high_percentile=99.8)
+# The longer side of a view's picture, in pixels: some 60 kB each.
+_VIEW_SIDE = 1024
+# A finding is shown pixel for pixel up to this side.
+_ZOOM_SIDE = 1200
+# How much of its surroundings a finding is shown with, as a part of its sides.
+_ZOOM_MARGIN = 0.3
 # The page of a large night stays one that a browser opens: the studies with the highest confidence have pictures.
 MAX_PICTURED_STUDIES = 100
 # How mammograms are hung: right breast left, CC above MLO.
 _HANGING = {("R", "CC"): 0, ("L", "CC"): 1, ("R", "MLO"): 2, ("L", "MLO"): 3}
 
-Row = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class _Zoom:
+    """A finding and its surroundings, as fine as they are."""
+
+    window: Box
+    picture: str
+    outline: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """One finding of the page; ``area``: in words."""
+
+    number: int
+    finding: Finding
+    area: str
+    outline: str
+    zoom: _Zoom | None
 
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One image of the page."""
+    """One image of the page; pictures are None where the archive is not there."""
 
-    image: Row
+    entry: Entry
     picture: str | None
-    findings: list[dict[str, Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Study:
-    uid: str
-    confidence: float
-    n_findings: int
-    views: list[_View]
+    map: str | None
+    findings: list[_Shown]
 
 
 def write_html(results: str | Path, out: str | Path, archive: str | Path | None = None) -> Path:
@@ -66,27 +75,25 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
     ------
     ResultsError
         When ``results`` is no results folder.
+    ArchiveError
+        When ``archive`` is given and is none.
 
     """
     opened = open_results(results)
-    images = opened.images().to_pylist()
-    findings = opened.findings().to_pylist()
+    entries = list(opened.entries())
+    studies = _ranked_studies([entry for entry in entries if entry.status == DONE])
+    unused = [entry for entry in entries if entry.status != DONE]
     sources = _sources(opened, archive)
-    by_image: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for finding in findings:
-        by_image[_key(finding)].append(finding)
-
-    done = [image for image in images if image["status"] == "done"]
-    ranked = _ranked_studies(done, by_image)
     page = _template().render(
         notices=opened.notices(),
-        counts=Counter(image["status"] for image in images),
-        n_findings=len(findings),
-        n_studies=len(ranked),
-        n_pictured=min(len(ranked), MAX_PICTURED_STUDIES),
-        studies=[_study(uid, rows, by_image, opened, sources) for uid, rows in ranked[:MAX_PICTURED_STUDIES]],
-        unused=[image for image in images if image["status"] != "done"],
-        reasons=Counter((image["reason"] or "").partition(":")[0] for image in images if image["status"] != "done"),
+        runs=opened.runs(),
+        counts=Counter(entry.status for entry in entries),
+        n_findings=sum(len(entry.findings) for entry in entries),
+        n_studies=len(studies),
+        studies=_studies(studies[:MAX_PICTURED_STUDIES], sources),
+        n_pictured=min(len(studies), MAX_PICTURED_STUDIES),
+        unused=unused,
+        reasons=Counter((entry.reason or "").partition(":")[0] for entry in unused),
     )
     path = Path(out) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,70 +101,67 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
     return path
 
 
-def _key(row: Row) -> tuple[str, str, str]:
-    return (row["sop_uid"], row["bundle_id"], row["settings_id"])
+def _confidence(entries: Sequence[Entry]) -> float:
+    return max((finding.confidence for entry in entries for finding in entry.findings), default=0.0)
 
 
-def _ranked_studies(
-    done: Iterable[Row], by_image: Mapping[tuple[str, str, str], list[Row]]
-) -> list[tuple[str, list[Row]]]:
-    """Return the studies, the most confident finding first."""
-    studies: dict[str, list[Row]] = defaultdict(list)
-    for image in done:
-        studies[image["study_uid"]].append(image)
-
-    def rank(item: tuple[str, list[Row]]) -> tuple[float, str]:
-        uid, rows = item
-        return (-max((f["confidence"] for row in rows for f in by_image[_key(row)]), default=-1.0), uid)
-
-    return sorted(studies.items(), key=rank)
+def _ranked_studies(done: Sequence[Entry]) -> list[list[Entry]]:
+    """Return the images of each study in hanging order, the study with the most confident finding first."""
+    studies: dict[str | None, list[Entry]] = defaultdict(list)
+    for entry in done:
+        studies[entry.image.study_uid].append(entry)
+    for entries in studies.values():
+        entries.sort(key=lambda e: (_HANGING.get((e.image.laterality or "", e.image.view or ""), 4), e.image.sop_uid))
+    return sorted(studies.values(), key=lambda entries: (-_confidence(entries), entries[0].image.study_uid))
 
 
-def _study(
-    uid: str,
-    rows: list[Row],
-    by_image: Mapping[tuple[str, str, str], list[Row]],
-    results: Results,
-    sources: Mapping[str, ArchiveImage],
-) -> _Study:
-    rows = sorted(rows, key=lambda row: (_HANGING.get((row["laterality"], row["view"]), 4), row["sop_uid"]))
-    views = [_view(row, by_image[_key(row)], results, sources.get(row["sop_uid"])) for row in rows]
-    confidences = [finding["confidence"] for view in views for finding in view.findings]
-    return _Study(uid, max(confidences, default=0.0), len(confidences), views)
+def _studies(
+    studies: Sequence[Sequence[Entry]], sources: Mapping[str | None, ArchiveImage]
+) -> Iterator[dict[str, object]]:
+    """Yield what the template says of each study, one at a time: pictures are large."""
+    for entries in studies:
+        yield {
+            "uid": entries[0].image.study_uid,
+            "confidence": _confidence(entries),
+            "n_findings": sum(len(entry.findings) for entry in entries),
+            "views": [_view(entry, sources.get(entry.image.sop_uid)) for entry in entries],
+        }
 
 
-def _view(row: Row, findings: list[Row], results: Results, source: ArchiveImage | None) -> _View:
-    level = _picture_level((row["rows"], row["cols"]))
-    outlined = []
-    if findings:
-        mask = results.mask(row["sop_uid"], row["bundle_id"], row["settings_id"])
-        for finding in findings:
-            x, y = finding["x_min"], finding["y_min"]
-            part = mask[y : finding["y_max"], x : finding["x_max"]]
-            outlined.append({**finding, "outline": svg_outline(part, x, y, step=2**level)})
-    picture = None if source is None else _picture(source, level)
-    return _View(row, picture, outlined)
+def _view(entry: Entry, source: ArchiveImage | None) -> _View:
+    shape = (entry.image.rows or 0, entry.image.cols or 0)
+    level = picture_level(shape, _VIEW_SIDE)
+    detections = entry.detection_rows()
+    return _View(
+        entry,
+        None if source is None else picture(source, level),
+        confidence_map(detections, shape, level) if len(detections) else None,
+        [_shown(number, stored.finding(), entry, level, source) for number, stored in enumerate(entry.findings, 1)],
+    )
 
 
-def _picture_level(shape: tuple[int, int]) -> int:
-    level = 0
-    while -(-max(shape) // 2**level) > _PICTURE_SIDE:
-        level += 1
-    return level
+def _shown(number: int, finding: Finding, entry: Entry, level: int, source: ArchiveImage | None) -> _Shown:
+    x, y = finding.box[:2]
+    spacing = entry.image.pixel_spacing
+    area = f"{finding.area_px} px" if spacing is None else f"{finding.area_px * spacing[0] * spacing[1]:.0f} mm²"
+    outline = svg_outline(finding.mask, x, y, step=2**level)
+    return _Shown(number, finding, area, outline, None if source is None else _zoom(finding, source))
 
 
-def _picture(source: ArchiveImage, level: int) -> str:
-    """Return a level as an 8-bit JPEG in a data URL."""
-    pixels = source.read(level=level)
-    table = source.grey_table(GreyPipeline())
-    low, high = _CONTRAST.window(pixels, table)
-    values = pixels if table is None else table.apply(pixels)
-    grey: npt.NDArray[np.uint8] = np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    encoded = imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+def _zoom(finding: Finding, source: ArchiveImage) -> _Zoom:
+    x_min, y_min, x_max, y_max = finding.box
+    dx, dy = (round(side * _ZOOM_MARGIN) for side in (x_max - x_min, y_max - y_min))
+    rows, cols = source.shape
+    window = (max(x_min - dx, 0), max(y_min - dy, 0), min(x_max + dx, cols), min(y_max + dy, rows))
+    level = picture_level((window[3] - window[1], window[2] - window[0]), _ZOOM_SIDE)
+    # Outwards to whole pixels of the level, so that picture and outline lie in one frame.
+    x0, y0, x1, y1 = window[0] >> level, window[1] >> level, -(-window[2] >> level), -(-window[3] >> level)
+    shown = (x0 << level, y0 << level, x1 << level, y1 << level)
+    outline = svg_outline(finding.mask, x_min, y_min, step=2 ** max(level, 1))
+    return _Zoom(shown, picture(source, level, (x0, y0, x1, y1)), outline)
 
 
-def _sources(results: Results, archive: str | Path | None) -> dict[str, ArchiveImage]:
+def _sources(results: Results, archive: str | Path | None) -> dict[str | None, ArchiveImage]:
     """Return the archive's images by SOP Instance UID; none where it is not there any more."""
     try:
         opened = open_archive(archive or results.archive_path)
@@ -168,9 +172,8 @@ def _sources(results: Results, archive: str | Path | None) -> dict[str, ArchiveI
     return {image.record.sop_uid: image for image in opened.images()}
 
 
-def _template() -> Any:
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )
-    environment.filters["percent"] = lambda value: f"{100 * value:.0f} %"
     return environment.get_template("page.html.jinja")

@@ -11,6 +11,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mammofast.errors import Reason
 from mammofast.records import Box, Finding, ImageResult
 from mammofast.screening.runs import decode_mask, encode_mask
@@ -19,6 +22,7 @@ if TYPE_CHECKING:  # reading results needs nothing that reads archives
     from mammofast.archive import ImageRecord, SkippedRecord
 
 FORMAT = 1
+_DETECTIONS = np.dtype("<f4")
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
 _HEAD = b'{"result":'
@@ -115,13 +119,17 @@ class StoredFinding:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image's outcome in one run. ``reason``: "<Reason>: detail" unless done."""
+    """One image's outcome in one run.
+
+    reason: "<Reason>: detail" unless done. detections: :attr:`ImageResult.detections` as little-endian bytes.
+    """
 
     image: ImageInfo
     run: Run
     status: str
     reason: str | None = None
     findings: tuple[StoredFinding, ...] = ()
+    detections: bytes = b""
 
     @classmethod
     def of(cls, image: ImageInfo, run: Run, result: ImageResult) -> "Entry":
@@ -130,7 +138,12 @@ class Entry:
             return cls(image, run, FAILED, result.error)
         if not all(math.isfinite(f.score) and math.isfinite(f.confidence) for f in result.findings):
             return cls(image, run, FAILED, f"{Reason.NOT_FINITE}: a finding's score is NaN or infinity")
-        return cls(image, run, DONE, None, tuple(StoredFinding.of(finding) for finding in result.findings))
+        findings = tuple(StoredFinding.of(finding) for finding in result.findings)
+        return cls(image, run, DONE, None, findings, result.detections.astype(_DETECTIONS).tobytes())
+
+    def detection_rows(self) -> npt.NDArray[np.float32]:
+        """Return :attr:`ImageResult.detections`."""
+        return np.frombuffer(self.detections, _DETECTIONS).astype(np.float32).reshape(-1, 6)
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""
@@ -140,6 +153,7 @@ class Entry:
             **asdict(self.run),
             "status": self.status,
             "reason": self.reason,
+            "detections": base64.b64encode(self.detections).decode(),
             "findings": [
                 {
                     "box": finding.box,
@@ -193,4 +207,5 @@ def parse_entry(content: bytes) -> Entry:
         result["status"],
         result["reason"],
         tuple(findings),
+        base64.b64decode(result["detections"], validate=True),
     )

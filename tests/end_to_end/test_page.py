@@ -49,6 +49,8 @@ def test_page_shows_every_study_view_and_finding(demo, tmp_path):
     assert results.notices()[0] in dom
     outlined = re.findall(r'<path d="([^"]+)"', dom)
     assert len(outlined) == sum(f["area_px"] > 0 for f in findings)
+    assert dom.count("<details>") == len(findings)
+    assert dom.count('class="map"') >= len({f["sop_uid"] for f in findings})
 
 
 def test_page_needs_nothing_beside_it_and_names_no_patient(demo):

@@ -1,0 +1,53 @@
+"""Images and confidence maps as data URLs for a page that needs nothing beside it."""
+
+import base64
+
+import imagecodecs
+import numpy as np
+import numpy.typing as npt
+
+from mammofast import ops
+from mammofast.methods.contrast import Contrast
+from mammofast.records import GreyPipeline, ImageSource, Window, level_shape
+
+_JPEG_QUALITY = 85
+_CONTRAST = Contrast(low_percentile=0.5, high_percentile=99.8)
+_MAP_RED_GREEN_BLUE = (255, 70, 40)
+_MAP_OPACITY = 0.6
+
+
+def picture_level(shape: tuple[int, int], side: int) -> int:
+    """Return the finest level whose longer side is at most ``side``."""
+    level = 0
+    while max(level_shape(shape, level)) > side:
+        level += 1
+    return level
+
+
+def picture(source: ImageSource, level: int, window: Window | None = None) -> str:
+    """Return a level, or a window of it, as presented: an 8-bit JPEG in a data URL."""
+    pixels = source.read(level=level, window=window)
+    table = source.grey_table(GreyPipeline())
+    low, high = _CONTRAST.window(pixels, table)
+    values = pixels.astype(np.float32) if table is None else table.apply(pixels)
+    grey: npt.NDArray[np.uint8] = np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    return _data_url("image/jpeg", imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY))
+
+
+def confidence_map(detections: npt.NDArray[np.float32], shape: tuple[int, int], level: int) -> str:
+    """Return eq. 1's map, relative to its own peak, as a PNG that is clear where nothing was detected.
+
+    detections: see :attr:`mammofast.ImageResult.detections`. shape: (rows, cols) of the native image.
+    """
+    boxes = np.ascontiguousarray(detections[:, 1:5] / 2**level)
+    scores = np.ascontiguousarray(detections[:, 5])
+    dense = ops.confidence_mask(boxes, scores, 1, level_shape(shape, level))
+    peak = float(dense.max(initial=0.0)) or 1.0
+    pixels = np.empty((*dense.shape, 4), dtype=np.uint8)
+    pixels[..., :3] = _MAP_RED_GREEN_BLUE
+    pixels[..., 3] = np.rint(dense / peak * 255 * _MAP_OPACITY)
+    return _data_url("image/png", imagecodecs.png_encode(pixels))
+
+
+def _data_url(kind: str, content: bytes | bytearray) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
