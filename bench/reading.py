@@ -16,13 +16,12 @@ import tensorstore as ts
 
 from bench import harness
 from bench.phantoms import write_jpeg2000_studies
-from mammofast.archive import ArchiveImage, open_archive
+from mammofast.archive import ArchiveImage, layout, open_archive
 from mammofast.archive.ingest import ingest
 from mammofast.methods.screener import open_bundle
 from mammofast.records import GreyPipeline, GreyTable, Window
 
 WANTED = (0.0, 0.4, 1.0, 2.0)
-CHUNK = 512
 # An entry of a shard's index: offset and length, uint64 each; a CRC32C follows the last (Zarr v3, sharding_indexed).
 ENTRY, CHECKSUM = 16, 4
 NOTES = (
@@ -71,7 +70,7 @@ class Counted:
 
     def check(self) -> None:
         """Raise when more of level 0 was read than the windows' chunks, and an index and zarr.json a window."""
-        rows, cols = (-(-side // CHUNK) for side in self.shape)
+        rows, cols = (-(-side // layout.CHUNK) for side in self.shape)
         (shard,) = (
             path for path in (self.image.folder / "0").rglob("*") if path.is_file() and path.name != "zarr.json"
         )
@@ -80,7 +79,9 @@ class Counted:
         metadata = (self.image.folder / "0" / "zarr.json").stat().st_size
         allowed = 0
         for x_min, y_min, x_max, y_max in self.windows:
-            touched = length[y_min // CHUNK : -(-y_max // CHUNK), x_min // CHUNK : -(-x_max // CHUNK)]
+            touched = length[
+                y_min // layout.CHUNK : -(-y_max // layout.CHUNK), x_min // layout.CHUNK : -(-x_max // layout.CHUNK)
+            ]
             allowed += int(touched.sum()) + ENTRY * rows * cols + CHECKSUM + metadata
         assert self.bytes_read["native"] <= allowed, (self.bytes_read["native"], allowed)
 
