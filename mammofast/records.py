@@ -5,7 +5,7 @@ with the origin at the outer corner of the first pixel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,6 +27,11 @@ class GreyPipeline:
     modality: bool = True
     voi: bool = True
     invert: bool = True
+
+    def __post_init__(self) -> None:
+        for step in fields(self):
+            if not isinstance(getattr(self, step.name), bool):
+                raise ValueError(f"grey: {step.name} is {getattr(self, step.name)!r}, expected true or false")
 
 
 @dataclass(frozen=True, slots=True)

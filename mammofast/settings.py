@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything outside the bundle that can change a bit of a result.
+    """How a bundle's networks are run, as far as that can change a bit of a result on one installation.
 
     Networks run at fixed batch sizes, short batches padded with zeros: then the same image gives the same bytes,
     whatever it shared a batch with.

@@ -1,8 +1,6 @@
 """An array of the caller's as an image that methods can read."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -11,11 +9,9 @@ from mammofast import ops
 from mammofast.errors import BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable, Window
 
-# Wider types are narrowed to one the ops take where no value changes, else read as float64.
-_TAKEN_AS_IS = {
-    np.dtype(name) for name in ("uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "float64")
-}
-_NARROWER: Mapping[str, tuple[str, ...]] = MappingProxyType({"i": ("int32",), "u": ("uint32",)})
+_UINT16_MAX = int(np.iinfo(np.uint16).max)
+# Floats are brought to this range: as fine as any detector, and float32 holds a sixteenth of a step exactly.
+_FLOAT_BITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +60,7 @@ def array_image(image: object, pixel_spacing: tuple[float, float] | None = None)
         raise ValueError(f"image: got an array of shape {pixels.shape}, expected (rows, cols), neither of them 0")
     if pixels.dtype.kind not in "iuf":
         raise ValueError(f"image: got {pixels.dtype}, expected an integer or float type")
-    if pixel_spacing is not None and not (len(pixel_spacing) == 2 and all(0 < s < np.inf for s in pixel_spacing)):
-        raise ValueError(f"pixel_spacing: got {pixel_spacing}, expected two positive numbers in mm, or None")
+    _check_spacing(pixel_spacing)
     if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
         raise BrokenImage(Reason.VALUE_RANGE, "the image holds NaN or infinity")
     if pixels.min() == pixels.max():
@@ -73,14 +68,34 @@ def array_image(image: object, pixel_spacing: tuple[float, float] | None = None)
     return ArrayImage(np.ascontiguousarray(_taken(pixels)), pixel_spacing)
 
 
+def _check_spacing(spacing: object) -> None:
+    if spacing is None:
+        return
+    if not isinstance(spacing, (tuple, list)) or len(spacing) != 2 or not all(_is_length(size) for size in spacing):
+        raise ValueError(f"pixel_spacing: got {spacing!r}, expected two positive numbers in mm, or None")
+
+
+def _is_length(size: object) -> bool:
+    return isinstance(size, (int, float, np.floating, np.integer)) and bool(0 < size < np.inf)
+
+
 def _taken(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    native = pixels.dtype.newbyteorder("=")
-    if native in _TAKEN_AS_IS:
-        return pixels.astype(native, copy=False)
-    if native == np.float16:
-        return pixels.astype(np.float32)
-    for name in _NARROWER.get(native.kind, ()):
-        limits = np.iinfo(name)
-        if limits.min <= pixels.min() and pixels.max() <= limits.max:
-            return pixels.astype(name)
-    return pixels.astype(np.float64)
+    """Return the same image in a type that the ops take; a shift and a power of two are undone by the contrast."""
+    native: npt.NDArray[np.generic] = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if native.dtype.kind in "iu":
+        if native.dtype.itemsize <= 2:
+            return native
+        if int(native.max()) - int(native.min()) <= _UINT16_MAX:
+            shifted: npt.NDArray[np.generic] = np.subtract(native, native.min()).astype(np.uint16)
+            return shifted
+    return _rebased(native.astype(np.float64))
+
+
+def _rebased(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Shift and scale values to 0..2**16, so that float32 loses nothing of a small contrast on a large offset."""
+    _, exponent = np.frexp(np.abs(values).max())
+    # Scaled first: the difference of the two largest doubles is infinite.
+    values = np.ldexp(values, -int(exponent))
+    values = values - values.min()
+    _, exponent = np.frexp(values.max())
+    return np.ldexp(values, _FLOAT_BITS - int(exponent)).astype(np.float32)

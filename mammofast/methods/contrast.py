@@ -43,7 +43,7 @@ class Contrast:
 
 def _histogram(
     pixels: npt.NDArray[np.generic], table: GreyTable | None
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> tuple[npt.NDArray[np.floating], npt.NDArray[np.int64]]:
     """Return the distinct presentation values, rising, and how many pixels have each."""
     if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
         first = int(pixels.min())
@@ -53,7 +53,7 @@ def _histogram(
     else:
         stored, counts = np.unique(pixels, return_counts=True)
     if table is None:
-        return stored.astype(np.float32), counts
+        return stored.astype(np.float64), counts
     # A VOI LUT may send several stored values to one grey, and inversion turns their order round.
     values, inverse = np.unique(table.apply(stored), return_inverse=True)
     return values, np.bincount(inverse, weights=counts).astype(np.int64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -30,8 +30,9 @@ class Method(Protocol):
 class Screener:
     """A bundle with its networks loaded. Use it in a ``with`` block, or close it.
 
-    Findings are the same to the bit as those of ``mammofast screen`` with the same bundle and settings, given the same
-    presentation values. One screener serves one thread at a time.
+    Findings are the same to the bit as those of ``mammofast screen`` with the same bundle and settings, given the
+    archive's image, or an array where stored values are presentation values already: levels are means of stored values,
+    so that what a VOI window does to them comes after. One screener serves one thread at a time.
     """
 
     def __init__(self, bundle: Bundle, settings: Settings) -> None:
@@ -111,6 +112,9 @@ class Screener:
                 results.append(ImageResult(shape=_shape(image), error=str(error)))
             except ValueError as error:
                 results.append(ImageResult(shape=_shape(image), error=f"{Reason.BAD_ARRAY}: {error}"))
+            except Exception as error:  # whatever a caller's object does when it is asked for its values
+                words = f"{Reason.BAD_ARRAY}: image: cannot be read as an array ({type(error).__name__})"
+                results.append(ImageResult(shape=_shape(image), error=words))
         screened = iter(self.screen_images(sources))
         return [next(screened) if result is None else result for result in results]
 
@@ -161,6 +165,5 @@ def _source(image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, floa
     return image if isinstance(image, ImageSource) else array_image(image, pixel_spacing)
 
 
-def _shape(image: Any) -> tuple[int, int]:
-    shape = np.shape(image)
-    return (shape[0], shape[1]) if len(shape) == 2 else (0, 0)
+def _shape(image: object) -> tuple[int, int]:
+    return (image.shape[0], image.shape[1]) if isinstance(image, np.ndarray) and image.ndim == 2 else (0, 0)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from mammofast import ops
 from mammofast.engine import Engine
-from mammofast.errors import BrokenImage, EngineError, ImageError, Reason
+from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
 from mammofast.records import Box, Finding, GreyPipeline, GreyTable, ImageResult, ImageSource, level_shape
@@ -57,16 +57,31 @@ class TwoStageParameters:
             object.__setattr__(self, "grey", GreyPipeline(**self.grey))
         if isinstance(self.contrast, Mapping):
             object.__setattr__(self, "contrast", Contrast(**self.contrast))
-        if not self.scales or any(size % max(self.strides) for scale in self.scales for size in scale):
-            raise ValueError(f"scales: got {self.scales}, expected sizes that are multiples of {max(self.strides)}")
+        if not _are_sizes(self.strides):
+            raise ValueError(f"strides: got {self.strides}, expected at least one size in pixels")
+        if not self.scales or not all(
+            _are_sizes(s, 2) and not any(n % max(self.strides) for n in s) for s in self.scales
+        ):
+            raise ValueError(f"scales: got {self.scales}, expected (rows, cols) in multiples of {max(self.strides)}")
+        if not _are_sizes(self.crop_shape, 2):
+            raise ValueError(f"crop_shape: got {self.crop_shape}, expected (rows, cols)")
         if len(self.anchors) != yolo.ANCHORS_PER_HEAD * len(self.strides):
             raise ValueError(
                 f"anchors: got {len(self.anchors)}, expected {yolo.ANCHORS_PER_HEAD} for each stride of {self.strides}"
             )
+        if not all(len(anchor) == 2 and min(anchor) > 0 for anchor in self.anchors):
+            raise ValueError(f"anchors: got {self.anchors}, expected (width, height), both above 0")
         if self.box not in (BOX_FUSED, BOX_MASK):
             raise ValueError(f"box: got {self.box!r}, expected {BOX_FUSED!r} or {BOX_MASK!r}")
-        if not self.crop_margin >= 0:
+        if not 0 <= self.crop_margin < np.inf:
             raise ValueError(f"crop_margin: got {self.crop_margin}, expected 0 or more")
+        if not 0 < self.confidence_threshold <= 1:
+            raise ValueError(f"confidence_threshold: got {self.confidence_threshold}, expected above 0 and at most 1")
+        # The ops know best what they take; on nothing they check their arguments and are done.
+        boxes, scores = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        ops.nms(boxes, scores, self.nms_iou)
+        ops.fuse_boxes(boxes, scores, len(self.scales), (1, 1), self.fusion_threshold)
+        ops.paste_masks(np.empty((0, 1, 1), np.float32), np.empty((0, 4), np.int32), (1, 1), self.mask_threshold)
 
 
 @dataclass(slots=True)
@@ -118,6 +133,11 @@ class TwoStage:
         self._segmenter = engines["segmenter"]
         self._settings = settings
         self._heads = [f"stride_{stride}" for stride in parameters.strides]
+        for shape in parameters.scales:
+            _check_network("detector", self._detector, "image", shape, self._heads, settings.detection_batch)
+        _check_network(
+            "segmenter", self._segmenter, "crop", parameters.crop_shape, ["mask"], settings.segmentation_batch
+        )
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, batched across them; an image that fails has a result with ``error`` set."""
@@ -222,6 +242,26 @@ class TwoStage:
             box = _tight_box(mask, x, y)
         inside = mask[box[1] - y : box[3] - y, box[0] - x : box[2] - x]
         return Finding(box, candidate.score, candidate.confidence, np.ascontiguousarray(inside))
+
+
+def _are_sizes(values: object, count: int | None = None) -> bool:
+    """Whether these are whole numbers of pixels, at least one of them."""
+    return (
+        isinstance(values, tuple)
+        and len(values) == (count or max(len(values), 1))
+        and all(isinstance(value, int) and value > 0 for value in values)
+    )
+
+
+def _check_network(
+    name: str, engine: Engine, source: str, shape: tuple[int, int], outputs: Sequence[str], batch: int
+) -> None:
+    """Say at once that a network is not the one this method runs, rather than of every image."""
+    image = np.empty((batch, 1, *shape), dtype=np.float32)
+    if [spec.name for spec in engine.inputs] != [source] or not engine.inputs[0].accepts(image):
+        raise BundleError(f"{name}: takes {engine.inputs}, expected {source!r}, float32 {image.shape}")
+    if missing := set(outputs) - {spec.name for spec in engine.outputs}:
+        raise BundleError(f"{name}: has no output {sorted(missing)}, only {[spec.name for spec in engine.outputs]}")
 
 
 class _blaming:  # noqa: N801 - reads as a statement

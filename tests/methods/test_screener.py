@@ -26,6 +26,31 @@ def test_any_integer_or_float_type_finds_the_same(make_bundle, bright_image, dty
     assert [f.box for f in result.findings] == [f.box for f in expected.findings]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "factor", "offset"),
+    [
+        ("int32", 1, 1_500_000_000),
+        ("int64", 1, -(2**62)),
+        ("uint64", 1, 2**63),
+        ("float64", 1, 1e9),
+        ("float64", 1e304, 0),
+        ("float64", 1e304, -1.7e308),
+        ("float64", 1e-300, 0),
+        ("float64", 1, -1e4),
+        ("float32", 0.01, 40),
+    ],
+)
+def test_neither_offset_nor_unit_matters(make_bundle, bright_image, dtype, factor, offset):
+    image, _ = bright_image()
+    changed = (image.astype(dtype) * np.dtype(dtype).type(factor) + np.dtype(dtype).type(offset)).astype(dtype)
+    assert len(np.unique(changed)) == len(np.unique(image))
+    with open_bundle(make_bundle()) as screener:
+        expected, result = screener.screen(image), screener.screen(changed)
+    assert expected.findings
+    assert [f.box for f in result.findings] == [f.box for f in expected.findings]
+    np.testing.assert_allclose([f.area_px for f in result.findings], [f.area_px for f in expected.findings], rtol=0.01)
+
+
 def test_values_beyond_32_bits_are_read_as_floats(make_bundle, bright_image):
     image, boxes = bright_image()
     with open_bundle(make_bundle()) as screener:
@@ -72,19 +97,26 @@ def test_an_image_that_cannot_be_a_mammogram_raises(make_bundle, image, reason):
     assert caught.value.reason == reason
 
 
+class Unreadable:
+    def __array__(self, *arguments, **options):
+        raise RuntimeError("Doe^Jane")
+
+
 def test_bad_images_of_a_batch_say_why_and_leave_the_others_alone(make_bundle, bright_image):
     image, _ = bright_image()
     with open_bundle(make_bundle()) as screener:
-        results = screener.screen_batch([np.zeros(3), image, np.full((8, 8), np.nan), image, "text"])
+        bad = [np.zeros(3), np.full((8, 8), np.nan), "text", [[1, 2], [3]], Unreadable()]
+        results = screener.screen_batch([bad[0], image, bad[1], image, *bad[2:]])
         assert results[1] == results[3] == screener.screen(image)
         assert screener.screen_batch([]) == []
-    assert [result.error is None for result in results] == [False, True, False, True, False]
+    assert [result.error is None for result in results] == [False, True, False, True, False, False, False]
+    assert "Doe" not in str(results)
     assert results[0].error.startswith("bad-array: image: got an array of shape (3,)")
     assert results[2].error.startswith("value-range")
     assert results[2].shape == (8, 8)
 
 
-@pytest.mark.parametrize("spacing", [(0.07,), (0.07, -1), (0, 1), (np.inf, 1)])
+@pytest.mark.parametrize("spacing", [(0.07,), (0.07, -1), (0, 1), (np.inf, 1), 0.07, "ab"])
 def test_pixel_spacing_must_be_two_positive_lengths(spacing):
     with pytest.raises(ValueError, match="pixel_spacing"):
         array_image(np.eye(4), spacing)
@@ -120,6 +152,19 @@ def test_other_devices_are_refused_by_name(make_bundle):
         ({"crop_margin": -1}, "crop_margin"),
         ({"contrast": {"low_percentile": 9, "high_percentile": 1}}, "0 <= low < high"),
         ({"grey": {"gamma": 2}}, "gamma"),
+        ({"grey": {"modality": "false"}}, "modality is 'false'"),
+        ({"nms_iou": 2}, "iou_threshold"),
+        ({"fusion_threshold": 0.1234567}, "threshold"),
+        ({"fusion_threshold": "0.6"}, "threshold"),
+        ({"mask_threshold": "x"}, "threshold"),
+        ({"confidence_threshold": 0}, "confidence_threshold"),
+        ({"confidence_threshold": None}, "parameters"),
+        ({"scales": [[320.0, 160.0]]}, "scales"),
+        ({"scales": []}, "scales"),
+        ({"strides": []}, "strides"),
+        ({"crop_shape": [0, 256]}, "crop_shape"),
+        ({"crop_shape": [128, 128]}, "segmenter: takes"),
+        ({"anchors": [[0, 5]] * 9}, "anchors"),
     ],
 )
 def test_parameters_the_method_does_not_follow_are_refused(make_bundle, changes, words):
@@ -139,6 +184,16 @@ def test_missing_parameters_and_unknown_methods_are_refused(make_bundle):
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(BundleError, match="three_stage"):
         open_bundle(folder)
+
+
+def test_networks_in_each_others_place_are_refused_when_the_bundle_is_opened(make_bundle, networks):
+    with pytest.raises(BundleError, match=r"detector: takes .*'crop'"):
+        open_bundle(make_bundle(detector=networks["segmenter"](), segmenter=networks["detector"]()))
+
+
+def test_a_detector_without_a_head_is_refused_when_the_bundle_is_opened(make_bundle):
+    with pytest.raises(BundleError, match=r"detector: has no output \['stride_4'\]"):
+        open_bundle(make_bundle(strides=[4, 8, 16]))
 
 
 def test_settings_identify_themselves():
