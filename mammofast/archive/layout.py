@@ -7,7 +7,8 @@ ARCHIVE/images/STUDY_UID/SOP_UID/zarr.json group; attributes: the ImageRecord
 ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord of a file not kept
 
 Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
-still decodes at 2 GB/s. Fill value is the image's background, so that a chunk of nothing but background is unwritten.
+still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are an error, not
+pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten.
 """
 
 import hashlib
@@ -110,6 +111,7 @@ def write_image(folder: Path, pixels: Pixels, background: int) -> None:
                 "blocksize": 0,
             },
         },
+        {"name": "crc32c"},
     ]
     sharding = {
         "chunk_shape": [CHUNK, CHUNK],

@@ -1,5 +1,6 @@
 import json
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -101,6 +102,33 @@ def test_only_the_chunks_a_window_touches_are_read(stored, tmp_path):
     np.testing.assert_array_equal(layout.read(copy, (512, 512, 1024, 1024)), pixels[512:1024, 512:1024])
     with pytest.raises(ValueError):
         layout.read(copy, (500, 512, 1024, 1024))
+
+
+def test_flipped_bits_are_never_pixels(stored, tmp_path):
+    """Wherever one bit of a shard flips, what is in that chunk is refused, and so is all where it is the index."""
+    image, pixels, _ = stored
+    copy = ArchiveImage(shutil.copytree(image.folder, tmp_path / "image"), image.record)
+    rng = np.random.default_rng(8)
+    for level in (0, 3):
+        path = copy.folder / str(level) / "c" / "0" / "0"
+        sound = path.read_bytes()
+        for at in rng.integers(0, len(sound), 150):
+            damaged = bytearray(sound)
+            damaged[at] ^= 1 << int(rng.integers(8))
+            path.write_bytes(damaged)
+            with pytest.raises(BrokenImage) as caught:
+                copy.read(level)
+            assert caught.value.reason == Reason.READ
+        path.write_bytes(sound)
+    # The same of windows: the flipped chunk's are refused, the others' are what they were.
+    path = copy.folder / "0" / "c" / "0" / "0"
+    damaged = bytearray(path.read_bytes())
+    index = np.frombuffer(damaged[-(5 * 3 * 16 + 4) : -4], "<u8").reshape(5, 3, 2)
+    damaged[int(index[1, 1].sum()) - 20] ^= 4
+    path.write_bytes(damaged)
+    with pytest.raises(BrokenImage):
+        copy.read(0, (1000, 1000, 1030, 1030))
+    np.testing.assert_array_equal(copy.read(0, (0, 0, 512, 2055)), pixels[:, :512])
 
 
 def test_chunks_of_nothing_but_background_are_unwritten(stored):
