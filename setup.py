@@ -10,7 +10,6 @@ MAMMOFAST_BUILD_JOBS=2             files to compile at a time
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
@@ -54,31 +53,27 @@ class BuildKernels(build_ext):
             extension.define_macros.append(("MAMMOFAST_WITH_CUDA", None))
             home = cuda_home(nvcc)
             extension.include_dirs.append(str(home / "include"))
-            extension.library_dirs += [str(home / folder) for folder in ("lib64", "lib", "lib/x64")]
-            extension.libraries += ["cudart_static"] if MSVC else ["cudart_static", "dl", "rt", "pthread"]
+            extension.library_dirs += [str(home / folder) for folder in ("lib64", "lib")]
+            extension.libraries += ["cudart_static", "dl", "rt", "pthread"]
         super().build_extension(extension)
 
     def compile_cuda(self, nvcc: str, source: Path) -> str:
         """Return the object file of one .cu file."""
-        target = Path(self.build_temp) / source.with_suffix(".cu.obj" if MSVC else ".cu.o")
+        target = Path(self.build_temp) / source.with_suffix(".cu.o")
         target.parent.mkdir(parents=True, exist_ok=True)
         # -fmad=false: a contracted multiply-add would round otherwise than the CPU
         flags = ["-std=c++20", "-O3", "-fmad=false", "-DMAMMOFAST_WITH_CUDA", *cuda_targets()]
-        host = "" if MSVC else "-fPIC,-fvisibility=hidden"
-        command = [nvcc, *flags, *(["-Xcompiler", host] if host else []), "-c", str(source), "-o", str(target)]
+        command = [nvcc, *flags, "-Xcompiler", "-fPIC,-fvisibility=hidden", "-c", str(source), "-o", str(target)]
         self.announce(" ".join(command), level=2)
         subprocess.run(command, check=True)  # noqa: S603
         return str(target)
 
 
 # Contracting a * b + c or reordering sums would make results depend on the machine.
-MSVC = sys.platform == "win32"
-compile_flags = (
-    ["/O2", "/fp:precise"] if MSVC else ["-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
-)
+compile_flags = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 link_flags: list[str] = []
 if os.environ.get("MAMMOFAST_WERROR") == "1":
-    compile_flags.append("/WX" if MSVC else "-Werror")
+    compile_flags.append("-Werror")
 if sanitizers := os.environ.get("MAMMOFAST_SANITIZE"):
     compile_flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g", "-O1"]
     link_flags.append(f"-fsanitize={sanitizers}")

@@ -11,8 +11,4 @@
 #define MAMMOFAST_SIMD
 #endif
 
-#if defined(_MSC_VER)
-#define MAMMOFAST_RESTRICT __restrict
-#else
 #define MAMMOFAST_RESTRICT __restrict__
-#endif

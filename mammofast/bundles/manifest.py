@@ -107,7 +107,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
     except OSError as error:
         raise BundleError(
             f"no bundle at {folder}: {MANIFEST} cannot be read ({error.strerror}); "
-            "expected a folder that `mammofast compile` wrote, or 'demo'"
+            "expected a bundle's folder, or 'demo'"
         ) from error
     try:
         manifest = json.loads(content)

@@ -41,9 +41,7 @@ def _facts() -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "kernels": "C++ and CUDA"
-        if kernels().has_cuda
-        else "C++; CUDA was left out of this build: no nvcc was found then",
+        "kernels": "C++; CUDA for ops.confidence_mask" if kernels().has_cuda else "C++; built without CUDA",
         "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
     }
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):

@@ -93,5 +93,5 @@ def test_damaged_manifests_and_pickles_are_refused(folder, content):
 
 
 def test_no_bundle_there_says_what_was_expected(tmp_path):
-    with pytest.raises(BundleError, match="mammofast compile"):
+    with pytest.raises(BundleError, match="expected a bundle's folder"):
         load_bundle(tmp_path / "nowhere")
