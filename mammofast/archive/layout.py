@@ -8,7 +8,8 @@ ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord 
 
 Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
 still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are an error, not
-pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten.
+pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten; but every array has
+its one shard, so that a lost one is an error, not background.
 """
 
 import hashlib
@@ -119,7 +120,9 @@ def write_image(folder: Path, pixels: Pixels, background: int) -> None:
         "index_codecs": [_bytes(np.dtype("uint64")), {"name": "crc32c"}],
         "index_location": "end",
     }
-    _write(folder, pixels, shard, [{"name": "sharding_indexed", "configuration": sharding}], background)
+    # A coarse level may be nothing but background: then its chunks are written all the same.
+    empty = bool((pixels == background).all())
+    _write(folder, pixels, shard, [{"name": "sharding_indexed", "configuration": sharding}], background, empty)
 
 
 def write_bytes(folder: Path, data: bytes) -> None:
@@ -129,16 +132,22 @@ def write_bytes(folder: Path, data: bytes) -> None:
     _write(folder, values, [len(values)], codecs, 0)
 
 
-def read(folder: Path, window: Window | None = None) -> Pixels:
+def read(folder: Path, window: Window | None = None, expected: dict[str, Any] | None = None) -> Pixels:
     """Read an array, or the chunks a window (x_min, y_min, x_max, y_max) touches.
+
+    ``expected``: what the array's zarr.json must say of it, such as its shape, data_type and fill_value.
 
     Raises
     ------
     OSError, ValueError
-        When it is missing or damaged.
+        When it is missing or damaged, or says otherwise.
 
     """
-    array = ts.open({"driver": "zarr3", "kvstore": _file(folder)}, read=True, open=True).result()
+    spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": expected or {}}
+    array = ts.open(spec, read=True, open=True).result()
+    if not folder.joinpath("c", *("0" for _ in array.shape)).is_file():
+        # To Zarr it would be an array of nothing but fill value.
+        raise FileNotFoundError("the shard is missing")
     if window is not None:
         x_min, y_min, x_max, y_max = window
         array = array[y_min:y_max, x_min:x_max]
@@ -146,7 +155,9 @@ def read(folder: Path, window: Window | None = None) -> Pixels:
     return values
 
 
-def _write(folder: Path, values: Pixels, shard: list[int], codecs: list[dict[str, Any]], fill: int) -> None:
+def _write(
+    folder: Path, values: Pixels, shard: list[int], codecs: list[dict[str, Any]], fill: int, write_fill: bool = False
+) -> None:
     metadata = {
         "zarr_format": 3,
         "node_type": "array",
@@ -157,7 +168,12 @@ def _write(folder: Path, values: Pixels, shard: list[int], codecs: list[dict[str
         "fill_value": fill,
         "codecs": codecs,
     }
-    spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": metadata}
+    spec = {
+        "driver": "zarr3",
+        "kvstore": _file(folder),
+        "metadata": metadata,
+        "store_data_equal_to_fill_value": write_fill,
+    }
     ts.open(spec, create=True).result().write(values).result()
 
 

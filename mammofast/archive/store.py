@@ -4,6 +4,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom import Dataset, dcmread
 
@@ -35,7 +36,7 @@ class ArchiveImage:
     @property
     def header(self) -> Dataset:
         """The whole data set without its pixels."""
-        return dcmread(io.BytesIO(self._read("header", None).tobytes()))
+        return dcmread(io.BytesIO(self._read("header").tobytes()))
 
     def read(self, level: int = 0, window: Window | None = None) -> layout.Pixels:
         """Return stored values of a level; only the chunks that the window touches are read.
@@ -65,21 +66,31 @@ class ArchiveImage:
             if not (0 <= x_min <= x_max <= cols and 0 <= y_min <= y_max <= rows):
                 raise ValueError(f"window: got {window}, expected a box inside {cols} columns and {rows} rows")
         if level in self.record.levels:
-            return self._read(str(level), window)
+            return self._read_level(level, window)
         native = None
         if window is not None:
             # Squares are aligned, so that the pixels of a window need no others.
             x_min, y_min, x_max, y_max = (edge << level for edge in window)
             native = (x_min, y_min, min(x_max, self.record.cols), min(y_max, self.record.rows))
-        return ops.pool(self._read("0", native), [level])[0]
+        return ops.pool(self._read_level(0, native), [level])[0]
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
         """Return the pipeline, as the header describes it, as a table over stored values."""
         return grey_table(self.header, pipeline)
 
-    def _read(self, name: str, window: Window | None) -> layout.Pixels:
+    def _read_level(self, level: int, window: Window | None) -> layout.Pixels:
+        # A zarr.json that says otherwise is damaged, and would give other pixels.
+        record = self.record
+        expected = {
+            "shape": list(level_shape(self.shape, level)),
+            "data_type": record.dtype,
+            "fill_value": record.background,
+        }
+        return self._read(str(level), window, expected)
+
+    def _read(self, name: str, window: Window | None = None, expected: dict[str, Any] | None = None) -> layout.Pixels:
         try:
-            return layout.read(self.folder / name, window)
+            return layout.read(self.folder / name, window, expected)
         except (OSError, ValueError) as error:
             # The message would name the file.
             raise BrokenImage(Reason.READ, f"array {name} cannot be read ({type(error).__name__})") from None
@@ -117,7 +128,7 @@ class Archive:
     def skipped(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key."""
         for folder in layout.folders(self.path / "skipped"):
-            yield SkippedRecord.from_dict(layout.read_group(folder))
+            yield SkippedRecord.from_dict(layout.read_group(folder), key=folder.name)
 
 
 def open_archive(path: str | Path) -> Archive:

@@ -131,6 +131,46 @@ def test_flipped_bits_are_never_pixels(stored, tmp_path):
     np.testing.assert_array_equal(copy.read(0, (0, 0, 512, 2055)), pixels[:, :512])
 
 
+@pytest.mark.parametrize("name", ["0", "1", "3", "header"])
+def test_a_lost_shard_is_not_background(stored, tmp_path, name):
+    copy = ArchiveImage(shutil.copytree(stored[0].folder, tmp_path / "image"), stored[0].record)
+    shard = next(path for path in (copy.folder / name / "c").rglob("*") if path.is_file())
+    for damage in (shard.unlink, lambda: shard.write_bytes(b""), lambda: shutil.rmtree(copy.folder / name / "c")):
+        damage()
+        with pytest.raises(BrokenImage) as caught:
+            copy.header if name == "header" else copy.read(int(name), (0, 0, 9, 9))
+        assert caught.value.reason == Reason.READ
+    if name == "0":
+        with pytest.raises(BrokenImage):
+            copy.read(4)
+
+
+def test_levels_of_nothing_but_background_have_their_shard(tmp_path, dicom):
+    pixels = np.full((600, 500), 7, np.uint16)
+    pixels[300, 200] = 8
+    dicom.write(tmp_path / "in" / "a", pixels)
+    ingest(tmp_path / "in", tmp_path / "a.zarr")
+    (image,) = open_archive(tmp_path / "a.zarr").images()
+    assert image.record.levels == (0, 1)
+    assert (image.read(1) == 7).all()
+    assert (zarr.open_array(image.folder / "1", mode="r")[:] == 7).all()
+    (image.folder / "1" / "c" / "0" / "0").unlink()
+    with pytest.raises(BrokenImage):
+        image.read(1)
+
+
+@pytest.mark.parametrize("was, now", [("2055", "2054"), ('"uint16"', '"int16"'), ('"fill_value":0', '"fill_value":16')])
+def test_an_array_that_says_otherwise_than_the_record_is_damaged(stored, tmp_path, was, now):
+    copy = ArchiveImage(shutil.copytree(stored[0].folder, tmp_path / "image"), stored[0].record)
+    text = (copy.folder / "0" / "zarr.json").read_text()
+    assert was in text
+    (copy.folder / "0" / "zarr.json").write_text(text.replace(was, now))
+    for level in (0, 5):
+        with pytest.raises(BrokenImage) as caught:
+            copy.read(level)
+        assert caught.value.reason == Reason.READ
+
+
 def test_chunks_of_nothing_but_background_are_unwritten(stored):
     image, pixels, _ = stored
     assert image.record.background == 0
