@@ -65,6 +65,8 @@ class SkippedRecord:
 
     status: "skipped" for sound objects that are not usable mammograms, "failed" for damaged ones.
     reason: "<Reason>: detail". source_sha256: None where the file could not be read.
+    key: 64 hex digits, the record's own name in the archive, given when it is read from there; never part of what is
+    written. Unlike everything else in a record, no two have the same.
     """
 
     status: str
@@ -77,15 +79,18 @@ class SkippedRecord:
     rows: int | None = None
     cols: int | None = None
     source_sha256: str | None = None
+    key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
-        return asdict(self)
+        values = asdict(self)
+        del values["key"]
+        return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "SkippedRecord":
+    def from_dict(cls, values: dict[str, Any], key: str = "") -> "SkippedRecord":
         """Return the record that ``as_dict`` wrote."""
         try:
-            return cls(**values)
+            return cls(**values, key=key)
         except TypeError as error:
             raise ArchiveError(f"a skipped file's record is not what this version writes ({error})") from None

@@ -100,7 +100,7 @@ def _where(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _order(entry: Entry) -> tuple[bool, str, bool, str, str, str, str]:
+def _order(entry: Entry) -> tuple[bool, str, bool, str, str, str, str, str]:
     """Sort by study, image and run; what has no UID comes last."""
     image = entry.image
     return (
@@ -109,6 +109,7 @@ def _order(entry: Entry) -> tuple[bool, str, bool, str, str, str, str]:
         image.sop_uid is None,
         image.sop_uid or "",
         image.content_sha256 or "",
+        image.file_key or "",
         entry.run.bundle_id,
         entry.run.settings_id,
     )

@@ -35,9 +35,10 @@ _TAIL_SIZE = len(_MIDDLE) + 64 + len(_TAIL)
 class ImageInfo:
     """What a result says of its image.
 
-    is_image: False for a file that never became one.
     content_sha256: of the image's pixels; of a file that is no image, None where it could not be read.
     pixel_spacing: mm between rows and between columns, where known.
+    file_key: the archive's name for a file that never became an image, all that tells two unreadable ones apart; None
+    for an image.
     """
 
     study_uid: str | None
@@ -49,7 +50,12 @@ class ImageInfo:
     cols: int | None
     pixel_spacing: tuple[float, float] | None
     content_sha256: str | None
-    is_image: bool = True
+    file_key: str | None = None
+
+    @property
+    def is_image(self) -> bool:
+        """False for a file that never became one."""
+        return self.file_key is None
 
     @classmethod
     def of(cls, record: "ImageRecord") -> "ImageInfo":
@@ -80,7 +86,7 @@ class ImageInfo:
             cols=record.cols,
             pixel_spacing=None,
             content_sha256=record.source_sha256,
-            is_image=False,
+            file_key=record.key,
         )
 
 

@@ -5,19 +5,17 @@ RESULTS/
   runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
   images/<bundle_id[:16]>-<settings_id[:16]>/
     <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
-    file-<sha256>.json                             a file that the archive did not keep, and why
+    file-<key>.json                                a file that the archive did not keep, by its key there, and why
 
 What identifies a result is the image's content, the bundle and the settings: a changed bundle or a changed image has a
 name of its own, beside the old results. Files appear whole (:mod:`mammofast.screening.files`) and carry a checksum; one
 that is damaged does not count and is written anew.
 """
 
-import hashlib
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -246,10 +244,9 @@ class Results:
         return self.path / "images" / f"{run.bundle_id[:_SHORT]}-{run.settings_id[:_SHORT]}"
 
     def _path(self, image: ImageInfo, run: Run) -> Path:
-        if not image.is_image:
-            identity = image.content_sha256 or hashlib.sha256(json.dumps(asdict(image)).encode()).hexdigest()
-            return self._folder(run) / f"file-{_checked(identity)}.json"
-        content = _checked(image.content_sha256 or "")
+        if image.file_key is not None:
+            return self._folder(run) / f"file-{_checked('file_key', image.file_key)}.json"
+        content = _checked("content_sha256", image.content_sha256 or "")
         if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
             raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
         return self._folder(run) / f"{image.sop_uid}-{content[:_SHORT]}.json"
@@ -267,10 +264,10 @@ def open_results(path: str | Path) -> Results:
     return Results(path)
 
 
-def _checked(sha256: str) -> str:
-    if not _ID.fullmatch(sha256):
-        raise ResultsError("content_sha256: expected 64 hex digits; the archive's record is damaged")
-    return sha256
+def _checked(name: str, value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ResultsError(f"{name}: expected 64 hex digits; the archive's record is damaged")
+    return value
 
 
 def _parse(path: Path) -> Entry | None:

@@ -103,7 +103,7 @@ def test_a_skipped_image_does_not_count_nor_a_second_file_of_one_uid(record, led
     for path in ledger.path.glob("images/*/1.2.2-*"):
         path.unlink()
     ledger.record(Entry(info(2), RUN, "skipped", "presentation-intent: no"))
-    twin = ImageInfo("1.1", "1.9", "1.2.1", None, None, *SHAPE, None, "9" * 64, is_image=False)
+    twin = ImageInfo("1.1", "1.9", "1.2.1", None, None, *SHAPE, None, "9" * 64, file_key="9" * 64)
     ledger.record(Entry(twin, RUN, "failed", "conflicting-uid: other pixels"))
     got = evaluate(ledger.path, tmp_path / "truth")
     assert (got["n_images"], got["n_findings"], got["n_failed"], got["sensitivity"]) == (1, 1, 0, 1.0)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mammofast import open_results
+from mammofast.archive import SkippedRecord
 from mammofast.errors import ResultsError
 from mammofast.records import Finding, ImageResult, combine_masks
 from mammofast.screening import Results, files
@@ -140,7 +141,7 @@ def test_images_rows(ledger):
     ledger.record_result(info(2), RUN, ImageResult((100, 80)))
     ledger.record_result(info(3), RUN, ImageResult((100, 80), error="read: array 0 cannot be read"))
     ledger.record(Entry(info(4), RUN, "skipped", "presentation-intent: no"))
-    file = ImageInfo(None, None, None, None, None, None, None, None, "9" * 64, is_image=False)
+    file = ImageInfo(None, None, None, None, None, None, None, None, "9" * 64, file_key="9" * 64)
     ledger.record(Entry(file, RUN, "skipped", "not-dicom: the file is not DICOM"))
     rows = ledger.images().to_pylist()
     assert [row["status"] for row in rows] == ["done", "done", "failed", "skipped", "skipped"]
@@ -354,12 +355,21 @@ def test_a_hash_that_is_none_names_no_file(ledger, sha256):
 
 
 def test_files_that_could_not_be_read_have_a_row_of_their_own(ledger):
-    for uid in ("1.5", "1.6"):
-        unread = ImageInfo(None, None, uid, None, None, None, None, None, None, is_image=False)
-        ledger.record(Entry(unread, RUN, "failed", "missing-file: gone"))
+    """Members of a damaged zip: nothing is known of any, and still they are several."""
+    for key in ("5" * 64, "6" * 64, "7" * 64):
+        unread = ImageInfo.of_file(SkippedRecord("failed", "read: gone", key=key))
+        assert not unread.is_image
+        assert ledger.record(Entry(unread, RUN, "failed", "read: gone"))
         assert ledger.has(unread, RUN)
-    assert ledger.images()["sop_uid"].to_pylist() == ["1.5", "1.6"]
-    assert ledger.images()["content_sha256"].to_pylist() == [None, None]
+    assert ledger.images()["sop_uid"].to_pylist() == [None] * 3
+    assert ledger.images()["content_sha256"].to_pylist() == [None] * 3
+
+
+@pytest.mark.parametrize("key", ["../" * 20, "", "A" * 64])
+def test_a_key_that_is_none_names_no_file(ledger, key):
+    unread = ImageInfo.of_file(SkippedRecord("failed", "read: gone", key=key))
+    with pytest.raises(ResultsError, match="file_key"):
+        ledger.record(Entry(unread, RUN, "failed", "read: gone"))
 
 
 def _record_many(path, tmp_path, barrier, wins):
