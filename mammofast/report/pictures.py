@@ -13,7 +13,9 @@ from mammofast.records import GreyPipeline, ImageSource, Window, level_shape
 _JPEG_QUALITY = 85
 _CONTRAST = Contrast(low_percentile=0.5, high_percentile=99.8)
 _MAP_RED_GREEN_BLUE = (255, 70, 40)
-_MAP_OPACITY = 0.6
+_MAP_OPACITY = 0.7
+# The summed confidence that is drawn with some two thirds of the full opacity.
+_MAP_SCALE = 2.0
 
 
 def picture_level(shape: tuple[int, int], side: int) -> int:
@@ -35,17 +37,19 @@ def picture(source: ImageSource, level: int, window: Window | None = None) -> st
 
 
 def confidence_map(detections: npt.NDArray[np.float32], shape: tuple[int, int], level: int) -> str:
-    """Return eq. 1's map, relative to its own peak, as a PNG that is clear where nothing was detected.
+    """Return the sum of all scales' confidences as a PNG that is clear where nothing was detected.
+
+    Absolute, so that the views of a page can be compared: one weak box stays pale, five that agree are full.
 
     detections: see :attr:`mammofast.ImageResult.detections`. shape: (rows, cols) of the native image.
     """
     boxes = np.ascontiguousarray(detections[:, 1:5] / 2**level)
     scores = np.ascontiguousarray(detections[:, 5])
-    dense = ops.confidence_mask(boxes, scores, 1, level_shape(shape, level))
-    peak = float(dense.max(initial=0.0)) or 1.0
+    # Eq. 1 for one scale is the sum over the largest score.
+    total = ops.confidence_mask(boxes, scores, 1, level_shape(shape, level)) * scores.max(initial=0.0)
     pixels = np.empty((*dense.shape, 4), dtype=np.uint8)
     pixels[..., :3] = _MAP_RED_GREEN_BLUE
-    pixels[..., 3] = np.rint(dense / peak * 255 * _MAP_OPACITY)
+    pixels[..., 3] = np.rint((1 - np.exp(-total / _MAP_SCALE)) * 255 * _MAP_OPACITY)
     return _data_url("image/png", imagecodecs.png_encode(pixels))
 
 
