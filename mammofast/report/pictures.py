@@ -47,7 +47,7 @@ def confidence_map(detections: npt.NDArray[np.float32], shape: tuple[int, int], 
     scores = np.ascontiguousarray(detections[:, 5])
     # Eq. 1 for one scale is the sum over the largest score.
     total = ops.confidence_mask(boxes, scores, 1, level_shape(shape, level)) * scores.max(initial=0.0)
-    pixels = np.empty((*dense.shape, 4), dtype=np.uint8)
+    pixels = np.empty((*total.shape, 4), dtype=np.uint8)
     pixels[..., :3] = _MAP_RED_GREEN_BLUE
     pixels[..., 3] = np.rint((1 - np.exp(-total / _MAP_SCALE)) * 255 * _MAP_OPACITY)
     return _data_url("image/png", imagecodecs.png_encode(pixels))
