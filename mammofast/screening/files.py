@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and are never written over."""
+"""Files that are there whole or not at all."""
 
 import os
 import time
@@ -38,7 +38,7 @@ def write_once(path: Path, content: bytes) -> bool:
 
 
 def write_over(path: Path, content: bytes) -> None:
-    """Put a file in place of a damaged one, in one step."""
+    """Put a file in place, of another one where there is one, in one step; durable when this returns."""
     temporary = _write_temporary(path, content)
     try:
         temporary.replace(path)

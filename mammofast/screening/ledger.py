@@ -142,6 +142,15 @@ class Results:
         write_over(path, content)
         return True
 
+    def record_file(self, entry: Entry) -> None:
+        """Record what the archive says of a file that never became an image, over what it said before.
+
+        It knows better when a file was read again; a result, in contrast, is for good. What is the same is not touched.
+        """
+        path, content = self._path(entry.image, entry.run), entry.to_bytes()
+        if not path.exists() or path.read_bytes() != content:
+            write_over(path, content)
+
     def forget(self, image: ImageInfo, run: Run) -> None:
         """Remove an image's outcome, so that it is screened again."""
         self._path(image, run).unlink(missing_ok=True)

@@ -186,8 +186,7 @@ class _Job:
             if interrupt:
                 return
             info = ImageInfo.of_file(skipped)
-            if not self._ledger.has(info, self._run):
-                self._ledger.record(Entry(info, self._run, skipped.status, skipped.reason))
+            self._ledger.record_file(Entry(info, self._run, skipped.status, skipped.reason))
             self._count(skipped.status)
             left_out.append(info)
         self._ledger.forget_other_files(left_out, self._run)

@@ -1,11 +1,13 @@
 """Files that never became images: what the archive says of each of them is what the results say."""
 
 import zipfile
+from dataclasses import replace
 
 import pytest
 
 from mammofast import open_archive, open_results
 from mammofast.archive import ingest
+from mammofast.archive.writer import Writer
 from mammofast.screening import run as run_module
 from mammofast.screening import screen
 
@@ -38,3 +40,23 @@ def test_files_of_which_nothing_is_known_have_a_row_each(bundle, tmp_path):
     assert (report.failed, report.left_out) == (3, 3)
     rows = open_results(tmp_path / "results").images().to_pylist()
     assert [(row["status"], row["reason"]) for row in rows] == [(r.status, r.reason) for r in records]
+
+
+def test_rows_follow_the_archive_and_are_left_alone_where_it_says_the_same(bundle, tmp_path):
+    archive, results = tmp_path / "archive.zarr", tmp_path / "results"
+    ingest([damaged_zip(tmp_path / "night.zip")], archive)
+    screen(archive, results, bundle)
+    same, changed, torn = open_archive(archive).skipped()
+    files = {r.key: next(results.glob(f"images/*/file-{r.key}.json")) for r in (same, changed, torn)}
+    before = {key: (path.stat().st_ino, path.stat().st_mtime_ns) for key, path in files.items()}
+    with Writer(archive) as writer:
+        better = replace(changed, status="skipped", reason="tomosynthesis: read again", sop_uid="1.2.3")
+        writer.skip(changed.key, better)
+    files[torn.key].write_bytes(files[torn.key].read_bytes()[:-20])
+    report = screen(archive, results, bundle)
+    assert (report.skipped, report.failed, report.left_out) == (1, 2, 3)
+    rows = {row["sop_uid"]: row for row in open_results(results).images().to_pylist()}
+    assert (rows["1.2.3"]["status"], rows["1.2.3"]["reason"]) == ("skipped", "tomosynthesis: read again")
+    assert open_results(results).images().num_rows == 3
+    after = {key: (path.stat().st_ino, path.stat().st_mtime_ns) for key, path in files.items()}
+    assert [key for key in files if before[key] == after[key]] == [same.key]
