@@ -111,9 +111,15 @@ class _Run:
     def __init__(self, writer: Writer) -> None:
         self.report = IngestReport()
         self._writer = writer
-        self._images = {image.record.sop_uid: image.record for image in writer.archive.images()}
+        self._images: dict[str, ImageRecord] = {}
+        self._damaged: dict[str | None, SkippedRecord] = {}
+        for image in writer.archive.all_images():
+            if isinstance(image, SkippedRecord):
+                self._damaged[image.sop_uid] = image
+            else:
+                self._images[image.record.sop_uid] = image.record
         self._sources = {record.source_sha256 for record in self._images.values()}
-        self._not_kept = {record.source_sha256: record for record in writer.archive.skipped() if record.source_sha256}
+        self._not_kept = {record.key: record for record in writer.archive.not_kept()}
 
     def look_at(self, file: SourceFile) -> _Outcome:
         """Read, decode, check and stage one file. Runs on many threads; changes nothing that others see."""
@@ -129,6 +135,9 @@ class _Run:
                 too_large = file.size > MAX_FILE_BYTES
                 header = read_dicom(stream, header_only=too_large)
             found = triage(header, pixels_read=not too_large)
+            if found.sop_uid in self._damaged:
+                # Nothing is written over what may be the only copy: that is for people to do.
+                return _Outcome(sha256, skipped=self._damaged[found.sop_uid])
             if too_large:
                 raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
             pixels = read_pixels(header, found.frame)
@@ -157,7 +166,8 @@ class _Run:
                 self._writer.forget(outcome.source_sha256)
             self._count("known" if outcome.known else "added")
         else:
-            self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
+            if outcome.skipped is not self._damaged.get(outcome.skipped.sop_uid):  # which speaks for itself
+                self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
 
     def _settle_image(self, record: ImageRecord, staged: Path | None) -> _Outcome:

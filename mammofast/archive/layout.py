@@ -8,12 +8,13 @@ ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord 
 
 Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
 still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are an error, not
-pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten; but every array has
-its one shard, so that a lost one is an error, not background.
+pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten; every array still
+has its one shard, so that a lost one is an error, not background.
 """
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ CHUNK = 512
 # Screening's scales lie between these: of a 4096 x 3328 image, levels 1 to 3.
 _LONGEST_STORED_SIDE = 2048
 _ENOUGH = 512
+_NAME = re.compile(r"[0-9a-f][0-9a-f.]*")
 
 Pixels = npt.NDArray[np.generic]
 
@@ -89,11 +91,14 @@ def read_group(folder: Path) -> dict[str, Any]:
 
 
 def folders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name; none where it is not there."""
+    """Return the folders in a folder named by a UID or a hash, by name; none where it is not there."""
     try:
-        return sorted(entry for entry in folder.iterdir() if entry.is_dir())
+        # Network storage puts folders of its own everywhere.
+        return sorted(entry for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise ArchiveError(f"a folder of the archive cannot be read ({error.strerror})") from None
 
 
 def write_image(folder: Path, pixels: Pixels, background: int) -> None:

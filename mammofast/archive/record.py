@@ -1,9 +1,12 @@
 """What the archive remembers of an image it keeps, and of a file it does not."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
 
 from mammofast.errors import ArchiveError
+
+# Tuples, which are lists in JSON and are made into tuples again.
+_CONVERTED = frozenset({"pixel_spacing", "levels"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +51,22 @@ class ImageRecord:
         """Return the record that ``as_dict`` wrote."""
         spacing = values.get("pixel_spacing")
         try:
-            return cls(
-                **values
-                | {
-                    "pixel_spacing": None if spacing is None else (float(spacing[0]), float(spacing[1])),
-                    "levels": tuple(values["levels"]),
-                }
+            return _checked(
+                cls(
+                    **values
+                    | {
+                        "pixel_spacing": None if spacing is None else (float(spacing[0]), float(spacing[1])),
+                        "levels": tuple(map(int, values["levels"])),
+                    }
+                )
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ArchiveError(f"an image's record is not what this version writes ({type(error).__name__})") from None
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedRecord:
-    """One file that the archive does not keep, and why.
+    """One file that the archive does not keep, or an image of it whose own record is damaged; and why.
 
     status: "skipped" for sound objects that are not usable mammograms, "failed" for damaged ones.
     reason: "<Reason>: detail". source_sha256: None where the file could not be read.
@@ -91,6 +96,18 @@ class SkippedRecord:
     def from_dict(cls, values: dict[str, Any], key: str = "") -> "SkippedRecord":
         """Return the record that ``as_dict`` wrote."""
         try:
-            return cls(**values, key=key)
+            return _checked(cls(**values, key=key))
         except TypeError as error:
             raise ArchiveError(f"a skipped file's record is not what this version writes ({error})") from None
+
+
+_Record = TypeVar("_Record", ImageRecord, SkippedRecord)
+
+
+def _checked(record: _Record) -> _Record:
+    """Return a record whose strings are strings and whose numbers are numbers."""
+    for field in fields(record):
+        kind: Any = field.type
+        if field.name not in _CONVERTED and not isinstance(getattr(record, field.name), kind):
+            raise TypeError(f"{field.name} is of another type")
+    return record

@@ -1,5 +1,6 @@
 """The archive as its readers see it."""
 
+import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -104,8 +105,20 @@ class Archive:
     archive_id: str
 
     def images(self) -> Iterator[ArchiveImage]:
-        """Yield every image, by study and SOP Instance UID."""
-        yield from map(open_image, image_folders(self.path))
+        """Yield every image, by study and SOP Instance UID; those whose record is damaged are in ``skipped``."""
+        return (image for image in self.all_images() if isinstance(image, ArchiveImage))
+
+    def all_images(self) -> Iterator[ArchiveImage | SkippedRecord]:
+        """Yield every image, or what can be said of it where its own record is damaged."""
+        for folder in image_folders(self.path):
+            try:
+                yield open_image(folder)
+            except (ArchiveError, OSError):
+                if folder.is_dir():  # else it has just been removed
+                    reason = f"{Reason.READ}: the image's record in the archive is damaged"
+                    study_uid, sop_uid = folder.parent.name, folder.name
+                    key = hashlib.sha256(f"image\0{study_uid}\0{sop_uid}".encode()).hexdigest()
+                    yield SkippedRecord("failed", reason, study_uid=study_uid, sop_uid=sop_uid, key=key)
 
     def studies(self) -> dict[str, list[ArchiveImage]]:
         """Return the images of every study, by Study Instance UID."""
@@ -126,9 +139,19 @@ class Archive:
         return open_image(self.path / "images" / study_uid / sop_uid)
 
     def skipped(self) -> Iterator[SkippedRecord]:
+        """Yield every file that was looked at and is not kept, by key; then every image whose record is damaged."""
+        yield from self.not_kept()
+        yield from (image for image in self.all_images() if isinstance(image, SkippedRecord))
+
+    def not_kept(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key."""
         for folder in layout.folders(self.path / "skipped"):
-            yield SkippedRecord.from_dict(layout.read_group(folder), key=folder.name)
+            try:
+                yield SkippedRecord.from_dict(layout.read_group(folder), key=folder.name)
+            except (ArchiveError, OSError):
+                if folder.is_dir():  # else the file has been read since
+                    reason = f"{Reason.READ}: the archive's record of a file that it does not keep is damaged"
+                    yield SkippedRecord("failed", reason, key=folder.name)
 
 
 def open_archive(path: str | Path) -> Archive:
@@ -160,8 +183,11 @@ def image_folders(archive: Path) -> Iterator[Path]:
 
 
 def open_image(folder: Path) -> ArchiveImage:
-    """Return the image in a folder; ArchiveError where there is none."""
+    """Return the image in a folder; ArchiveError where there is none, or another than the folder's name says."""
     try:
-        return ArchiveImage(folder, ImageRecord.from_dict(layout.read_group(folder)))
+        record = ImageRecord.from_dict(layout.read_group(folder))
     except (FileNotFoundError, NotADirectoryError):
         raise ArchiveError(f"the archive has no image {folder.name} in study {folder.parent.name}") from None
+    if (record.study_uid, record.sop_uid) != (folder.parent.name, folder.name):
+        raise ArchiveError(f"the record of image {folder.name} names another image or study")
+    return ArchiveImage(folder, record)

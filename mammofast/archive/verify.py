@@ -37,7 +37,8 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
         try:
             SkippedRecord.from_dict(layout.read_group(folder))
         except (MammofastError, OSError):
-            yield Problem(None, None, f"the record {folder.name} of a file not kept cannot be read")
+            if folder.is_dir():
+                yield Problem(None, None, f"the record {folder.name} of a file not kept cannot be read")
 
 
 def _problem(folder: Path) -> str | None:

@@ -1,5 +1,6 @@
 import json
 import pickle
+import re
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import zarr
 
 from mammofast import ops
 from mammofast.archive import ArchiveImage, ImageRecord, ingest, layout, open_archive
+from mammofast.archive.ingest import IngestReport
 from mammofast.errors import ArchiveError, BrokenImage, Reason
 from mammofast.records import GreyPipeline, level_shape
 
@@ -273,3 +275,104 @@ def test_pool_is_what_the_levels_promise(dicom):
     pixels = dicom.pixels(37, 53, signed=True)
     for level, got in zip((1, 2, 5), ops.pool(pixels, (1, 2, 5)), strict=True):
         np.testing.assert_array_equal(got, pooled(pixels, level))
+
+
+@pytest.fixture
+def three(tmp_path, dicom):
+    """An archive of three images and two files that are none, and where it came from."""
+    for number in range(3):
+        dicom.write(tmp_path / "in" / str(number), dicom.pixels(seed=number))
+    dicom.write(tmp_path / "in" / "tomo", SOPClassUID=dicom.tomosynthesis)
+    (tmp_path / "in" / "note").write_text("no DICOM")
+    ingest(tmp_path / "in", tmp_path / "a.zarr")
+    return tmp_path / "a.zarr", tmp_path / "in"
+
+
+DAMAGE = {
+    "cut": lambda text: text[: len(text) // 2],
+    "empty": lambda _: "",
+    "no text": lambda _: "\udcff",
+    "a list": lambda _: "[]",
+    "no attribute": lambda text: text.replace('"mammofast"', '"mammofasu"'),
+    "no field": lambda text: text.replace('"sop_uid"', '"sop_vid"'),
+    "a number of text": lambda text: re.sub(r'"rows": \d+', '"rows": "x"', text),
+    "text of a number": lambda text: re.sub(r'"(photometric|status)": "\w+"', r'"\1": 5', text),
+    "another image": lambda text: re.sub(r'"sop_uid": "[\d.]+"', '"sop_uid": "1.2.3"', text),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_record_is_one_images(three, damage):
+    path, source = three
+    archive = open_archive(path)
+    lost, *others = archive.images()
+    record = lost.folder / "zarr.json"
+    sound = record.read_bytes()
+    record.write_bytes(DAMAGE[damage](sound.decode()).encode("utf-8", "surrogateescape"))
+    assert list(archive.images()) == others
+    assert len(archive.studies()) == 2
+    found = [skipped for skipped in archive.skipped() if skipped.sop_uid == lost.record.sop_uid]
+    (failed,) = found
+    assert (failed.status, failed.study_uid) == ("failed", lost.record.study_uid)
+    assert failed.reason.startswith("read: ")
+    assert len(failed.key) == 64
+    assert len({skipped.key for skipped in archive.skipped()}) == 3
+    # What the damaged record stands for is left alone: it may be the only copy.
+    before = record.read_bytes()
+    for _ in range(2):
+        assert ingest(source, path) == IngestReport(known=2, skipped=2, failed=1)
+        assert record.read_bytes() == before
+        assert len(list(archive.skipped())) == 3
+    shutil.rmtree(lost.folder)
+    assert ingest(source, path) == IngestReport(added=1, known=2, skipped=2)
+    assert record.read_bytes() == sound
+    assert len(list(archive.skipped())) == 2
+
+
+def test_a_record_that_is_gone_is_damage_and_a_folder_that_is_gone_is_not(three, monkeypatch):
+    archive = open_archive(three[0])
+    lost, gone, kept = archive.images()
+    (lost.folder / "zarr.json").unlink()
+    read_group = layout.read_group
+
+    def removed_meanwhile(folder):
+        if folder == gone.folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        return read_group(folder)
+
+    monkeypatch.setattr(layout, "read_group", removed_meanwhile)
+    assert list(archive.images()) == [kept]
+    assert [r.sop_uid for r in archive.skipped() if r.status == "failed"] == [lost.record.sop_uid]
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "a list", "no attribute", "no field", "text of a number"])
+def test_a_damaged_record_of_a_file_not_kept_is_one_files(three, damage):
+    path, source = three
+    archive = open_archive(path)
+    whole = list(archive.skipped())
+    record = path / "skipped" / whole[0].key / "zarr.json"
+    sound = record.read_bytes()
+    record.write_text(DAMAGE[damage](sound.decode()))
+    damaged, other = archive.skipped()
+    assert other == whole[1]
+    assert (damaged.status, damaged.key) == ("failed", whole[0].key)
+    assert damaged.reason.startswith("read: ")
+    assert ingest(source, path) == IngestReport(known=3, skipped=2)  # which reads the file again
+    assert record.read_bytes() == sound
+
+
+def test_records_of_files_may_be_removed_while_they_are_read(three):
+    archive = open_archive(three[0])
+    records = archive.skipped()
+    next(records)
+    shutil.rmtree(three[0] / "skipped")
+    assert list(records) == []
+
+
+def test_folders_of_other_software_are_passed_over(three):
+    path, source = three
+    before = list(open_archive(path).skipped())
+    for folder in ("images", "skipped", next((path / "images").glob("1.*")).relative_to(path)):
+        (path / folder / "@eaDir").mkdir()
+    assert list(open_archive(path).skipped()) == before
+    assert ingest(source, path) == IngestReport(known=3, skipped=2)
