@@ -114,7 +114,6 @@ def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str |
         for row in results.images().to_pylist()
         if row["sop_uid"] is not None
         and row["status"] in ("done", "failed")
-        and row["rows"] is not None
         and bundle_id in (None, row["bundle_id"])
         and settings_id in (None, row["settings_id"])
     ]
@@ -133,7 +132,9 @@ def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str |
 
 
 def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any]], folder: Path) -> _Image:
-    labels = _read_truth(folder / f"{row['sop_uid']}.png", (row["rows"], row["cols"]))
+    # What was lost before it could be read, or with its result, has no size and no study: a study by itself.
+    shape = None if row["rows"] is None else (row["rows"], row["cols"])
+    labels = _read_truth(folder / f"{row['sop_uid']}.png", shape)
     truth = label_boxes(labels)
     boxes = [[finding[name] for name in ("x_min", "y_min", "x_max", "y_max")] for finding in findings]
     confidences = np.array([finding["confidence"] for finding in findings], dtype=np.float64)
@@ -143,18 +144,19 @@ def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any
         overlap = 0.0
         if findings:
             overlap = dice(results.mask(row["sop_uid"], row["bundle_id"], row["settings_id"]), labels)
-    return _Image(row["study_uid"], confidences, hits, len(truth), overlap)
+    return _Image(row["study_uid"] or row["sop_uid"], confidences, hits, len(truth), overlap)
 
 
-def _read_truth(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _read_truth(path: Path, shape: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
     import imagecodecs
 
     try:
         labels: npt.NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())
     except (OSError, RuntimeError, ValueError) as error:
         raise ResultsError(f"{path}: cannot be read as PNG ({type(error).__name__})") from error
-    if labels.shape != shape or labels.dtype != np.uint8:
-        raise ResultsError(f"{path}: got {labels.dtype} of shape {labels.shape}, expected uint8 of the image's {shape}")
+    if labels.shape != (shape or labels.shape) or labels.ndim != 2 or labels.dtype != np.uint8:
+        size = "any shape (rows, cols)" if shape is None else f"the image's {shape}"
+        raise ResultsError(f"{path}: got {labels.dtype} of shape {labels.shape}, expected uint8 of {size}")
     return labels
 
 

@@ -1,21 +1,14 @@
 """The ledger: what came out of every image, each recorded once, durable before it counts as done.
 
-RESULTS/
-  results.json                                     which archive the results are of
-  runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
-  images/<bundle_id[:16]>-<settings_id[:16]>/
-    <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
-    file-<key>.json                                a file that the archive did not keep, by its key there, and why
-
 What identifies a result is the image's content, the bundle and the settings: a changed bundle or a changed image has a
-name of its own, beside the old results. Files appear whole (:mod:`mammofast.screening.files`) and carry a checksum; one
-that is damaged does not count and is written anew.
+name of its own, beside the old results (:mod:`mammofast.screening.layout`). Files appear whole
+(:mod:`mammofast.screening.files`) and carry a checksum; one that is damaged does not count as done and is written anew.
 """
 
 import json
 import os
-import re
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +17,7 @@ import numpy.typing as npt
 
 from mammofast.errors import ResultsError
 from mammofast.records import ImageResult, combine_masks
+from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry
 from mammofast.screening.files import make_folder, remove_abandoned, write_once, write_over
 
@@ -32,19 +26,14 @@ if TYPE_CHECKING:
 
     from mammofast.archive import Archive
 
-RESULTS = "results.json"
-_ID = re.compile(r"[0-9a-f]{64}")
-# What may stand in a file's name. DICOM allows digits and dots only; whatever else came in is cut off from the disk.
-_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
-_SHORT = 16
-
 
 class Results:
     """A results folder. ``open_results`` opens one to read, ``Results.create_or_open`` one to add to."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        header = _read_json(self.path / RESULTS, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
+        path = layout.header_path(self.path)
+        header = _read_json(path, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
         try:
             if header["format"] != FORMAT:
                 raise ResultsError(
@@ -54,8 +43,8 @@ class Results:
             self._archive_path = Path(header["archive"]["path"])
             self._archive_beside: Path = self.path / header["archive"]["relative"]
         except (KeyError, TypeError) as error:
-            raise ResultsError(f"{self.path / RESULTS}: {error} is missing; the file was changed or damaged") from error
-        self._names: dict[str, list[Path]] | None = None
+            raise ResultsError(f"{path}: {error} is missing; the file was changed or damaged") from error
+        self._names: dict[str | None, list[Path]] | None = None
 
     @classmethod
     def create_or_open(cls, path: str | Path, archive: "Archive") -> "Results":
@@ -68,13 +57,13 @@ class Results:
 
         """
         folder, source = Path(path), Path(archive.path).resolve()
-        if not (folder / RESULTS).exists():
+        if not layout.header_path(folder).exists():
             if folder.exists() and (not folder.is_dir() or any(p.name[0] != "." for p in folder.iterdir())):
                 raise ResultsError(f"{folder}: holds no results but is not empty; give a new folder")
             make_folder(folder)
             relative = os.path.relpath(source, folder.resolve())
             where = {"path": str(source), "relative": relative, "id": archive.archive_id}
-            write_once(folder / RESULTS, _json({"format": FORMAT, "archive": where}))
+            write_once(layout.header_path(folder), _json({"format": FORMAT, "archive": where}))
         results = cls(folder)
         if results.archive_id != archive.archive_id:
             raise ResultsError(
@@ -92,10 +81,10 @@ class Results:
 
     def start(self, run: Run, summary: dict[str, Any]) -> None:
         """Make room for a run. ``summary``: what a reader may want to know of it, JSON-ready; its "notice" is shown."""
-        for folder in (self.path / "runs", self._folder(run)):
+        path = layout.summary_path(self.path, run)
+        for folder in (path.parent, layout.entries_folder(self.path, run)):
             make_folder(folder)
             remove_abandoned(folder)
-        path = self.path / "runs" / f"{run.bundle_id}-{run.settings_id}.json"
         if not path.exists():
             write_once(path, _json(summary))
 
@@ -111,7 +100,7 @@ class Results:
     def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
         """Return what is on record of an image, None where nothing is or it is damaged."""
         try:
-            content = self._path(image, run).read_bytes()
+            content = layout.entry_path(self.path, image, run).read_bytes()
         except FileNotFoundError:
             return None
         return content if is_whole(content) else None
@@ -133,7 +122,7 @@ class Results:
             False where the outcome was there already: another run on the same ledger was faster.
 
         """
-        path = self._path(image, run)
+        path = layout.entry_path(self.path, image, run)
         self._names = None
         if write_once(path, content):
             return True
@@ -147,37 +136,35 @@ class Results:
 
         It knows better when a file was read again; a result, in contrast, is for good. What is the same is not touched.
         """
-        path, content = self._path(entry.image, entry.run), entry.to_bytes()
+        path, content = layout.entry_path(self.path, entry.image, entry.run), entry.to_bytes()
         if not path.exists() or path.read_bytes() != content:
             write_over(path, content)
 
     def forget(self, image: ImageInfo, run: Run) -> None:
         """Remove an image's outcome, so that it is screened again."""
-        self._path(image, run).unlink(missing_ok=True)
+        layout.entry_path(self.path, image, run).unlink(missing_ok=True)
         self._names = None
 
     def forget_other_files(self, files: Iterable[ImageInfo], run: Run) -> None:
         """Remove what is on record of files that never became images, but of these: others were read since."""
-        keep = {self._path(info, run) for info in files}
-        for path in self._folder(run).glob("file-*.json"):
+        keep = {layout.entry_path(self.path, info, run) for info in files}
+        for path in layout.entries_folder(self.path, run).glob("file-*.json"):
             if path not in keep:
                 path.unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
-        """Read all outcomes on record, of all runs; what is damaged is left out, as it does not count as done."""
-        for path in self._paths():
-            entry = _parse(path)
+        """Read all outcomes on record, of all runs; a damaged one is "failed", though screening does it again."""
+        for path in layout.entry_paths(self.path):
+            entry = self._read(path)
             if entry is not None:
                 yield entry
 
     def runs(self) -> list[dict[str, Any]]:
         """Return the summary of every run, with its bundle_id and settings_id."""
-        found = []
-        for path in sorted((self.path / "runs").glob("[0-9a-f]*.json")):
-            bundle_id, _, settings_id = path.stem.partition("-")
-            summary = _read_json(path, "a run's summary cannot be read")
-            found.append({**summary, "bundle_id": bundle_id, "settings_id": settings_id})
-        return found
+        return [
+            {**_read_json(layout.summary_path(self.path, run), "a run's summary cannot be read"), **asdict(run)}
+            for run in layout.runs(self.path)
+        ]
 
     def notices(self) -> list[str]:
         """Return what must be said wherever these results are shown."""
@@ -215,7 +202,7 @@ class Results:
         """
         found = [
             entry
-            for entry in map(_parse, self._by_sop_uid(sop_uid))
+            for entry in map(self._read, self._by_sop_uid(sop_uid))
             if entry is not None
             and entry.image.is_image
             and bundle_id in (None, entry.run.bundle_id)
@@ -239,26 +226,23 @@ class Results:
         """Return an image's files; names are listed once, and again where one is not among them."""
         if self._names is None or sop_uid not in self._names:
             self._names = {}
-            for path in self._paths():
-                self._names.setdefault(path.name.partition("-")[0], []).append(path)
+            for path in layout.entry_paths(self.path):
+                self._names.setdefault(layout.sop_uid_of(path), []).append(path)
         return self._names.get(sop_uid, [])
 
-    def _paths(self) -> list[Path]:
-        return sorted(self.path.glob("images/*/[!.]*.json"))
-
-    def _folder(self, run: Run) -> Path:
-        for name, value in (("bundle_id", run.bundle_id), ("settings_id", run.settings_id)):
-            if not _ID.fullmatch(value):
-                raise ValueError(f"{name}: got {value!r}, expected 64 hex digits")
-        return self.path / "images" / f"{run.bundle_id[:_SHORT]}-{run.settings_id[:_SHORT]}"
-
-    def _path(self, image: ImageInfo, run: Run) -> Path:
-        if image.file_key is not None:
-            return self._folder(run) / f"file-{_checked('file_key', image.file_key)}.json"
-        content = _checked("content_sha256", image.content_sha256 or "")
-        if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
-            raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
-        return self._folder(run) / f"{image.sop_uid}-{content[:_SHORT]}.json"
+    def _read(self, path: Path) -> Entry | None:
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:  # forgotten since the names were listed
+            return None
+        except OSError as error:
+            raise ResultsError(f"{path.parent}: a result cannot be read ({error.strerror})") from error
+        if not is_whole(content):
+            return layout.damaged_entry(self.path, path)
+        try:
+            return parse_entry(content)
+        except (ValueError, KeyError, TypeError) as error:
+            raise ResultsError(f"{path}: {error}") from error
 
 
 def open_results(path: str | Path) -> Results:
@@ -271,25 +255,6 @@ def open_results(path: str | Path) -> Results:
 
     """
     return Results(path)
-
-
-def _checked(name: str, value: str) -> str:
-    if not _ID.fullmatch(value):
-        raise ResultsError(f"{name}: expected 64 hex digits; the archive's record is damaged")
-    return value
-
-
-def _parse(path: Path) -> Entry | None:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ResultsError(f"{path.parent}: a result cannot be read ({error.strerror})") from error
-    if not is_whole(content):
-        return None
-    try:
-        return parse_entry(content)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path}: {error}") from error
 
 
 def _json(content: dict[str, Any]) -> bytes:

@@ -97,6 +97,16 @@ def test_a_failed_image_counts_as_one_on_which_nothing_was_found(record, ledger,
     assert (got["sensitivity"], got["dice_mean"], got["n_failed"]) == (0.5, 0.5, 1)
 
 
+def test_an_image_whose_result_is_damaged_counts_as_failed(record, ledger, tmp_path):
+    for number in (1, 2, 3):
+        record(number, [((10, 10, 20, 20), 0.9)], [(10, 10, 20, 20)], study=number)
+    for number in (2, 3):
+        next(ledger.path.glob(f"images/*/1.2.{number}-*")).write_bytes(b"torn")
+    got = evaluate(ledger.path, tmp_path / "truth")
+    assert (got["n_images"], got["n_studies"], got["n_masses"], got["n_failed"]) == (3, 3, 3, 2)
+    assert (got["sensitivity"], got["dice_mean"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3))
+
+
 def test_a_skipped_image_does_not_count_nor_a_second_file_of_one_uid(record, ledger, tmp_path):
     record(1, [((10, 10, 20, 20), 0.9)], [(10, 10, 20, 20)])
     record(2, [], [(10, 10, 20, 20)])

@@ -222,12 +222,32 @@ def test_a_damaged_file_does_not_count_and_is_written_anew(ledger, damage):
         }[damage]
     )
     assert not ledger.has(info(), RUN)
-    assert ledger.images().num_rows == 0
-    with pytest.raises(ResultsError, match="no result"):
+    (row,) = ledger.images().to_pylist()
+    assert (row["sop_uid"], row["status"]) == ("1.2.3.1", "failed")
+    assert row["reason"] == "read: the result is damaged; screen again"
+    assert (row["bundle_id"], row["settings_id"]) == (RUN.bundle_id, RUN.settings_id)
+    assert ledger.findings().num_rows == 0
+    with pytest.raises(ResultsError, match="failed: read: the result is damaged"):
         ledger.mask("1.2.3.1")
     assert ledger.record_result(info(), RUN, result())
     assert path.read_bytes() == good
     assert names_in(path.parent) == [path.name]
+
+
+def test_a_damaged_row_of_a_file_stays_the_row_of_a_file(ledger):
+    unread = ImageInfo.of_file(SkippedRecord("skipped", "not-dicom: no", key="5" * 64))
+    ledger.record(Entry(unread, RUN, "skipped", "not-dicom: no"))
+    only_file(ledger).write_bytes(b"torn")
+    ((sop_uid, status),) = [(row["sop_uid"], row["status"]) for row in ledger.images().to_pylist()]
+    assert (sop_uid, status) == (None, "failed")
+
+
+def test_what_has_no_name_of_ours_is_no_result(ledger):
+    ledger.record_result(info(), RUN, result())
+    folder = only_file(ledger).parent
+    for name in ("notes.json", "1.2.3-abc.json", "file-1.json", ".hidden.json"):
+        (folder / name).write_bytes(b"{}")
+    assert ledger.images()["status"].to_pylist() == ["done"]
 
 
 def test_every_single_flipped_bit_is_noticed():

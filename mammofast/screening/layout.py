@@ -1,0 +1,100 @@
+"""Where things lie in a results folder, and what their names say.
+
+RESULTS/
+  results.json                                     which archive the results are of
+  runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
+  runs/<bundle_id>-<settings_id>/<sha256[:16]>.json
+                                                   versions of the software it was run with, a file for each set of them
+  images/<bundle_id[:16]>-<settings_id[:16]>/
+    <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
+    file-<key>.json                                a file that the archive did not keep, by its key there, and why
+"""
+
+import re
+from pathlib import Path
+
+from mammofast.errors import Reason, ResultsError
+from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
+
+_ID = re.compile(r"[0-9a-f]{64}")
+# What may stand in a file's name. DICOM allows digits and dots only; whatever else came in is cut off from the disk.
+_UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
+_SHORT = 16
+_ENTRY = re.compile(rf"file-(?P<key>{_ID.pattern})|(?P<uid>{_UID.pattern})-[0-9a-f]{{{_SHORT}}}")
+_SUMMARY = re.compile(rf"({_ID.pattern})-({_ID.pattern})")
+
+
+def header_path(results: Path) -> Path:
+    """Return where it says which archive the results are of."""
+    return results / "results.json"
+
+
+def summary_path(results: Path, run: Run) -> Path:
+    """Return where a run's summary lies."""
+    for name, value in (("bundle_id", run.bundle_id), ("settings_id", run.settings_id)):
+        if not _ID.fullmatch(value):
+            raise ValueError(f"{name}: got {value!r}, expected 64 hex digits")
+    return results / "runs" / f"{run.bundle_id}-{run.settings_id}.json"
+
+
+def versions_folder(results: Path, run: Run) -> Path:
+    """Return the folder of the versions of software that a run was made with."""
+    return summary_path(results, run).with_suffix("")
+
+
+def runs(results: Path) -> list[Run]:
+    """Return all runs that have a summary, sorted."""
+    names = (_SUMMARY.fullmatch(path.stem) for path in sorted((results / "runs").glob("*.json")))
+    return [Run(*name.groups()) for name in names if name is not None]
+
+
+def entries_folder(results: Path, run: Run) -> Path:
+    """Return the folder of a run's outcomes."""
+    summary_path(results, run)  # are these ids?
+    return results / "images" / f"{run.bundle_id[:_SHORT]}-{run.settings_id[:_SHORT]}"
+
+
+def entry_path(results: Path, image: ImageInfo, run: Run) -> Path:
+    """Return where an image's, or a file's, outcome lies.
+
+    Raises
+    ------
+    ResultsError
+        When its identity is not one that may name a file.
+
+    """
+    folder = entries_folder(results, run)
+    if image.file_key is not None:
+        return folder / f"file-{_checked('file_key', image.file_key)}.json"
+    content = _checked("content_sha256", image.content_sha256 or "")
+    if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
+        raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
+    return folder / f"{image.sop_uid}-{content[:_SHORT]}.json"
+
+
+def entry_paths(results: Path) -> list[Path]:
+    """Return where all outcomes lie, of all runs, sorted."""
+    return [path for path in sorted(results.glob("images/*/*.json")) if _ENTRY.fullmatch(path.stem)]
+
+
+def sop_uid_of(path: Path) -> str | None:
+    """Return which image's outcome lies there; None for a file's."""
+    name = _ENTRY.fullmatch(path.stem)
+    return None if name is None else name["uid"]
+
+
+def damaged_entry(results: Path, path: Path) -> Entry:
+    """Return what the name of a damaged outcome still tells, so that no image is gone from the tables unsaid."""
+    name = _ENTRY.fullmatch(path.stem)
+    if name is None:
+        raise ValueError(f"path: got {path.name}, expected the name of an outcome")
+    known = [run for run in runs(results) if entries_folder(results, run).name == path.parent.name]
+    run = known[0] if known else Run(*path.parent.name.split("-", 1))
+    image = ImageInfo(None, None, name["uid"], None, None, None, None, None, None, file_key=name["key"])
+    return Entry(image, run, FAILED, f"{Reason.READ}: the result is damaged; screen again")
+
+
+def _checked(name: str, value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ResultsError(f"{name}: expected 64 hex digits; the archive's record is damaged")
+    return value
