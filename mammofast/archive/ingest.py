@@ -80,11 +80,12 @@ def ingest(
     workers = _cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers: got {workers}, expected an integer >= 1")
-    files = find_files([sources] if isinstance(sources, (str, Path)) else sources, exclude=Path(archive_path))
     # pydicom warns of bad values by quoting them, and they may be a patient's.
     with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
         warnings.simplefilter("ignore")
         run = _Run(writer)
+        paths = [sources] if isinstance(sources, (str, Path)) else sources
+        files = find_files(paths, exclude=Path(archive_path), opened=run.opened)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
         try:
             for file, outcome in _in_order(pool, run.look_at, files, 2 * workers):
@@ -154,6 +155,11 @@ class _Run:
             status, reason = "failed", f"{Reason.INTERNAL}: {type(error).__name__}"
         skipped = SkippedRecord(status, reason, source_sha256=sha256, **_identity(file, header))
         return _Outcome(sha256, skipped=skipped)
+
+    def opened(self, place: str) -> None:
+        """Note that a folder or zip file can be read: what it could not be before is no longer so."""
+        if place in self._not_kept:
+            self._writer.forget(place)
 
     def settle(self, file: SourceFile, outcome: _Outcome) -> None:
         """Make an outcome part of the archive. Runs on one thread, in the order of the sources."""

@@ -6,6 +6,7 @@ What is found is opened only when it is its turn. Names stay in here: what leave
 import hashlib
 import io
 import os
+import stat
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -43,12 +44,16 @@ class SourceFile:
     sop_uid: str | None = None
 
 
-def find_files(sources: Iterable[str | Path], exclude: Path | None = None) -> Iterator[SourceFile]:
+def find_files(
+    sources: Iterable[str | Path], exclude: Path | None = None, opened: Callable[[str], None] | None = None
+) -> Iterator[SourceFile]:
     """Yield every file under some sources, each once, in an order that depends on names only.
 
     A folder is walked to its ends, zip files inside included; where it holds a DICOMDIR, references to files that
     are not there are yielded as files that cannot be opened. A DICOMDIR given itself yields what it references.
+    A folder or zip file that cannot be read is yielded as one file that cannot be opened.
     ``exclude`` is a folder never walked into: the archive, when it stands inside a source.
+    ``opened`` is called with the place of each folder and zip file that could be read.
 
     Raises
     ------
@@ -58,52 +63,99 @@ def find_files(sources: Iterable[str | Path], exclude: Path | None = None) -> It
     """
     paths = [Path(source) for source in sources]
     for number, path in enumerate(paths, start=1):
-        if not path.exists():
+        # os.path's say no where pathlib's raise, and name the file.
+        if not os.path.exists(path):  # noqa: PTH110
             raise ValueError(f"sources: got a source {number} that does not exist, expected a file or folder")
-    seen: set[str] = set()
-    unvisited = None if exclude is None else os.path.realpath(exclude)
+    search = _Search(set() if exclude is None else {os.path.realpath(exclude)}, opened or (lambda place: None))
     for path in paths:
-        if path.is_dir():
-            yield from _folder(path, seen, unvisited)
+        if os.path.isdir(path):  # noqa: PTH112
+            yield from search.folder(path)
         elif (directory := _read_dicomdir(path)) is not None:
-            yield from _referenced(path, directory, seen)
+            yield from search.referenced(path, directory)
         else:
-            yield from _file(path, seen)
+            yield from search.file(path)
 
 
-def _folder(folder: Path, seen: set[str], exclude: str | None) -> Iterator[SourceFile]:
-    directories: list[Path] = []
-    visited = set() if exclude is None else {exclude}
-    for root, names, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(root)
-        if real in visited:  # where a link leads back, or the archive
-            names.clear()
-            continue
-        visited.add(real)
-        names.sort()
-        for name in sorted(files):
-            path = Path(root, name)
-            if name.upper() == "DICOMDIR":
-                directories.append(path)
+class _Search:
+    """One look through the sources: what it has been to is not looked at again."""
+
+    def __init__(self, visited: set[str], opened: Callable[[str], None]) -> None:
+        self._visited = visited
+        self._opened = opened
+        self._seen: set[str] = set()
+
+    def folder(self, folder: Path) -> Iterator[SourceFile]:
+        directories: list[Path] = []
+        unread: list[OSError] = []
+        for root, names, files in os.walk(folder, onerror=unread.append, followlinks=True):
+            yield from self._unread(unread)
+            real = os.path.realpath(root)
+            if real in self._visited:  # where a link leads back, or the archive
+                names.clear()
+                continue
+            self._visited.add(real)
+            self._opened(_hash(real))
+            names.sort()
+            for name in sorted(files):
+                path = Path(root, name)
+                if name.upper() == "DICOMDIR":
+                    directories.append(path)
+                else:
+                    yield from self.file(path)
+        yield from self._unread(unread)
+        for path in directories:
+            directory = _read_dicomdir(path)
+            if directory is None:
+                yield from self.file(path)
             else:
-                yield from _file(path, seen)
-    for path in directories:
-        directory = _read_dicomdir(path)
-        if directory is None:
-            yield from _file(path, seen)
+                yield from self.referenced(path, directory)
+
+    def file(self, path: Path) -> Iterator[SourceFile]:
+        real = os.path.realpath(path)
+        if real in self._seen:
+            return
+        self._seen.add(real)
+        try:
+            status = path.stat()
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not os.path.islink(path):  # noqa: PTH114
+                return  # removed since its folder was listed
+            yield _unreadable(real, f"the file cannot be looked at ({error.strerror})")
+            return
+        if not stat.S_ISREG(status.st_mode):
+            return
+        if _is_zip(path):
+            yield from _zip(path, real, status.st_size, self._opened)
         else:
-            yield from _referenced(path, directory, seen)
+            yield SourceFile(_hash(real), status.st_size, partial(_open, path))
+
+    def referenced(self, path: Path, directory: Dataset) -> Iterator[SourceFile]:
+        folder = path.parent
+        for parts, uids in _references(directory):
+            reference = f"{os.path.realpath(path)}\0{parts}"
+            try:
+                found = _resolve(folder, parts)
+            except OSError as error:
+                detail = f"a DICOMDIR references it, but it cannot be looked at ({error.strerror})"
+                yield _missing(reference, uids, Reason.READ, detail)
+                continue
+            if found is None:
+                yield _missing(reference, uids)
+            else:
+                yield from self.file(found)
+
+    def _unread(self, errors: list[OSError]) -> Iterator[SourceFile]:
+        """Yield folders that could not be listed; os.walk goes on without them."""
+        while errors:
+            error = errors.pop(0)
+            real = os.path.realpath(os.fsdecode(error.filename))
+            if real not in self._visited and not isinstance(error, FileNotFoundError):
+                self._visited.add(real)
+                yield _unreadable(real, f"the folder, and what is in it, cannot be read ({error.strerror})")
 
 
-def _file(path: Path, seen: set[str]) -> Iterator[SourceFile]:
-    real = os.path.realpath(path)
-    if real in seen or not (path.is_file() or path.is_symlink()):
-        return
-    seen.add(real)
-    if _is_zip(path):
-        yield from _zip(path)
-    else:
-        yield SourceFile(_hash(real), path.stat().st_size if path.exists() else 0, partial(_open, path))
+def _unreadable(real: str, detail: str) -> SourceFile:
+    return SourceFile(_hash(real), 0, _refusal(Reason.READ, detail))
 
 
 def _open(path: Path) -> BinaryIO:
@@ -122,20 +174,20 @@ def _is_zip(path: Path) -> bool:
         return False
 
 
-def _zip(path: Path) -> Iterator[SourceFile]:
-    real = os.path.realpath(path)
+def _zip(path: Path, real: str, size: int, opened: Callable[[str], None]) -> Iterator[SourceFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):
-        yield SourceFile(_hash(real), path.stat().st_size, _refusal(Reason.READ, "the zip file is damaged"))
+        yield _unreadable(real, "the zip file is damaged")
         return
     members = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename)
     total = sum(info.file_size for info in members)
-    if total > _UNZIPPED_FREE + _MAX_UNZIPPED_RATIO * path.stat().st_size:
+    if total > _UNZIPPED_FREE + _MAX_UNZIPPED_RATIO * size:
         archive.close()
         refusal = _refusal(Reason.TOO_LARGE, f"the zip file would unfold to {total} bytes")
-        yield SourceFile(_hash(real), path.stat().st_size, refusal)
+        yield SourceFile(_hash(real), size, refusal)
         return
+    opened(_hash(real))
     named = {info.filename.upper(): info for info in members}
     for info in members:
         place = _hash(f"{real}\0{info.filename}")
@@ -185,16 +237,6 @@ def _parse_dicomdir(open_it: Callable[[], BinaryIO]) -> Dataset | None:
         return None  # it is then looked at as any other file, and its reason recorded
 
 
-def _referenced(path: Path, directory: Dataset, seen: set[str]) -> Iterator[SourceFile]:
-    folder = path.parent
-    for parts, uids in _references(directory):
-        found = _resolve(folder, parts)
-        if found is None:
-            yield _missing(f"{os.path.realpath(path)}\0{parts}", uids)
-        else:
-            yield from _file(found, seen)
-
-
 def _resolve(folder: Path, parts: tuple[str, ...]) -> Path | None:
     """Find a referenced file, whatever case the medium's file system made of its name; never outside the folder."""
     found = folder
@@ -238,9 +280,14 @@ def missing_place(sop_uid: str) -> str:
     return _hash(f"missing\0{sop_uid}")
 
 
-def _missing(reference: str, uids: tuple[str | None, str | None, str | None]) -> SourceFile:
-    refusal = _refusal(Reason.MISSING_FILE, "a DICOMDIR references it, but it is not there")
-    return SourceFile(missing_place(uids[2]) if uids[2] else _hash(reference), 0, refusal, *uids)
+def _missing(
+    reference: str,
+    uids: tuple[str | None, str | None, str | None],
+    reason: Reason = Reason.MISSING_FILE,
+    detail: str = "a DICOMDIR references it, but it is not there",
+) -> SourceFile:
+    place = missing_place(uids[2]) if uids[2] else _hash(reference)
+    return SourceFile(place, 0, _refusal(reason, detail), *uids)
 
 
 def _refusal(reason: Reason, detail: str) -> Callable[[], BinaryIO]:

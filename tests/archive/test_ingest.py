@@ -1,6 +1,7 @@
 import hashlib
 import importlib
 import logging
+import os
 import re
 import zipfile
 
@@ -166,6 +167,30 @@ def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, dicom):
     assert reasons(tmp_path / "a.zarr") == [("failed", "read")]
     (tmp_path / "a.zip").write_bytes(whole)
     assert ingest([tmp_path / "a.zip"], tmp_path / "a.zarr") == IngestReport(added=1)
+    assert reasons(tmp_path / "a.zarr") == []
+
+
+def test_folders_and_zips_that_could_not_be_read_are_on_record_until_they_can(tmp_path, dicom, monkeypatch):
+    dicom.write(tmp_path / "in" / "SECRET" / "a")
+    with zipfile.ZipFile(tmp_path / "in" / "b.zip", "w") as archive:
+        archive.writestr("b", dicom.bytes(dicom.dataset(dicom.pixels(seed=2))))
+    whole = (tmp_path / "in" / "b.zip").read_bytes()
+    (tmp_path / "in" / "b.zip").write_bytes(whole[:-20])
+    scandir = os.scandir
+
+    def refusing(path="."):
+        if str(path).endswith("SECRET"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for _ in range(2):
+        assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(failed=2)
+        assert reasons(tmp_path / "a.zarr") == [("failed", "read")] * 2
+    assert "SECRET" not in "".join(record.reason for record in open_archive(tmp_path / "a.zarr").skipped())
+    monkeypatch.undo()
+    (tmp_path / "in" / "b.zip").write_bytes(whole)
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(added=2)
     assert reasons(tmp_path / "a.zarr") == []
 
 

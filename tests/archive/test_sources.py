@@ -1,6 +1,8 @@
+import errno
 import io
 import os
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,86 @@ def test_an_unreadable_file_is_read_as_such(tmp_path):
     (tmp_path / "1").write_bytes(b"1")
     (tmp_path / "1").chmod(0)
     assert contents(find_files([tmp_path])) == [Reason.READ]
+
+
+@pytest.fixture
+def refuse(monkeypatch):
+    """Make the system refuse a call on paths of some names, as permissions and failing disks do, root or not."""
+
+    def refuse(call, *names, error=errno.EACCES):
+        real = getattr(os, call)
+
+        def refusing(path=".", *args, **kwargs):
+            if not isinstance(path, int) and Path(os.fsdecode(path)).name in names:
+                raise OSError(error, os.strerror(error), os.fsdecode(path))
+            return real(path, *args, **kwargs)
+
+        monkeypatch.setattr(os, call, refusing)
+
+    return refuse
+
+
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO])
+def test_folders_that_cannot_be_listed_are_not_dropped(tmp_path, refuse, error):
+    for name in ("a/1", "SECRET/2", "SECRET/deep/3", "z/SECRET/4", "z/5"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    refuse("scandir", "SECRET", error=error)
+    found = list(find_files([tmp_path, tmp_path]))
+    assert contents(found) == [Reason.READ, b"a/1", b"z/5", Reason.READ]
+    assert len({file.place for file in found}) == 4
+    for file in found[::3]:
+        with pytest.raises(BrokenImage, match=os.strerror(error)) as caught:
+            file.open()
+        assert "SECRET" not in str(caught.value)
+    assert contents(find_files([tmp_path / "SECRET"])) == [Reason.READ]
+
+
+def test_files_that_cannot_be_looked_at_are_not_dropped(tmp_path, refuse):
+    for name in ("1", "SECRET", "3"):
+        (tmp_path / name).write_bytes(name.encode())
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    refuse("stat", "SECRET", "link")
+    assert contents(find_files([tmp_path])) == [b"1", b"3", Reason.READ, Reason.READ]
+    with pytest.raises(ValueError, match="source 1") as caught:
+        list(find_files([tmp_path / "SECRET"]))
+    assert "SECRET" not in str(caught.value)
+
+
+def test_what_is_removed_while_it_is_looked_for_is_not_there(tmp_path, refuse):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "1").write_bytes(b"1")
+    (tmp_path / "file").write_bytes(b"2")
+    refuse("scandir", "folder", error=errno.ENOENT)
+    refuse("stat", "file", error=errno.ENOENT)
+    assert contents(find_files([tmp_path])) == [b"1"]
+
+
+def test_what_a_dicomdir_references_and_cannot_be_looked_at(tmp_path, dicom, refuse):
+    a, b = dicom.write(tmp_path / "IM" / "A"), dicom.write(tmp_path / "SECRET" / "B")
+    dicom.dicomdir(tmp_path / "DICOMDIR", [(b, ["SECRET", "B"]), (a, ["IM", "A"])])
+    refuse("stat", "SECRET")
+    unread, read = find_files([tmp_path / "DICOMDIR"])
+    assert contents([unread, read]) == [Reason.READ, (tmp_path / "IM" / "A").read_bytes()]
+    assert unread.sop_uid == b.SOPInstanceUID
+
+
+def test_folders_and_zips_that_open_are_told(tmp_path, refuse):
+    (tmp_path / "deep").mkdir()
+    write_zip(tmp_path / "deep" / "a.zip", {"a": b"1"})
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "deep" / "a.zip").read_bytes()[:30])
+    opened = []
+    (cut,) = (f for f in find_files([tmp_path], opened=opened.append) if contents([f]) == [Reason.READ])
+    assert len(set(opened)) == 3
+    assert cut.place not in opened
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "deep" / "a.zip").read_bytes())
+    opened.clear()
+    assert len(list(find_files([tmp_path], opened=opened.append))) == 2
+    assert cut.place in opened
+    refuse("scandir", "deep")
+    opened.clear()
+    (folder, _) = find_files([tmp_path], opened=opened.append)
+    assert folder.place not in opened
 
 
 def test_fifos_and_sockets_are_no_files(tmp_path):
