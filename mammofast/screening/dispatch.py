@@ -18,6 +18,8 @@ TASKS_PER_WORKER = 2
 _POLL_SECONDS = 0.02
 # How often to look how many workers a cluster has by now.
 _COUNT_SECONDS = 10.0
+# How long a cluster may have no worker at all: enough for one that died to be back, or for one that is being started.
+NO_WORKER_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Dispatcher:
         self._suspects: list[ArchiveImage] = []
         self._workers = 0
         self._counted = float("-inf")
+        self._none_since: float | None = None
 
     def run(self, images: Iterator[ArchiveImage]) -> Iterator[Outcome]:
         """Yield the outcome of every image, in any order, until all are done or stopped.
@@ -59,7 +62,7 @@ class Dispatcher:
         Raises
         ------
         SchedulerError
-            When the scheduler is lost.
+            When the scheduler is lost, or has had no worker for two minutes.
         MammofastError
             When a worker cannot screen at all.
 
@@ -93,6 +96,7 @@ class Dispatcher:
             elif self._abandon():
                 return
             else:
+                self._count_workers()
                 time.sleep(_POLL_SECONDS)
 
     def _send(self, images: list[ArchiveImage]) -> None:
@@ -118,10 +122,27 @@ class Dispatcher:
         return []
 
     def _room(self) -> int:
-        if time.monotonic() - self._counted > _COUNT_SECONDS:
-            self._counted = time.monotonic()
-            self._workers = sum(self._client.nthreads().values())
+        self._count_workers()
         return TASKS_PER_WORKER * max(self._workers, 1)
+
+    def _count_workers(self) -> None:
+        now = time.monotonic()
+        if now - self._counted <= _COUNT_SECONDS or self._client.status != "running":
+            return
+        self._counted = now
+        try:
+            self._workers = sum(self._client.nthreads().values())
+        except OSError:  # a lost scheduler shows in what was sent to it
+            return
+        if self._workers:
+            self._none_since = None
+        elif self._none_since is None:
+            self._none_since = now
+        elif now - self._none_since >= NO_WORKER_SECONDS:
+            raise SchedulerError(
+                f"the Dask scheduler has had no worker for {NO_WORKER_SECONDS:.0f} s; start some with `dask worker`, "
+                "then run again: what was recorded is safe"
+            )
 
 
 def _raise_if_hopeless(result: Any) -> None:
