@@ -30,12 +30,12 @@ def derived_uid(*words: object) -> str:
 
 def study_uid(planned: PlannedView) -> str:
     """Return the UID of the study a view belongs to."""
-    return derived_uid("study", int(planned.purpose), planned.seed, planned.study)
+    return derived_uid("study", *planned.of.words(), planned.study)
 
 
 def sop_uid(planned: PlannedView) -> str:
     """Return the view's SOP Instance UID."""
-    return derived_uid("image", int(planned.purpose), planned.seed, planned.study, planned.side, planned.view)
+    return derived_uid("image", *planned.of.words(), planned.study, planned.side, planned.view)
 
 
 def write_image(
@@ -61,6 +61,11 @@ def write_image(
     image.save_as(path, enforce_file_format=True)
 
 
+def _patient(planned: PlannedView) -> str:
+    """Return who it is: a set of another size gives the same breasts other masses, so it has other patients."""
+    return f"{planned.of.seed}-{planned.of.studies}-{planned.study}"
+
+
 def _file_meta(planned: PlannedView, syntax: Syntax) -> FileMetaDataset:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
@@ -75,8 +80,8 @@ def _who_and_when(image: Dataset, planned: PlannedView) -> None:
     number = 2 * ("L", "R").index(planned.side) + ("CC", "MLO").index(planned.view) + 1
     image.SOPClassUID = DigitalMammographyXRayImageStorageForPresentation
     image.SOPInstanceUID = sop_uid(planned)
-    image.PatientName = f"Phantom^{planned.seed}-{planned.study}"
-    image.PatientID = f"PHANTOM-{planned.seed}-{planned.study}"
+    image.PatientName = f"Phantom^{_patient(planned)}"
+    image.PatientID = f"PHANTOM-{_patient(planned)}"
     image.PatientBirthDate, image.PatientSex = "", "O"
     image.StudyInstanceUID = study_uid(planned)
     image.StudyDate = image.ContentDate = image.AcquisitionDate = _DATE
@@ -84,7 +89,7 @@ def _who_and_when(image: Dataset, planned: PlannedView) -> None:
     image.ReferringPhysicianName, image.AccessionNumber, image.StudyID = "", "", str(planned.study)
     image.StudyDescription = "Phantom mammography"
     image.Modality, image.PresentationIntentType = "MG", "FOR PRESENTATION"
-    image.SeriesInstanceUID = derived_uid("series", int(planned.purpose), planned.seed, planned.study, number)
+    image.SeriesInstanceUID = derived_uid("series", *planned.of.words(), planned.study, number)
     image.SeriesNumber = str(number)
     image.InstanceNumber = "1"
     image.ImageType = ["DERIVED", "PRIMARY"]

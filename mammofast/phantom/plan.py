@@ -12,6 +12,8 @@ from mammofast.phantom.view import DETECTORS, Detector, View, draw_view
 
 SIDES = ("L", "R")
 VIEWS = ("CC", "MLO")
+# Part of every UID: to be raised whenever the same plan gives other pixels, or other pixels would bear old names.
+VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +37,25 @@ class Purpose(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedView:
-    """One image to be made: where it stands in its set, and what it shows."""
+class PlannedSet:
+    """A set of studies, by all that its images depend on: who holds what is drawn for the set as a whole."""
 
     purpose: Purpose
     seed: int
+    studies: int
+    mix: Mix = STANDARD_MIX
+
+    def words(self) -> tuple[int | float, ...]:
+        """Return what tells the set's images from those of any other set and of any other version."""
+        mix = (self.mix.with_mass, self.mix.with_two, self.mix.subtle)
+        return (VERSION, int(self.purpose), self.seed, self.studies, *(float(part) for part in mix))
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedView:
+    """One image to be made: where it stands in its set, and what it shows."""
+
+    of: PlannedSet
     study: int
     side: str
     view: str
@@ -50,7 +66,7 @@ class PlannedView:
     def stream(self, *words: int) -> np.random.Generator:
         """Return this view's own generator; ``words`` part further streams from the first."""
         place = (self.study, SIDES.index(self.side), VIEWS.index(self.view))
-        return np.random.default_rng([self.purpose, self.seed, *place, *words])
+        return np.random.default_rng([self.of.purpose, self.of.seed, *place, *words])
 
     def draw(self) -> View:
         """Draw it, chest wall at the left edge."""
@@ -81,18 +97,19 @@ def plan_studies(
     total = int(counts.sum())
     subtle = iter((rng.permutation(total) < round(mix.subtle * total)).tolist())
     masses = [tuple(Mass.draw(rng, next(subtle)) for _ in range(count)) for count in counts]
+    whole = PlannedSet(purpose, seed, studies, mix)
     return [
-        _study(purpose, seed, study, masses[2 * study : 2 * study + 2], DETECTORS[rng.integers(len(DETECTORS))])
+        _study(whole, study, masses[2 * study : 2 * study + 2], DETECTORS[rng.integers(len(DETECTORS))])
         for study in range(studies)
     ]
 
 
 def _study(
-    purpose: Purpose, seed: int, study: int, masses: Sequence[tuple[Mass, ...]], detector: Detector
+    whole: PlannedSet, study: int, masses: Sequence[tuple[Mass, ...]], detector: Detector
 ) -> tuple[PlannedView, ...]:
-    breast = Breast.draw(np.random.default_rng([purpose, seed, study]))
+    breast = Breast.draw(np.random.default_rng([whole.purpose, whole.seed, study]))
     return tuple(
-        PlannedView(purpose, seed, study, side, view, detector, breast, masses[i])
+        PlannedView(whole, study, side, view, detector, breast, masses[i])
         for i, side in enumerate(SIDES)
         for view in VIEWS
     )

@@ -12,6 +12,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from mammofast.errors import PhantomError
 from mammofast.phantom.dicom import sop_uid, study_uid, write_image
 from mammofast.phantom.display import Display
 from mammofast.phantom.encode import SYNTAXES
@@ -64,7 +65,7 @@ def write_studies(
 
     Parameters
     ----------
-    out: a folder; files of the same names are written over.
+    out: a folder; what an earlier, perhaps unfinished, run wrote of the same set is written over.
     studies, seed: how many, and which. workers: processes; all cores when None.
     progress: called with the number of images just written.
 
@@ -72,9 +73,15 @@ def write_studies(
     -------
     The SOP Instance UIDs, in the order of the plan.
 
+    Raises
+    ------
+    PhantomError
+        When the folder holds images or truth of another set: measured together they would be neither.
+
     """
     out = Path(out)
     planned = [view for views in plan_studies(studies, seed, Purpose.STUDIES) for view in views]
+    _refuse_strangers(out, {sop_uid(view) for view in planned})
     workers = min(workers or len(os.sched_getaffinity(0)), max(len(planned), 1))
     advance = progress or (lambda _: None)
     masses: list[dict[str, Any]] = []
@@ -92,6 +99,16 @@ def write_studies(
     (out / "truth").mkdir(parents=True, exist_ok=True)
     (out / "truth" / "masses.json").write_text(json.dumps(masses, indent=1) + "\n")
     return [sop_uid(view) for view in planned]
+
+
+def _refuse_strangers(out: Path, ours: set[str]) -> None:
+    present = [*out.glob("truth/*.png"), *out.glob("dicom/**/*.dcm")]
+    strangers = len({path.stem for path in present} - ours)
+    if strangers:
+        raise PhantomError(
+            f"{out}: holds {strangers} images of another set of phantoms, or of another version of them; expected a new "
+            "folder, or one of the same seed and number of studies: give another folder or remove this one"
+        )
 
 
 def _make(planned: PlannedView) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], Display]:

@@ -2,6 +2,7 @@
 
 from click.testing import CliRunner
 
+from mammofast.cli import main
 from mammofast.cli.phantom import phantom_command
 
 
@@ -20,3 +21,12 @@ def test_misuse_is_two():
     assert runner.invoke(phantom_command, ["out"]).exit_code == 2
     assert runner.invoke(phantom_command, ["out", "--studies", "0"]).exit_code == 2
     assert "Example" in runner.invoke(phantom_command, ["--help"]).output
+
+
+def test_a_folder_of_another_set_is_said_in_words(tmp_path):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "1.2.3.png").write_bytes(b"")
+    ran = CliRunner().invoke(main, ["phantom", str(tmp_path), "--studies", "1", "--quiet"])
+    assert ran.exit_code == 1
+    assert "another set of phantoms" in ran.output
+    assert "another folder" in ran.output

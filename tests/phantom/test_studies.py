@@ -1,6 +1,7 @@
 """Studies on disk: sound DICOM, true masks, the same bytes for the same seed."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.uid import UID, HTJ2KLossless
 
+from mammofast.errors import PhantomError
 from mammofast.phantom import make_image, write_studies
 from mammofast.phantom.dicom import sop_uid, study_uid
 from mammofast.phantom.plan import plan_studies
@@ -102,3 +104,29 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(written, tmp_pa
     assert len(names) == 25
     for name in names:
         assert (tmp_path / name).read_bytes() == (written / name).read_bytes(), name
+
+
+def test_another_set_is_refused_and_left_alone(written):
+    before = {p: p.stat().st_mtime_ns for p in written.rglob("*") if p.is_file()}
+    for studies, seed in ((2, SEED), (3, SEED + 1)):
+        with pytest.raises(PhantomError, match=r"holds 12 images of another set"):
+            write_studies(written, studies, seed, workers=1)
+    assert {p: p.stat().st_mtime_ns for p in written.rglob("*") if p.is_file()} == before
+
+
+def test_an_unfinished_set_is_finished(written, tmp_path):
+    for part in ("dicom", "truth"):
+        shutil.copytree(written / part, tmp_path / part)
+    (tmp_path / "truth" / "masses.json").unlink()
+    gone = next(tmp_path.glob("truth/*.png"))
+    gone.unlink()
+    write_studies(tmp_path, 3, SEED, workers=2)
+    assert gone.exists()
+    assert (tmp_path / "truth" / "masses.json").read_bytes() == (written / "truth" / "masses.json").read_bytes()
+
+
+def test_truth_alone_of_another_set_is_refused(tmp_path):
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "1.2.3.png").write_bytes(b"")
+    with pytest.raises(PhantomError, match="holds 1 images"):
+        write_studies(tmp_path, 1, SEED, workers=1)
