@@ -1,7 +1,11 @@
-"""Real DICOM objects of any transfer syntax, for every test that needs one: the fixture ``dicom``."""
+"""Real DICOM objects of any transfer syntax, for every test that needs one: the fixture ``dicom``.
+
+And ``elsewhere``, for tests that start a Python of their own.
+"""
 
 import io
 import itertools
+import os
 from pathlib import Path
 
 import imagecodecs
@@ -13,6 +17,8 @@ from pydicom.encaps import encapsulate, encapsulate_extended
 from pydicom.filewriter import dcmwrite
 from pydicom.pixels import get_encoder
 from pydicom.sequence import Sequence
+
+import mammofast
 
 FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -194,3 +200,13 @@ class Dicom:
 @pytest.fixture(scope="session")
 def dicom():
     return Dicom()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Options of subprocess: the mammofast that the tests import, not the source tree that they may be started in.
+
+    ``python -c`` and ``python -m`` look into the current folder first, and a source tree need have no extension.
+    """
+    path = [str(Path(mammofast.__file__).parents[1]), os.environ.get("PYTHONPATH")]
+    return {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path))}}

@@ -80,9 +80,9 @@ def test_the_rule_sees_what_it_must():
 @pytest.mark.parametrize(
     "statement", ["import mammofast", "import mammofast.cli", "from mammofast import Finding, ImageResult"]
 )
-def test_importing_stays_light(statement):
+def test_importing_stays_light(statement, elsewhere):
     code = f"{statement}; import sys; print([m for m in {HEAVY} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], **elsewhere, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,14 +12,13 @@ import pytest
 from mammofast.archive import ingest, open_archive
 from mammofast.archive.verify import verify
 
-ROOT = Path(__file__).parents[2]
 INGEST = "import sys; from mammofast.archive import ingest; print(ingest(sys.argv[1], sys.argv[2]))"
 
 
-def start(source, archive):
+def start(source, archive, elsewhere):
     return subprocess.Popen(
         [sys.executable, "-c", INGEST, str(source), str(archive)],
-        cwd=ROOT,
+        **elsewhere,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
@@ -48,14 +46,14 @@ def check(archive, images, at_least=0):
     return len(found)
 
 
-def test_killed_runs_leave_no_half_image_and_a_rerun_completes(tmp_path, source):
+def test_killed_runs_leave_no_half_image_and_a_rerun_completes(tmp_path, source, elsewhere):
     folder, images = source
     archive = tmp_path / "a.zarr"
     rng = random.Random(4)
     done = 0
     interrupted = 0
     for _ in range(12):
-        process = start(folder, archive)
+        process = start(folder, archive, elsewhere)
         while not list(archive.glob(".ingest/*.lock")) and process.poll() is None:
             time.sleep(0.002)
         time.sleep(rng.uniform(0, 0.12))
@@ -72,10 +70,10 @@ def test_killed_runs_leave_no_half_image_and_a_rerun_completes(tmp_path, source)
     assert sorted(path.name for path in archive.iterdir()) == ["images", "skipped", "zarr.json"]
 
 
-def test_runs_at_the_same_time_add_each_image_once(tmp_path, source):
+def test_runs_at_the_same_time_add_each_image_once(tmp_path, source, elsewhere):
     folder, images = source
     archive = tmp_path / "a.zarr"
-    processes = [start(folder, archive) for _ in range(3)]
+    processes = [start(folder, archive, elsewhere) for _ in range(3)]
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     added = [int(text.split()[0]) for text in said]

@@ -22,9 +22,10 @@ def test_every_command_answers_help_with_an_example():
         assert f"mammofast {name}" in answer.output, f"{name} --help has no example"
 
 
-def test_version_and_module_entry_say_the_same():
+def test_version_and_module_entry_say_the_same(elsewhere):
     assert __version__ in run("--version").output
-    done = subprocess.run([sys.executable, "-m", "mammofast", "--version"], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "mammofast", "--version"]
+    done = subprocess.run(command, **elsewhere, capture_output=True, text=True, check=True)
     assert __version__ in done.stdout
 
 

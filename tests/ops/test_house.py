@@ -54,6 +54,6 @@ def test_all_is_what_is_public():
     assert public == set(ops.__all__)
 
 
-def test_importing_the_ops_does_not_load_the_extension():
+def test_importing_the_ops_does_not_load_the_extension(elsewhere):
     code = "import sys, mammofast.ops; assert 'mammofast.ops._kernels' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], **elsewhere, check=True)
