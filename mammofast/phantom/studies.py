@@ -106,7 +106,7 @@ def _refuse_strangers(out: Path, ours: set[str]) -> None:
     strangers = len({path.stem for path in present} - ours)
     if strangers:
         raise PhantomError(
-            f"{out}: holds {strangers} images of another set of phantoms, or of another version of them; expected a new "
+            f"{out}: holds {strangers} images of another set of phantoms, or of another version; expected a new "
             "folder, or one of the same seed and number of studies: give another folder or remove this one"
         )
 
