@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # reading results needs nothing that reads archives
 
 FORMAT = 1
 _DETECTIONS = np.dtype("<f4")
+_DETECTION_COLUMNS = 6
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
 _HEAD = b'{"result":'
@@ -145,11 +146,13 @@ class Entry:
         if not all(math.isfinite(f.score) and math.isfinite(f.confidence) for f in result.findings):
             return cls(image, run, FAILED, f"{Reason.NOT_FINITE}: a finding's score is NaN or infinity")
         findings = tuple(StoredFinding.of(finding) for finding in result.findings)
+        if result.detections.ndim != 2 or result.detections.shape[1] != _DETECTION_COLUMNS:
+            raise ValueError(f"detections: got shape {result.detections.shape}, expected (n, {_DETECTION_COLUMNS})")
         return cls(image, run, DONE, None, findings, result.detections.astype(_DETECTIONS).tobytes())
 
     def detection_rows(self) -> npt.NDArray[np.float32]:
         """Return :attr:`ImageResult.detections`."""
-        return np.frombuffer(self.detections, _DETECTIONS).astype(np.float32).reshape(-1, 6)
+        return np.frombuffer(self.detections, _DETECTIONS).astype(np.float32).reshape(-1, _DETECTION_COLUMNS)
 
     def to_bytes(self) -> bytes:
         """Return the file's content."""

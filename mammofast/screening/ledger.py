@@ -200,6 +200,29 @@ class Results:
             When there is no such result, the image was not screened, or there is more than one result.
 
         """
+        entry = self._done(sop_uid, bundle_id, settings_id)
+        shape = (entry.image.rows or 0, entry.image.cols or 0)
+        try:
+            return combine_masks([stored.finding() for stored in entry.findings], shape)
+        except (ValueError, IndexError) as error:
+            raise ResultsError(f"{sop_uid}: its mask cannot be read: {error}") from error
+
+    def detections(
+        self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Return what an image's findings were fused from, float32 (n, 6): :attr:`mammofast.ImageResult.detections`.
+
+        bundle_id, settings_id: which run's; needed where there are several.
+
+        Raises
+        ------
+        ResultsError
+            When there is no such result, the image was not screened, or there is more than one result.
+
+        """
+        return self._done(sop_uid, bundle_id, settings_id).detection_rows()
+
+    def _done(self, sop_uid: str, bundle_id: str | None, settings_id: str | None) -> Entry:
         found = [
             entry
             for entry in map(self._read, self._by_sop_uid(sop_uid))
@@ -215,12 +238,8 @@ class Results:
             raise ResultsError(f"{sop_uid} has {len(found)} results, say which: {ids}")
         (entry,) = found
         if entry.status != DONE:
-            raise ResultsError(f"{sop_uid} has no mask, it is {entry.status}: {entry.reason}")
-        shape = (entry.image.rows or 0, entry.image.cols or 0)
-        try:
-            return combine_masks([stored.finding() for stored in entry.findings], shape)
-        except (ValueError, IndexError) as error:
-            raise ResultsError(f"{sop_uid}: its mask cannot be read: {error}") from error
+            raise ResultsError(f"{sop_uid} was not screened, it is {entry.status}: {entry.reason}")
+        return entry
 
     def _by_sop_uid(self, sop_uid: str) -> list[Path]:
         """Return an image's files; names are listed once, and again where one is not among them."""

@@ -1,3 +1,4 @@
+import base64
 import errno
 import hashlib
 import json
@@ -5,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import stat
+import struct
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -303,6 +305,48 @@ def test_mask_asks_where_there_are_several_results(ledger):
         expected = combine_masks(result(seed).findings, (100, 80))
         assert np.array_equal(ledger.mask("1.2.3.1", bundle_id=run.bundle_id), expected)
         assert np.array_equal(ledger.mask("1.2.3.1", run.bundle_id, run.settings_id), expected)
+
+
+DETECTIONS = np.array(
+    [[0, 1.5, -2.25, 30, 40.125, 0.3], [4, 0, 0, 80, 100, np.float32(1 / 3)], [1, -0.0, 1e-38, 3e38, 7, 1]], np.float32
+)
+
+
+def test_detections_come_back_to_the_bit(ledger):
+    for number, given in ((1, DETECTIONS), (2, DETECTIONS[::-1]), (3, DETECTIONS[:, ::-1].astype(">f4")[:, ::-1])):
+        ledger.record_result(info(number), RUN, replace(result(), detections=given))
+        got = open_results(ledger.path).detections(f"1.2.3.{number}")
+        assert (got.dtype, got.shape) == (np.float32, (3, 6))
+        assert got.tobytes() == np.ascontiguousarray(given, np.float32).tobytes()
+    ledger.record_result(info(4), RUN, result())
+    assert ledger.detections("1.2.3.4").shape == (0, 6)
+    got[:] = 0  # the caller's own
+
+
+def test_detections_are_little_endian_in_the_file(ledger):
+    ledger.record_result(info(), RUN, replace(result(), detections=DETECTIONS[:1]))
+    stored = json.loads(only_file(ledger).read_bytes())["result"]["detections"]
+    assert base64.b64decode(stored) == struct.pack("<6f", *DETECTIONS[0])
+
+
+def test_detections_are_looked_up_as_masks_are(ledger):
+    ledger.start(OTHER_RUN, {})
+    for run, n in ((RUN, 1), (OTHER_RUN, 2)):
+        ledger.record_result(info(), run, replace(result(), detections=DETECTIONS[:n]))
+    with pytest.raises(ResultsError, match="say which"):
+        ledger.detections("1.2.3.1")
+    assert [len(ledger.detections("1.2.3.1", run.bundle_id, run.settings_id)) for run in (RUN, OTHER_RUN)] == [1, 2]
+    with pytest.raises(ResultsError, match="no result"):
+        ledger.detections("1.2.3.1", settings_id="f" * 64)
+    ledger.record_result(info(2), RUN, ImageResult((100, 80), error="read: gone"))
+    with pytest.raises(ResultsError, match="failed: read: gone"):
+        ledger.detections("1.2.3.2")
+
+
+@pytest.mark.parametrize("shape", [(6,), (3, 5), (2, 3, 6)])
+def test_detections_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match="detections"):
+        Entry.of(info(), RUN, replace(result(), detections=np.zeros(shape, np.float32)))
 
 
 def test_mask_says_why_there_is_none(ledger):
