@@ -23,6 +23,7 @@ from mammofast.archive.record import ImageRecord, SkippedRecord
 from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, find_files, missing_place
 from mammofast.archive.writer import Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
+from mammofast.ops._native import kernels
 
 # Files being worked on, together: what bounds memory however large single files are.
 _IN_FLIGHT_BYTES = 1 << 30
@@ -75,11 +76,14 @@ def ingest(
         When the archive cannot be opened, made or written.
     ValueError
         When a source does not exist.
+    ImportError
+        When mammofast's compiled extension is missing.
 
     """
     workers = _cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers: got {workers}, expected an integer >= 1")
+    kernels()  # or else every single file would fail for want of them
     # pydicom warns of bad values by quoting them, and they may be a patient's.
     with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
         warnings.simplefilter("ignore")

@@ -3,6 +3,7 @@ import importlib
 import logging
 import os
 import re
+import sys
 import zipfile
 
 import numpy as np
@@ -13,6 +14,7 @@ from mammofast.archive.ingest import IngestReport
 from mammofast.archive.verify import verify
 from mammofast.archive.writer import Writer
 from mammofast.errors import ArchiveError, Reason
+from mammofast.ops import _native
 
 
 def snapshot(folder):
@@ -284,6 +286,18 @@ def test_a_folder_of_other_things_is_not_made_an_archive(tmp_path, dicom):
     with pytest.raises(ArchiveError, match="a file"):
         ingest(tmp_path / "in", tmp_path / "in" / "a")
     assert [path.name for path in (tmp_path / "in").iterdir()] == ["a"]
+
+
+def test_without_the_extension_nothing_is_made_of_files_or_archive(tmp_path, dicom, monkeypatch):
+    dicom.write(tmp_path / "in" / "a")
+    monkeypatch.setitem(sys.modules, "mammofast.ops._kernels", None)
+    monkeypatch.delattr("mammofast.ops._kernels", raising=False)
+    _native.kernels.cache_clear()
+    with pytest.raises(ImportError, match="build it in place"):
+        ingest(tmp_path / "in", tmp_path / "a.zarr")
+    assert not (tmp_path / "a.zarr").exists()
+    monkeypatch.undo()
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(added=1)
 
 
 def test_wrong_arguments(tmp_path, dicom):
