@@ -20,7 +20,7 @@ from mammofast.archive.codecs import FrameFormat, Stored
 from mammofast.archive.mammogram import Mammogram, known, triage
 from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, transfer_syntax
 from mammofast.archive.record import ImageRecord, SkippedRecord
-from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, find_files, missing_place
+from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, checked_sources, find_files, missing_place
 from mammofast.archive.writer import Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
 from mammofast.ops._native import kernels
@@ -50,7 +50,7 @@ class IngestReport:
 
 
 def ingest(
-    sources: Iterable[str | Path],
+    sources: str | Path | Iterable[str | Path],
     archive_path: str | Path,
     *,
     workers: int | None = None,
@@ -83,12 +83,12 @@ def ingest(
     workers = _cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers: got {workers}, expected an integer >= 1")
+    paths = checked_sources(sources)
     kernels()  # or else every single file would fail for want of them
     # pydicom warns of bad values by quoting them, and they may be a patient's.
     with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
         warnings.simplefilter("ignore")
         run = _Run(writer)
-        paths = [sources] if isinstance(sources, (str, Path)) else sources
         files = find_files(paths, exclude=Path(archive_path), opened=run.opened)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
         try:

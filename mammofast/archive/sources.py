@@ -44,8 +44,25 @@ class SourceFile:
     sop_uid: str | None = None
 
 
+def checked_sources(sources: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Return sources as paths.
+
+    Raises
+    ------
+    ValueError
+        When one does not exist.
+
+    """
+    paths = [Path(source) for source in ([sources] if isinstance(sources, (str, Path)) else sources)]
+    for number, path in enumerate(paths, start=1):
+        # os.path's say no where pathlib's raise, and name the file.
+        if not os.path.exists(path):  # noqa: PTH110
+            raise ValueError(f"sources: got a source {number} that does not exist, expected a file or folder")
+    return paths
+
+
 def find_files(
-    sources: Iterable[str | Path], exclude: Path | None = None, opened: Callable[[str], None] | None = None
+    sources: str | Path | Iterable[str | Path], exclude: Path | None = None, opened: Callable[[str], None] | None = None
 ) -> Iterator[SourceFile]:
     """Yield every file under some sources, each once, in an order that depends on names only.
 
@@ -61,13 +78,8 @@ def find_files(
         When a source does not exist.
 
     """
-    paths = [Path(source) for source in sources]
-    for number, path in enumerate(paths, start=1):
-        # os.path's say no where pathlib's raise, and name the file.
-        if not os.path.exists(path):  # noqa: PTH110
-            raise ValueError(f"sources: got a source {number} that does not exist, expected a file or folder")
     search = _Search(set() if exclude is None else {os.path.realpath(exclude)}, opened or (lambda place: None))
-    for path in paths:
+    for path in checked_sources(sources):
         if os.path.isdir(path):  # noqa: PTH112
             yield from search.folder(path)
         elif (directory := _read_dicomdir(path)) is not None:

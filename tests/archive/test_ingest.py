@@ -305,8 +305,10 @@ def test_wrong_arguments(tmp_path, dicom):
     with pytest.raises(ValueError, match="workers"):
         ingest(tmp_path / "in", tmp_path / "a.zarr", workers=0)
     with pytest.raises(ValueError, match="does not exist") as caught:
-        ingest([tmp_path / "SECRET"], tmp_path / "a.zarr")
+        ingest([tmp_path / "in", tmp_path / "SECRET"], tmp_path / "a.zarr")
     assert "SECRET" not in str(caught.value)
+    assert not (tmp_path / "a.zarr").exists()
+    assert ingest(iter([tmp_path / "in"]), tmp_path / "a.zarr") == IngestReport(added=1)
 
 
 def test_files_too_large_are_recorded_by_their_header(tmp_path, dicom, monkeypatch):
