@@ -1,9 +1,12 @@
 """Files that are there whole or not at all."""
 
+import json
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mammofast.errors import ResultsError
 
@@ -70,6 +73,24 @@ def remove_abandoned(folder: Path) -> None:
                 path.unlink()
         except FileNotFoundError:
             continue
+
+
+def json_bytes(content: Mapping[str, Any]) -> bytes:
+    """Return JSON as it is written: the same content, the same bytes."""
+    return json.dumps(dict(content), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def read_json(path: Path, trouble: str) -> dict[str, Any]:
+    """Read a JSON object; ResultsError, with ``trouble`` where there is no such file, when it is none."""
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ResultsError(f"{path.parent}: {trouble} ({path.name}: {error.strerror})") from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: is not JSON; the file was changed or damaged") from error
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path}: got a JSON {type(content).__name__}, expected an object")
+    return content
 
 
 def _write_temporary(path: Path, content: bytes) -> Path:

@@ -38,7 +38,7 @@ def summary_path(results: Path, run: Run) -> Path:
 
 
 def versions_folder(results: Path, run: Run) -> Path:
-    """Return the folder of the versions of software that a run was made with."""
+    """Return the folder that says which versions of software a run was made with."""
     return summary_path(results, run).with_suffix("")
 
 

@@ -5,10 +5,8 @@ name of its own, beside the old results (:mod:`mammofast.screening.layout`). Fil
 (:mod:`mammofast.screening.files`) and carry a checksum; one that is damaged does not count as done and is written anew.
 """
 
-import json
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,8 @@ from mammofast.errors import ResultsError
 from mammofast.records import ImageResult, combine_masks
 from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry
-from mammofast.screening.files import make_folder, remove_abandoned, write_once, write_over
+from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once, write_over
+from mammofast.screening.summaries import read_summaries, write_summary, write_versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +32,7 @@ class Results:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         path = layout.header_path(self.path)
-        header = _read_json(path, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
+        header = read_json(path, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
         try:
             if header["format"] != FORMAT:
                 raise ResultsError(
@@ -63,7 +62,7 @@ class Results:
             make_folder(folder)
             relative = os.path.relpath(source, folder.resolve())
             where = {"path": str(source), "relative": relative, "id": archive.archive_id}
-            write_once(layout.header_path(folder), _json({"format": FORMAT, "archive": where}))
+            write_once(layout.header_path(folder), json_bytes({"format": FORMAT, "archive": where}))
         results = cls(folder)
         if results.archive_id != archive.archive_id:
             raise ResultsError(
@@ -81,12 +80,14 @@ class Results:
 
     def start(self, run: Run, summary: dict[str, Any]) -> None:
         """Make room for a run. ``summary``: what a reader may want to know of it, JSON-ready; its "notice" is shown."""
-        path = layout.summary_path(self.path, run)
-        for folder in (path.parent, layout.entries_folder(self.path, run)):
-            make_folder(folder)
-            remove_abandoned(folder)
-        if not path.exists():
-            write_once(path, _json(summary))
+        folder = layout.entries_folder(self.path, run)
+        make_folder(folder)
+        remove_abandoned(folder)
+        write_summary(self.path, run, summary)
+
+    def add_versions(self, run: Run, versions: Mapping[str, str]) -> None:
+        """Say what a run's results are made with from now on, by package; what was said before stays."""
+        write_versions(self.path, run, versions)
 
     def has(self, image: ImageInfo, run: Run) -> bool:
         """Say whether an image's outcome is on record, whole."""
@@ -160,11 +161,8 @@ class Results:
                 yield entry
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return the summary of every run, with its bundle_id and settings_id."""
-        return [
-            {**_read_json(layout.summary_path(self.path, run), "a run's summary cannot be read"), **asdict(run)}
-            for run in layout.runs(self.path)
-        ]
+        """Return every run's summary, with bundle_id, settings_id and "versions", a list: all that it was made with."""
+        return read_summaries(self.path)
 
     def notices(self) -> list[str]:
         """Return what must be said wherever these results are shown."""
@@ -274,19 +272,3 @@ def open_results(path: str | Path) -> Results:
 
     """
     return Results(path)
-
-
-def _json(content: dict[str, Any]) -> bytes:
-    return json.dumps(content, sort_keys=True, indent=1).encode() + b"\n"
-
-
-def _read_json(path: Path, trouble: str) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ResultsError(f"{path.parent}: {trouble} ({path.name}: {error.strerror})") from error
-    except ValueError as error:
-        raise ResultsError(f"{path}: is not JSON; the file was changed or damaged") from error
-    if not isinstance(content, dict):
-        raise ResultsError(f"{path}: got a JSON {type(content).__name__}, expected an object")
-    return content

@@ -17,6 +17,7 @@ from mammofast.screening.cluster import default_workers, local_client, remote_cl
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
+from mammofast.screening.software import software_versions
 from mammofast.screening.stopping import Interrupt, interruptible, next_time
 from mammofast.screening.worker import OpenScreener, ScreenerPlugin
 from mammofast.settings import Settings
@@ -126,6 +127,7 @@ def screen(
         if first is not None:
             # A bundle that cannot be opened is said here, once, rather than by every worker.
             opener(folder, device, settings).__exit__(None, None, None)
+            ledger.add_versions(run, software_versions(network.backend for network in manifest.networks.values()))
             connect = remote_client(scheduler) if scheduler else local_client(workers or default_workers())
             with connect as client:
                 name = f"mammofast-{uuid.uuid4().hex}"

@@ -182,6 +182,17 @@ def test_the_notice_goes_with_the_tables(ledger):
     assert ledger.images().schema.metadata == {b"notice": b"For tests.\nOther words."}
 
 
+def test_every_set_of_versions_a_run_was_made_with_is_kept_once(ledger):
+    assert ledger.runs()[0]["versions"] == []
+    old, new = {"mammofast": "0.1.0", "numpy": "2.0.0"}, {"numpy": "2.1.0", "mammofast": "0.1.0"}
+    for versions in (new, old, new, dict(reversed(new.items()))):
+        ledger.add_versions(RUN, versions)
+    ledger.start(OTHER_RUN, {})
+    assert [run["versions"] for run in open_results(ledger.path).runs()] == [[old, new], []]
+    assert len(list(ledger.path.glob("runs/*/*"))) == 2
+    assert ledger.notices() == ["For tests."]
+
+
 def test_the_same_image_gives_the_same_bytes_and_they_are_pinned(ledger, tmp_path):
     found = ImageResult((4, 3), (Finding((0, 1, 3, 3), 1.0, 0.1, np.array([[1, 0, 1], [0, 1, 1]], bool)),))
     image = info(rows=4, cols=3)
