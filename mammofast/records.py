@@ -142,6 +142,17 @@ def combine_masks(findings: Sequence[Finding], shape: tuple[int, int]) -> npt.ND
     return canvas
 
 
+def tight_box(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0) -> Box:
+    """Return the smallest box that holds a mask (rows, cols) whose first pixel lies at ``x``, ``y``.
+
+    Of an empty mask it is (x, y, x, y).
+    """
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return (x, y, x, y)
+    return (x + int(cols[0]), y + int(rows[0]), x + int(cols[-1]) + 1, y + int(rows[-1]) + 1)
+
+
 def level_shape(shape: tuple[int, int], level: int) -> tuple[int, int]:
     """Rows and columns of level k: ``ceil(size / 2**k)``."""
     return (-(-shape[0] // 2**level), -(-shape[1] // 2**level))

@@ -17,7 +17,8 @@ FLOORS = [
     {"methods", "archive"},
     {"phantom"},
     {"screening"},
-    {"report", "evaluation", "training"},
+    {"report", "evaluation"},
+    {"training"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from mammofast.records import Finding, GreyTable, ImageResult, level_shape
+from mammofast.records import Finding, GreyTable, ImageResult, level_shape, tight_box
 
 
 def finding(box, mask, score=1.0):
@@ -44,3 +44,9 @@ def test_grey_table_clips_at_its_ends():
 )
 def test_level_shape_rounds_up(shape, level, expected):
     assert level_shape(shape, level) == expected
+
+
+def test_tight_box_of_nothing_is_empty():
+    assert tight_box(np.zeros((3, 4), bool), 7, 9) == (7, 9, 7, 9)
+    assert tight_box(np.zeros((0, 4), bool)) == (0, 0, 0, 0)
+    assert tight_box(np.array([[False, False], [False, True]]), 10, 20) == (11, 21, 12, 22)

@@ -4,6 +4,7 @@ from mammofast.evaluation.curves import FROC, average_precision, froc
 from mammofast.evaluation.evaluate import evaluate
 from mammofast.evaluation.masks import dice, iou, precision, sensitivity, specificity
 from mammofast.evaluation.matching import match_boxes
+from mammofast.evaluation.truth import label_boxes, read_truth
 
 __all__ = [
     "FROC",
@@ -12,8 +13,10 @@ __all__ = [
     "evaluate",
     "froc",
     "iou",
+    "label_boxes",
     "match_boxes",
     "precision",
+    "read_truth",
     "sensitivity",
     "specificity",
 ]

@@ -13,6 +13,7 @@ from mammofast.errors import ResultsError
 from mammofast.evaluation.curves import average_precision, froc
 from mammofast.evaluation.masks import dice
 from mammofast.evaluation.matching import match_boxes
+from mammofast.evaluation.truth import label_boxes, read_truth
 from mammofast.screening import Results, open_results
 
 IOU_THRESHOLD = 0.5
@@ -99,15 +100,6 @@ def evaluate(
     }
 
 
-def label_boxes(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
-    """Return the tight box (x_min, y_min, x_max, y_max), half-open, of every label but 0: (n, 4) by rising label."""
-    found = []
-    for label in np.unique(labels[labels != 0]):
-        rows, cols = np.nonzero(labels == label)
-        found.append((cols.min(), rows.min(), cols.max() + 1, rows.max() + 1))
-    return np.array(found, dtype=np.int64).reshape(-1, 4)
-
-
 def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str | None) -> list[dict[str, Any]]:
     rows = [
         row
@@ -134,7 +126,7 @@ def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str |
 def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any]], folder: Path) -> _Image:
     # What was lost before it could be read, or with its result, has no size and no study: a study by itself.
     shape = None if row["rows"] is None else (row["rows"], row["cols"])
-    labels = _read_truth(folder / f"{row['sop_uid']}.png", shape)
+    labels = read_truth(folder / f"{row['sop_uid']}.png", shape)
     truth = label_boxes(labels)
     boxes = [[finding[name] for name in ("x_min", "y_min", "x_max", "y_max")] for finding in findings]
     confidences = np.array([finding["confidence"] for finding in findings], dtype=np.float64)
@@ -145,19 +137,6 @@ def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any
         if findings:
             overlap = dice(results.mask(row["sop_uid"], row["bundle_id"], row["settings_id"]), labels)
     return _Image(row["study_uid"] or row["sop_uid"], confidences, hits, len(truth), overlap)
-
-
-def _read_truth(path: Path, shape: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    import imagecodecs
-
-    try:
-        labels: npt.NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())
-    except (OSError, RuntimeError, ValueError) as error:
-        raise ResultsError(f"{path}: cannot be read as PNG ({type(error).__name__})") from error
-    if labels.shape != (shape or labels.shape) or labels.ndim != 2 or labels.dtype != np.uint8:
-        size = "any shape (rows, cols)" if shape is None else f"the image's {shape}"
-        raise ResultsError(f"{path}: got {labels.dtype} of shape {labels.shape}, expected uint8 of {size}")
-    return labels
 
 
 def _with_intervals(

@@ -18,7 +18,7 @@ from mammofast.engine import Engine
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
-from mammofast.records import Box, Finding, GreyPipeline, GreyTable, ImageResult, ImageSource, level_shape
+from mammofast.records import Box, Finding, GreyPipeline, GreyTable, ImageResult, ImageSource, level_shape, tight_box
 from mammofast.settings import Settings
 
 T = TypeVar("T")
@@ -239,7 +239,7 @@ class TwoStage:
         mask = ops.paste_masks(probabilities, whole, shape, self._parameters.mask_threshold)
         box = candidate.box
         if self._parameters.box == BOX_MASK and mask.any():
-            box = _tight_box(mask, x, y)
+            box = tight_box(mask, x, y)
         inside = mask[box[1] - y : box[3] - y, box[0] - x : box[2] - x]
         return Finding(box, candidate.score, candidate.confidence, np.ascontiguousarray(inside))
 
@@ -317,8 +317,3 @@ def _finite(
     if not np.isfinite(values).all():
         raise BrokenImage(Reason.NOT_FINITE, f"the {network} gave NaN or infinity for this image")
     return values
-
-
-def _tight_box(mask: npt.NDArray[np.bool_], x: int, y: int) -> Box:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (x + int(cols[0]), y + int(rows[0]), x + int(cols[-1]) + 1, y + int(rows[-1]) + 1)

@@ -17,9 +17,10 @@ from mammofast.phantom.dicom import sop_uid, study_uid, write_image
 from mammofast.phantom.display import Display
 from mammofast.phantom.encode import SYNTAXES
 from mammofast.phantom.plan import PlannedView, Purpose, plan_studies
+from mammofast.records import tight_box
 
 # Streams of a view's own generator: 0 draws it, 1 belongs to training.
-_DISPLAY_STREAM, _SYNTAX_STREAM = 2, 3
+DISPLAY_STREAM, SYNTAX_STREAM = 2, 3
 
 
 def make_image(
@@ -113,7 +114,7 @@ def _refuse_strangers(out: Path, ours: set[str]) -> None:
 
 def _make(planned: PlannedView) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint8], Display]:
     view = planned.draw()
-    display = Display.draw(planned.stream(_DISPLAY_STREAM))
+    display = Display.draw(planned.stream(DISPLAY_STREAM))
     pixels, truth = display.store(view.render()), view.truth()
     if planned.side == "R":
         pixels, truth = np.ascontiguousarray(pixels[:, ::-1]), np.ascontiguousarray(truth[:, ::-1])
@@ -123,7 +124,7 @@ def _make(planned: PlannedView) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.
 def _write(out: Path, planned: PlannedView) -> list[dict[str, Any]]:
     pixels, truth, display = _make(planned)
     name = sop_uid(planned)
-    syntax = SYNTAXES[planned.stream(_SYNTAX_STREAM).integers(len(SYNTAXES))]
+    syntax = SYNTAXES[planned.stream(SYNTAX_STREAM).integers(len(SYNTAXES))]
     write_image(out / "dicom" / study_uid(planned) / f"{name}.dcm", planned, pixels, display, syntax)
     path = out / "truth" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,12 +137,7 @@ def _write(out: Path, planned: PlannedView) -> list[dict[str, Any]]:
             "margin": mass.margin,
             "contrast_to_noise": round(mass.cnr, 3),
             "subtle": mass.subtle,
-            "box": _box(truth == k),
+            "box": tight_box(truth == k),
         }
         for k, mass in enumerate(planned.masses, start=1)
     ]
-
-
-def _box(mask: npt.NDArray[np.bool_]) -> list[int]:
-    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return [int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1] if len(rows) else [0, 0, 0, 0]

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from mammofast import ops
+from mammofast.evaluation.matching import match_boxes
 from mammofast.methods import yolo
 from mammofast.records import Box
 from mammofast.training.data import Example
-from mammofast.training.measure import box_iou
 
 # False positives allowed to the fused candidates of validation phantoms, some way under the target of 0.30.
 _FP_PER_IMAGE = 0.22
@@ -66,7 +66,7 @@ def choose(
             hits = misses = masses = 0
             for scales, truth in cases:
                 candidates = _fuse(scales, slope, float(centre), threshold, nms_iou, fusion_threshold)
-                found = sum(any(box_iou(c, t) >= _HIT_IOU for c in candidates) for t in truth)
+                found = int(np.sum(match_boxes(candidates, np.zeros(len(candidates)), truth, _HIT_IOU) >= 0))
                 hits, masses, misses = hits + found, masses + len(truth), misses + len(candidates) - found
             choices.append(Choice(slope, float(centre), hits / max(masses, 1), misses / len(cases)))
     allowed = [c for c in choices if c.fp_per_image <= _FP_PER_IMAGE] or choices

@@ -11,10 +11,9 @@ from mammofast.methods.contrast import Contrast
 from mammofast.phantom.display import Display
 from mammofast.phantom.plan import PlannedView
 from mammofast.phantom.view import View
-from mammofast.records import GreyTable
+from mammofast.records import Box, GreyTable, Window, tight_box
 
 Bytes = npt.NDArray[np.uint8]
-Window = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +31,11 @@ class Example:
     masks: Bytes
 
 
-def mass_box(view: View, k: int) -> Window:
+def mass_box(view: View, k: int) -> Box:
     """Return the native box of the k-th mass, to a base pixel."""
-    inside = view.inside[k] > 0
-    rows, cols = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     step = view.detector.step
-    return int(cols[0]) * step, int(rows[0]) * step, int(cols[-1] + 1) * step, int(rows[-1] + 1) * step
+    x_min, y_min, x_max, y_max = tight_box(view.inside[k] > 0)
+    return (step * x_min, step * y_min, step * x_max, step * y_max)
 
 
 def make_example(
@@ -77,7 +75,7 @@ def make_example(
     )
 
 
-def _candidate(box: Window, view: View, margin: float, rng: np.random.Generator) -> Window:
+def _candidate(box: Box, view: View, margin: float, rng: np.random.Generator) -> Window:
     """Return the window that an imprecise detection of a box would be segmented in."""
     width, height = box[2] - box[0], box[3] - box[1]
     x = (box[0] + box[2]) / 2 + rng.uniform(-0.12, 0.12) * width

@@ -7,58 +7,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mammofast import ops
+from mammofast.evaluation import dice, froc, label_boxes, match_boxes
+from mammofast.methods.arrays import ArrayImage
 from mammofast.methods.screener import open_bundle
 from mammofast.phantom.display import Display
 from mammofast.phantom.plan import PlannedView
-from mammofast.records import Box, Finding, GreyPipeline, GreyTable, Window
+from mammofast.phantom.studies import DISPLAY_STREAM
+from mammofast.records import GreyPipeline, GreyTable
 
-_HIT_IOU = 0.5
-_DISPLAY_STREAM = 2
+# The false positives per image that the bundle's target allows.
+_LIMIT = 0.30
 
 
-@dataclass(frozen=True, slots=True)
-class PhantomImage:
-    """A phantom view in memory as an image that methods read, with its truth."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhantomImage(ArrayImage):
+    """A phantom view in memory: stored values, what they show, and its truth."""
 
-    pixels: npt.NDArray[np.uint16]
     table: GreyTable
     truth: npt.NDArray[np.uint8]
-    pixel_spacing: tuple[float, float] | None = None
 
     @classmethod
     def make(cls, planned: PlannedView) -> "PhantomImage":
         """Render a planned view."""
         view = planned.draw()
-        display = Display.draw(planned.stream(_DISPLAY_STREAM))
-        return cls(display.store(view.render()), GreyTable(0, display.shown()), view.truth())
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
-        return (self.pixels.shape[0], self.pixels.shape[1])
-
-    def read(self, level: int = 0, window: Window | None = None) -> npt.NDArray[np.generic]:
-        """Return a level, whole or a window of it."""
-        pixels = ops.pool(self.pixels, [level])[0] if level else self.pixels
-        if window is None:
-            return pixels
-        x_min, y_min, x_max, y_max = window
-        return pixels[y_min:y_max, x_min:x_max]
+        display = Display.draw(planned.stream(DISPLAY_STREAM))
+        return cls(display.store(view.render()), table=GreyTable(0, display.shown()), truth=view.truth())
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
         """Return the display's own table, whatever the pipeline."""
         return self.table
-
-    def mass_boxes(self) -> list[Box]:
-        """Return the masses' boxes."""
-        boxes = []
-        for k in range(1, int(self.truth.max()) + 1):
-            rows = np.flatnonzero((self.truth == k).any(axis=1))
-            cols = np.flatnonzero((self.truth == k).any(axis=0))
-            if len(rows):
-                boxes.append((int(cols[0]), int(rows[0]), int(cols[-1]) + 1, int(rows[-1]) + 1))
-        return boxes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +59,10 @@ class Measures:
 def measure(
     bundle: Path | str, views: Iterable[PlannedView], advance: Callable[[int], None] = lambda n: None
 ) -> Measures:
-    """Screen phantom views with a bundle and compare with their truth."""
-    marks: list[tuple[float, bool]] = []
-    dice: list[float] = []
+    """Screen phantom views, of which at least one holds a mass, with a bundle and compare with their truth."""
+    confidences: list[float] = []
+    hits: list[bool] = []
+    dices: list[float] = []
     images = masses = 0
     with open_bundle(bundle) as screener:
         for planned in views:
@@ -92,45 +70,19 @@ def measure(
             result = screener.screen_images([image])[0]
             if result.error is not None:
                 raise RuntimeError(f"a phantom could not be screened: {result.error}")
-            boxes = image.mass_boxes()
-            marks += match(result.findings, boxes)
-            if boxes:
-                dice.append(_dice(result.mask, image.truth > 0))
-            images, masses = images + 1, masses + len(boxes)
+            truth = label_boxes(image.truth)
+            found = [finding.confidence for finding in result.findings]
+            hits += (match_boxes([finding.box for finding in result.findings], found, truth) >= 0).tolist()
+            confidences += found
+            if len(truth):
+                dices.append(dice(result.mask, image.truth))
+            images, masses = images + 1, masses + len(truth)
             advance(1)
-    marks.sort(key=lambda mark: -mark[0])
-    hits = np.cumsum([hit for _, hit in marks], dtype=int)
-    misses = np.arange(1, len(marks) + 1) - hits
-    allowed = hits[misses <= 0.3 * images]
     return Measures(
         images=images,
         masses=masses,
-        sensitivity=float(hits[-1]) / masses if len(hits) else 0.0,
-        fp_per_image=float(misses[-1]) / images if len(hits) else 0.0,
-        sensitivity_at_limit=float(allowed[-1]) / masses if len(allowed) else 0.0,
-        dice_mean=float(np.mean(dice)) if dice else 0.0,
+        sensitivity=sum(hits) / masses,
+        fp_per_image=(len(hits) - sum(hits)) / images,
+        sensitivity_at_limit=froc(confidences, hits, masses, images).sensitivity_at(_LIMIT),
+        dice_mean=float(np.mean(dices)),
     )
-
-
-def match(findings: Iterable[Finding], boxes: Iterable[Box]) -> list[tuple[float, bool]]:
-    """Return (confidence, hit) of each finding: one to one, by falling confidence, hit where IoU >= 0.5."""
-    free = list(boxes)
-    marks = []
-    for finding in sorted(findings, key=lambda f: -f.confidence):
-        best = max(free, key=lambda box: box_iou(finding.box, box), default=None)
-        hit = best is not None and box_iou(finding.box, best) >= _HIT_IOU
-        if best is not None and hit:
-            free.remove(best)
-        marks.append((finding.confidence, hit))
-    return marks
-
-
-def box_iou(a: Box, b: Box) -> float:
-    """Return intersection over union."""
-    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
-    overlap = max(width, 0) * max(height, 0)
-    return overlap / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - overlap)
-
-
-def _dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
-    return 2 * np.count_nonzero(a & b) / (np.count_nonzero(a) + np.count_nonzero(b))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mammofast.evaluation import average_precision, froc, match_boxes
-from mammofast.evaluation.evaluate import label_boxes
+from mammofast.evaluation.truth import label_boxes
 
 corner = st.integers(0, 12)
 box = st.tuples(corner, corner, corner, corner).map(

@@ -10,7 +10,7 @@ import pytest
 from skimage.measure import label, regionprops
 
 from mammofast import open_bundle
-from mammofast.methods.two_stage import _tight_box
+from mammofast.records import tight_box
 
 SCALES = [(320, 160), (512, 256), (640, 320)]
 
@@ -106,4 +106,4 @@ def test_tight_box_is_scikit_images(seed):
     mask = rng.random(rng.integers(1, 9, 2)) < 0.2
     mask[rng.integers(mask.shape[0]), rng.integers(mask.shape[1])] = True
     y0, x0, y1, x1 = regionprops(mask.astype(np.uint8))[0].bbox
-    assert _tight_box(mask, 100, 200) == (100 + x0, 200 + y0, 100 + x1, 200 + y1)
+    assert tight_box(mask, 100, 200) == (100 + x0, 200 + y0, 100 + x1, 200 + y1)
