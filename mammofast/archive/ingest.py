@@ -18,9 +18,10 @@ from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.codecs import FrameFormat, Stored
 from mammofast.archive.mammogram import Mammogram, known, triage
-from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, transfer_syntax
-from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, same_header, transfer_syntax
+from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, checked_sources, find_files, missing_place
+from mammofast.archive.store import ArchiveImage
 from mammofast.archive.writer import Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
 from mammofast.ops._native import kernels
@@ -107,6 +108,7 @@ class _Outcome:
 
     source_sha256: str | None
     record: ImageRecord | None = None
+    header: bytes = b""
     staged: Path | None = None
     skipped: SkippedRecord | None = None
     known: bool = False
@@ -124,6 +126,10 @@ class _Run:
             else:
                 self._images[image.record.sop_uid] = image.record
         self._sources = {record.source_sha256 for record in self._images.values()}
+        for sha256, duplicate in writer.archive.duplicates():
+            image_of = self._images.get(duplicate.sop_uid)
+            if image_of is not None and Duplicate.of(image_of) == duplicate:  # else that image is gone
+                self._sources.add(sha256)
         self._not_kept = {record.key: record for record in writer.archive.not_kept()}
 
     def look_at(self, file: SourceFile) -> _Outcome:
@@ -168,7 +174,7 @@ class _Run:
     def settle(self, file: SourceFile, outcome: _Outcome) -> None:
         """Make an outcome part of the archive. Runs on one thread, in the order of the sources."""
         if outcome.record is not None:
-            outcome = self._settle_image(outcome.record, outcome.staged)
+            outcome = self._settle_image(outcome.record, outcome.header, outcome.staged)
         if outcome.source_sha256 is not None:
             self._writer.forget(file.place)
         if outcome.skipped is None:
@@ -180,7 +186,7 @@ class _Run:
                 self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
 
-    def _settle_image(self, record: ImageRecord, staged: Path | None) -> _Outcome:
+    def _settle_image(self, record: ImageRecord, header: bytes, staged: Path | None) -> _Outcome:
         present = self._images.get(record.sop_uid)
         if present is None and staged is not None:
             present = self._publish(record, staged)
@@ -189,16 +195,34 @@ class _Run:
         if present is None:
             self._writer.forget(missing_place(record.sop_uid))
             return _Outcome(record.source_sha256)
-        if (present.study_uid, present.content_sha256) == (record.study_uid, record.content_sha256):
-            return _Outcome(record.source_sha256, known=True)
-        other = "other pixels" if present.study_uid == record.study_uid else "another study"
+        try:
+            other = self._difference(record, header, present)
+            if other is None:
+                return _Outcome(record.source_sha256, known=True)
+            status, reason = "skipped", f"{Reason.CONFLICTING_UID}: the archive has that SOP Instance UID, {other}"
+        except ImageError as error:
+            status, reason = error.status, str(error)
         conflict = SkippedRecord(
-            status="skipped",
-            reason=f"{Reason.CONFLICTING_UID}: the archive has that SOP Instance UID with {other}",
+            status,
+            reason,
             source_sha256=record.source_sha256,
             **{name: getattr(record, name) for name in _IDENTITY},
         )
         return _Outcome(record.source_sha256, skipped=conflict)
+
+    def _difference(self, record: ImageRecord, header: bytes, present: ImageRecord) -> str | None:
+        """Say what tells a file from the image that the archive has under its UID; None where it is the same."""
+        if present.study_uid != record.study_uid:
+            return "of another study"
+        if present.content_sha256 != record.content_sha256:
+            return "with other pixels"
+        if present.source_sha256 != record.source_sha256:
+            folder = self._writer.archive.path / "images" / present.study_uid / present.sop_uid
+            if not same_header(header, ArchiveImage(folder, present).header_bytes):
+                return "the same pixels with another header"
+            self._writer.remember(record.source_sha256, present)
+            self._sources.add(record.source_sha256)
+        return None
 
     def _publish(self, record: ImageRecord, staged: Path) -> ImageRecord | None:
         """Add an image; return the record of the one that another run has added meanwhile, if any."""
@@ -230,10 +254,11 @@ class _Run:
             source_sha256=sha256,
             transfer_syntax_uid=transfer_syntax(header),
         )
+        header_file = header_bytes(header)
         if record.sop_uid in self._images:
-            return _Outcome(sha256, record)
+            return _Outcome(sha256, record, header_file)
         levels = {0: pixels, **dict(zip(coarse, ops.pool(pixels, coarse), strict=True))}
-        return _Outcome(sha256, record, staged=self._writer.stage(record, levels, header_bytes(header)))
+        return _Outcome(sha256, record, header_file, self._writer.stage(record, levels, header_file))
 
     def _count(self, what: str) -> None:
         self.report = replace(self.report, **{what: getattr(self.report, what) + 1})

@@ -5,6 +5,7 @@ ARCHIVE/images/STUDY_UID/SOP_UID/zarr.json group; attributes: the ImageRecord
                                  0 1 2 …   arrays: native stored values, and the coarse levels; one shard each
                                  header    array: the data set without its pixels, a DICOM Part 10 file as bytes
 ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord of a file not kept
+ARCHIVE/duplicates/SHA256/zarr.json        group; attributes: which image that file, by its hash, is another copy of
 
 Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
 still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are an error, not

@@ -7,7 +7,9 @@ from typing import BinaryIO
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.errors import InvalidDicomError
+from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
+from pydicom.filewriter import write_dataset
 
 from mammofast.archive.codecs import NATIVE, FrameFormat, Stored, decode_frame
 from mammofast.archive.sources import MAX_FILE_BYTES
@@ -97,6 +99,24 @@ def header_bytes(dataset: Dataset) -> bytes:
     except Exception as error:
         raise BrokenImage(Reason.BAD_HEADER, f"the data set cannot be written again ({type(error).__name__})") from None
     return buffer.getvalue()
+
+
+def same_header(one: bytes, other: bytes) -> bool:
+    """Say whether two of ``header_bytes`` hold the same data set; how it is encoded, group 2 says, is left out."""
+    try:
+        first, second = dcmread(io.BytesIO(one)), dcmread(io.BytesIO(other))
+        return _body(first) == _body(second) or bool(first == second)
+    except Exception:  # what cannot be compared is not known to be the same
+        return False
+
+
+def _body(dataset: Dataset) -> tuple[object, bytes]:
+    """Return a data set as it was read, without preamble and group 2."""
+    encoding = dataset.original_encoding
+    buffer = DicomBytesIO()
+    buffer.is_implicit_VR, buffer.is_little_endian = encoding
+    write_dataset(buffer, dataset)
+    return encoding, buffer.getvalue()
 
 
 def _one_frame(data: bytes) -> bytes:

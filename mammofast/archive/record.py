@@ -65,6 +65,20 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Duplicate:
+    """Which image a file is another copy of: the same in all of it, but not in every byte."""
+
+    study_uid: str
+    sop_uid: str
+    content_sha256: str
+
+    @classmethod
+    def of(cls, record: ImageRecord) -> "Duplicate":
+        """Return what a copy of an image is recorded as."""
+        return cls(record.study_uid, record.sop_uid, record.content_sha256)
+
+
+@dataclass(frozen=True, slots=True)
 class SkippedRecord:
     """One file that the archive does not keep, or an image of it whose own record is damaged; and why.
 

@@ -1,5 +1,6 @@
 """The archive as its readers see it."""
 
+import contextlib
 import hashlib
 import io
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pydicom import Dataset, dcmread
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.grey import grey_table
-from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.errors import ArchiveError, BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
 
@@ -37,7 +38,12 @@ class ArchiveImage:
     @property
     def header(self) -> Dataset:
         """The whole data set without its pixels."""
-        return dcmread(io.BytesIO(self._read("header").tobytes()))
+        return dcmread(io.BytesIO(self.header_bytes))
+
+    @property
+    def header_bytes(self) -> bytes:
+        """The same as a DICOM Part 10 file."""
+        return self._read("header").tobytes()
 
     def read(self, level: int = 0, window: Window | None = None) -> layout.Pixels:
         """Return stored values of a level; only the chunks that the window touches are read.
@@ -142,6 +148,13 @@ class Archive:
         """Yield every file that was looked at and is not kept, by key; then every image whose record is damaged."""
         yield from self.not_kept()
         yield from (image for image in self.all_images() if isinstance(image, SkippedRecord))
+
+    def duplicates(self) -> Iterator[tuple[str, Duplicate]]:
+        """Yield the hash of every file that is another copy of an image, and of which."""
+        for folder in layout.folders(self.path / "duplicates"):
+            # A damaged one is no loss: it only saves looking at the file again.
+            with contextlib.suppress(ArchiveError, OSError, TypeError):
+                yield folder.name, Duplicate(**layout.read_group(folder))
 
     def not_kept(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key."""

@@ -12,15 +12,16 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from mammofast.archive import layout
-from mammofast.archive.record import ImageRecord, SkippedRecord
+from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.archive.store import Archive, open_archive
 from mammofast.errors import ArchiveError
 
 _STAGING = ".ingest"
-_OURS = frozenset({_STAGING, "images", "skipped"})
+_OURS = frozenset({_STAGING, "images", "skipped", "duplicates"})
 
 
 class Writer:
@@ -76,15 +77,24 @@ class Writer:
 
     def skip(self, key: str, record: SkippedRecord) -> bool:
         """Record a file that is not kept; False when exactly that is recorded already."""
-        folder = self.archive.path / "skipped" / key
-        text = layout.group_text(record.as_dict())
+        return self._put(self.archive.path / "skipped" / key, record.as_dict())
+
+    def remember(self, source_sha256: str, record: ImageRecord) -> None:
+        """Record a file that is another copy of an image."""
+        folder = self.archive.path / "duplicates"
+        if not (folder / "zarr.json").exists():
+            _make_group(folder)
+        self._put(folder / source_sha256, asdict(Duplicate.of(record)))
+
+    def _put(self, folder: Path, attributes: dict[str, object]) -> bool:
+        text = layout.group_text(attributes)
         try:
             if (folder / "zarr.json").read_text() == text:
                 return False
         except (FileNotFoundError, ValueError):
             pass
         staged = self._staging / self._run / uuid.uuid4().hex
-        layout.write_group(staged, record.as_dict())
+        layout.write_group(staged, attributes)
         _sync_tree(staged)
         if not _move(staged, folder):
             (staged / "zarr.json").replace(folder / "zarr.json")

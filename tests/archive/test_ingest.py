@@ -3,11 +3,13 @@ import importlib
 import logging
 import os
 import re
+import shutil
 import sys
 import zipfile
 
 import numpy as np
 import pytest
+from pydicom import Dataset
 
 from mammofast.archive import ingest, open_archive, writer
 from mammofast.archive.ingest import IngestReport
@@ -114,14 +116,96 @@ def test_only_what_is_new_is_added(tmp_path, dicom):
         assert not changed
 
 
-def test_the_same_image_in_another_file_is_known(tmp_path, dicom):
+UIDS = ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
+
+
+def uids_of(ds):
+    return {keyword: ds[keyword].value for keyword in UIDS}
+
+
+def rich(dicom):
+    """Elements whose bytes depend on the transfer syntax, and ones that are not by the book."""
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4, 0, 12], b"\1\0\2\0\3\0\4\0"
+    table["LUTDescriptor"].VR, table["LUTData"].VR = "US", "OW"
+    return {"WindowCenter": [2000, 1500.5], "WindowWidth": ["400", "9.50"], "VOILUTSequence": [table],
+            "SmallestImagePixelValue": 3, "ViewCodeSequence": [dicom.code("399162004")]}  # fmt: skip
+
+
+def test_the_same_image_in_another_file_is_known_and_not_decoded_again(tmp_path, dicom, monkeypatch):
     pixels = dicom.pixels()
-    ds = dicom.write(tmp_path / "in" / "a", pixels)
-    uids = {k: ds[k].value for k in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")}
-    dicom.write(tmp_path / "in" / "b", pixels, syntax=dicom.lossless["JPEG 2000 lossless"], **uids)
-    dicom.write(tmp_path / "in" / "c", pixels, PatientName="OTHER", **uids)
-    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(added=1, known=2)
-    assert not list(open_archive(tmp_path / "a.zarr").skipped())
+    syntaxes = {
+        name: uid for name, uid in dicom.lossless.items() if name not in ("JPEG lossless", "HTJ2K RPCL lossless")
+    }
+    first = dicom.write(tmp_path / "in" / "a", pixels, **rich(dicom))
+    for name, syntax in syntaxes.items():
+        dicom.write(tmp_path / "in" / f"b {name}", pixels, syntax=syntax, **uids_of(first), **rich(dicom))
+    (tmp_path / "in" / "a again").write_bytes((tmp_path / "in" / "a").read_bytes())
+    count = len(syntaxes) + 1
+    archive = tmp_path / "a.zarr"
+    assert ingest(tmp_path / "in", archive) == IngestReport(added=1, known=count)
+    assert not list(open_archive(archive).skipped())
+    assert not list(verify(open_archive(archive)))
+    assert len(list(open_archive(archive).duplicates())) == len(syntaxes) - 1  # all but the explicit one, which is "a"
+    before = snapshot(archive)
+
+    def not_again(*_):
+        raise AssertionError("a known file was decoded again")
+
+    monkeypatch.setattr(INGEST, "read_pixels", not_again)
+    for _ in range(2):
+        assert ingest(tmp_path / "in", archive) == IngestReport(known=count + 1)
+        after = snapshot(archive)
+        assert {k: v for k, v in before.items() if k != "."} == {k: v for k, v in after.items() if k != "."}
+    monkeypatch.undo()
+    # A copy of an image that is gone is no copy; a record of one that is damaged is made anew.
+    damaged = sorted((archive / "duplicates").glob("*/zarr.json"))[0]
+    sound = damaged.read_bytes()
+    damaged.write_text("{")
+    assert ingest(tmp_path / "in", archive) == IngestReport(known=count + 1)
+    assert damaged.read_bytes() == sound
+    (image,) = open_archive(archive).images()
+    shutil.rmtree(image.folder)
+    (tmp_path / "in" / "a").unlink()
+    (tmp_path / "in" / "a again").unlink()
+    (tmp_path / "in" / "b explicit").unlink()
+    assert ingest(tmp_path / "in", archive) == IngestReport(added=1, known=len(syntaxes) - 2)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_the_same_pixels_with_another_header_are_on_record(tmp_path, dicom, workers):
+    pixels = dicom.pixels()
+    first = dicom.write(tmp_path / "in" / "0", pixels, **rich(dicom))
+    syntax = dicom.lossless["implicit"]
+    changes = [{"ImageLaterality": "R"}, {"WindowCenter": [2000, 1501.5]}, {"WindowWidth": "9"},
+               {"PatientName": "SECRET^OTHER"}, {"ImageLaterality": "R", "syntax": syntax}]  # fmt: skip
+    for number, change in enumerate(changes, start=1):
+        dicom.write(tmp_path / "in" / str(number), pixels, **(rich(dicom) | uids_of(first) | change))
+    for expected in (IngestReport(added=1, skipped=5), IngestReport(known=1, skipped=5)):
+        assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=workers) == expected
+    records = list(open_archive(tmp_path / "a.zarr").skipped())
+    for record in records:
+        assert record.reason.startswith("conflicting-uid: ")
+        assert record.reason.endswith("the same pixels with another header")
+        assert record.sop_uid == first.SOPInstanceUID
+    assert sorted(record.laterality for record in records) == ["L", "L", "L", "R", "R"]
+    (image,) = open_archive(tmp_path / "a.zarr").images()
+    assert image.record.laterality == "L"
+
+
+def test_a_copy_of_an_image_whose_header_is_damaged_is_not_taken_for_known(tmp_path, dicom):
+    first = dicom.write(tmp_path / "in" / "0")
+    ingest(tmp_path / "in", tmp_path / "a.zarr")
+    (image,) = open_archive(tmp_path / "a.zarr").images()
+    path = image.folder / "header" / "c" / "0"
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-1] + bytes([sound[-1] ^ 1]))
+    dicom.write(tmp_path / "in" / "1", syntax=dicom.lossless["RLE"], **uids_of(first))
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(known=1, failed=1)
+    assert reasons(tmp_path / "a.zarr") == [("failed", "read")]
+    path.write_bytes(sound)
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(known=2)
+    assert reasons(tmp_path / "a.zarr") == []
 
 
 @pytest.mark.parametrize("workers", [1, 8])
