@@ -1,19 +1,20 @@
 """The report page: one HTML file that needs nothing beside it."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
-from mammofast.archive import ArchiveImage, open_archive
-from mammofast.errors import MammofastError
-from mammofast.records import Box, Finding
+from mammofast.archive import Archive, ArchiveImage, open_archive
+from mammofast.errors import ArchiveError, ImageError, MammofastError, ResultsError
+from mammofast.records import Box, Finding, Window
 from mammofast.report.outline import svg_outline
+from mammofast.report.overview import overviews
 from mammofast.report.pictures import confidence_map, picture, picture_level
 from mammofast.screening import Results, open_results
-from mammofast.screening.entry import DONE, Entry
+from mammofast.screening.entry import Entry
 
 # The longer side of a view's picture, in pixels: some 60 kB each.
 _VIEW_SIDE = 1024
@@ -49,12 +50,38 @@ class _Shown:
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """One image of the page; pictures are None where the archive is not there."""
+    """One image of the page; pictures are None where the archive, or what is needed of it, is not there.
+
+    problem: why a picture is missing, in words; None where all are there, or the whole archive is away.
+    """
 
     entry: Entry
     picture: str | None
     map: str | None
     findings: list[_Shown]
+    problem: str | None
+
+
+class _Pictures:
+    """The pictures of one image, as far as its archive can be read: damage to one image is told in its place."""
+
+    def __init__(self, archive: Archive | None, entry: Entry) -> None:
+        self.problem: str | None = None
+        self._source: ArchiveImage | None = None
+        if archive is not None:
+            try:
+                self._source = archive.image(entry.image.study_uid or "", entry.image.sop_uid or "")
+            except ArchiveError as error:
+                self.problem = str(error)
+
+    def take(self, level: int, window: Window | None = None) -> str | None:
+        if self._source is None:
+            return None
+        try:
+            return picture(self._source, level, window)
+        except ImageError as error:
+            self.problem = str(error)
+            return None
 
 
 def write_html(results: str | Path, out: str | Path, archive: str | Path | None = None) -> Path:
@@ -74,26 +101,29 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
     Raises
     ------
     ResultsError
-        When ``results`` is no results folder.
+        When ``results`` is no results folder, or not of the ``archive`` that is given.
     ArchiveError
         When ``archive`` is given and is none.
 
     """
     opened = open_results(results)
-    entries = list(opened.entries())
-    studies = _ranked_studies([entry for entry in entries if entry.status == DONE])
-    unused = [entry for entry in entries if entry.status != DONE]
-    sources = _sources(opened, archive)
+    found = _archive(opened, archive)
+    runs = overviews(opened, found)
+    # Of each run as many as the page has room for.
+    most = max(MAX_PICTURED_STUDIES // max(len(runs), 1), 1)
+    ranked = [_ranked_studies(run.done) for run in runs]
     page = _template().render(
         notices=opened.notices(),
-        runs=opened.runs(),
-        counts=Counter(entry.status for entry in entries),
-        n_findings=sum(len(entry.findings) for entry in entries),
-        n_studies=len(studies),
-        studies=_studies(studies[:MAX_PICTURED_STUDIES], sources),
-        n_pictured=min(len(studies), MAX_PICTURED_STUDIES),
-        unused=unused,
-        reasons=Counter((entry.reason or "").partition(":")[0] for entry in unused),
+        has_archive=found is not None,
+        runs=[
+            {
+                "overview": run,
+                "n_studies": len(studies),
+                "n_pictured": min(len(studies), most),
+                "studies": _studies(studies[:most], found),
+            }
+            for run, studies in zip(runs, ranked, strict=True)
+        ],
     )
     path = Path(out) / "index.html"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,61 +145,66 @@ def _ranked_studies(done: Sequence[Entry]) -> list[list[Entry]]:
     return sorted(studies.values(), key=lambda entries: (-_confidence(entries), entries[0].image.study_uid))
 
 
-def _studies(
-    studies: Sequence[Sequence[Entry]], sources: Mapping[str | None, ArchiveImage]
-) -> Iterator[dict[str, object]]:
+def _studies(studies: Sequence[Sequence[Entry]], archive: Archive | None) -> Iterator[dict[str, object]]:
     """Yield what the template says of each study, one at a time: pictures are large."""
     for entries in studies:
         yield {
             "uid": entries[0].image.study_uid,
             "confidence": _confidence(entries),
             "n_findings": sum(len(entry.findings) for entry in entries),
-            "views": [_view(entry, sources.get(entry.image.sop_uid)) for entry in entries],
+            "views": [_view(entry, archive) for entry in entries],
         }
 
 
-def _view(entry: Entry, source: ArchiveImage | None) -> _View:
+def _view(entry: Entry, archive: Archive | None) -> _View:
     shape = (entry.image.rows or 0, entry.image.cols or 0)
     level = picture_level(shape, _VIEW_SIDE)
     detections = entry.detection_rows()
+    pictures = _Pictures(archive, entry)
+    whole = pictures.take(level)
     return _View(
         entry,
-        None if source is None else picture(source, level),
+        whole,
         confidence_map(detections, shape, level) if len(detections) else None,
-        [_shown(number, stored.finding(), entry, level, source) for number, stored in enumerate(entry.findings, 1)],
+        [_shown(number, stored.finding(), entry, level, pictures) for number, stored in enumerate(entry.findings, 1)],
+        pictures.problem,
     )
 
 
-def _shown(number: int, finding: Finding, entry: Entry, level: int, source: ArchiveImage | None) -> _Shown:
+def _shown(number: int, finding: Finding, entry: Entry, level: int, pictures: _Pictures) -> _Shown:
     x, y = finding.box[:2]
     spacing = entry.image.pixel_spacing
     area = f"{finding.area_px} px" if spacing is None else f"{finding.area_px * spacing[0] * spacing[1]:.0f} mm²"
     outline = svg_outline(finding.mask, x, y, step=2**level)
-    return _Shown(number, finding, area, outline, None if source is None else _zoom(finding, source))
+    return _Shown(number, finding, area, outline, _zoom(finding, entry, pictures))
 
 
-def _zoom(finding: Finding, source: ArchiveImage) -> _Zoom:
+def _zoom(finding: Finding, entry: Entry, pictures: _Pictures) -> _Zoom | None:
     x_min, y_min, x_max, y_max = finding.box
     dx, dy = (round(side * _ZOOM_MARGIN) for side in (x_max - x_min, y_max - y_min))
-    rows, cols = source.shape
+    rows, cols = entry.image.rows or 0, entry.image.cols or 0
     window = (max(x_min - dx, 0), max(y_min - dy, 0), min(x_max + dx, cols), min(y_max + dy, rows))
     level = picture_level((window[3] - window[1], window[2] - window[0]), _ZOOM_SIDE)
     # Outwards to whole pixels of the level, so that picture and outline lie in one frame.
     x0, y0, x1, y1 = window[0] >> level, window[1] >> level, -(-window[2] >> level), -(-window[3] >> level)
     shown = (x0 << level, y0 << level, x1 << level, y1 << level)
-    outline = svg_outline(finding.mask, x_min, y_min, step=2 ** max(level, 1))
-    return _Zoom(shown, picture(source, level, (x0, y0, x1, y1)), outline)
+    part = pictures.take(level, (x0, y0, x1, y1))
+    return None if part is None else _Zoom(shown, part, svg_outline(finding.mask, x_min, y_min, 2 ** max(level, 1)))
 
 
-def _sources(results: Results, archive: str | Path | None) -> dict[str | None, ArchiveImage]:
-    """Return the archive's images by SOP Instance UID; none where it is not there any more."""
+def _archive(results: Results, archive: str | Path | None) -> Archive | None:
+    """Return the archive the results are of; None where it is not there any more."""
     try:
-        opened = open_archive(archive or results.archive_path)
+        found = open_archive(archive or results.archive_path)
     except MammofastError:
         if archive is not None:
             raise
-        return {}
-    return {image.record.sop_uid: image for image in opened.images()}
+        return None
+    if found.archive_id == results.archive_id:
+        return found
+    if archive is None:
+        return None
+    raise ResultsError(f"the results are of archive {results.archive_id}, got archive {found.archive_id}")
 
 
 def _template() -> Template:
