@@ -3,11 +3,13 @@
 import contextlib
 import hashlib
 import io
+import operator
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydicom import Dataset, dcmread
 
 from mammofast import ops
@@ -16,6 +18,9 @@ from mammofast.archive.grey import grey_table
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.errors import ArchiveError, BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
+
+# What ops.pool makes; the largest image that DICOM can describe is then 2 x 2 pixels.
+_LAST_LEVEL = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class ArchiveImage:
 
         Parameters
         ----------
-        level: k >= 0; pixels are means over 2^k x 2^k squares of native ones.
+        level: 0 <= k <= 15; pixels are means over 2^k x 2^k squares of native ones.
         window: (x_min, y_min, x_max, y_max) in pixels of that level, inside it; None for all of it.
 
         Returns
@@ -60,18 +65,18 @@ class ArchiveImage:
         Raises
         ------
         ValueError
-            When there is no such level or the window is not inside it.
+            When there is no such level or the window is not inside it, or either is not of integers.
         BrokenImage
             READ, when what is stored cannot be read.
 
         """
-        if level < 0:
-            raise ValueError(f"level: got {level}, expected an integer >= 0")
+        level = _level(level)
         rows, cols = level_shape(self.shape, level)
         if window is not None:
+            window = _window(window, rows, cols)
             x_min, y_min, x_max, y_max = window
-            if not (0 <= x_min <= x_max <= cols and 0 <= y_min <= y_max <= rows):
-                raise ValueError(f"window: got {window}, expected a box inside {cols} columns and {rows} rows")
+            if x_min == x_max or y_min == y_max:
+                return np.empty((y_max - y_min, x_max - x_min), self.record.dtype)
         if level in self.record.levels:
             return self._read_level(level, window)
         native = None
@@ -101,6 +106,26 @@ class ArchiveImage:
         except (OSError, ValueError) as error:
             # The message would name the file.
             raise BrokenImage(Reason.READ, f"array {name} cannot be read ({type(error).__name__})") from None
+
+
+def _level(level: int) -> int:
+    try:
+        index = operator.index(level)
+    except TypeError:
+        index = -1
+    if not 0 <= index <= _LAST_LEVEL:
+        raise ValueError(f"level: got {level!r}, expected an integer in 0..{_LAST_LEVEL}")
+    return index
+
+
+def _window(window: Window, rows: int, cols: int) -> Window:
+    try:
+        x_min, y_min, x_max, y_max = map(operator.index, window)
+    except (TypeError, ValueError):
+        raise ValueError(f"window: got {window!r}, expected four integers (x_min, y_min, x_max, y_max)") from None
+    if not (0 <= x_min <= x_max <= cols and 0 <= y_min <= y_max <= rows):
+        raise ValueError(f"window: got {window}, expected a box inside {cols} columns and {rows} rows")
+    return x_min, y_min, x_max, y_max
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,32 @@ def test_windows_of_every_level(stored):
         for _ in range(25):
             x, y = np.sort(rng.integers(0, cols + 1, 2)), np.sort(rng.integers(0, rows + 1, 2))
             window = (int(x[0]), int(y[0]), int(x[1]), int(y[1]))
-            if level > 3 and (x[0] == x[1] or y[0] == y[1]):
-                continue
             np.testing.assert_array_equal(image.read(level, window), whole[y[0] : y[1], x[0] : x[1]])
-    assert image.read(0, (5, 5, 5, 9)).shape == (4, 0)
+
+
+def test_empty_windows_are_empty_arrays(stored):
+    image, pixels, _ = stored
+    for level in (0, 2, 4, 6, 15):
+        rows, cols = level_shape(image.shape, level)
+        for x_min, y_min, x_max, y_max in (
+            (cols, rows, cols, rows), (cols, 0, cols, rows), (0, rows, cols, rows), (0, 0, 0, 0), (0, 0, 0, rows),
+        ):  # fmt: skip
+            got = image.read(level, (x_min, y_min, x_max, y_max))
+            assert (got.shape, got.dtype) == ((y_max - y_min, x_max - x_min), pixels.dtype)
+
+
+def test_numpy_integers_are_integers(stored):
+    image, pixels, _ = stored
+    edges = (np.uint16(1), np.int8(2), np.uint16(81), np.int64(129))
+    np.testing.assert_array_equal(image.read(np.uint8(0), edges), pixels[2:129, 1:81])
+    np.testing.assert_array_equal(image.read(np.int64(4), edges), image.read(4)[2:129, 1:81])
+
+
+@pytest.mark.parametrize("window", [(0.0, 0, 5, 5), (0, 0, 5, 5.0), (0, 0, 5), (0, 0, 5, 5, 5), "0055", 5])
+def test_windows_that_are_not_four_integers_are_refused(stored, window):
+    for level in (0, 5):
+        with pytest.raises(ValueError, match="window"):
+            stored[0].read(level, window)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +103,11 @@ def test_windows_outside_are_refused(stored, window):
         stored[0].read(0, window)
 
 
-def test_levels_below_zero_are_refused(stored):
-    with pytest.raises(ValueError, match="level"):
-        stored[0].read(-1)
+@pytest.mark.parametrize("level", [-1, 16, 10**9, 1.0, 0.5, "1", None, float("nan")])
+def test_levels_that_are_none_are_refused(stored, level):
+    for window in (None, (0, 0, 0, 0), (0, 0, 1, 1)):
+        with pytest.raises(ValueError, match="level"):
+            stored[0].read(level, window)
 
 
 def test_only_the_chunks_a_window_touches_are_read(stored, tmp_path):
