@@ -1,6 +1,6 @@
 """The ``mammofast`` command.
 
-Exit status: 0 done (skipped images included), 1 could not run, 2 misuse, 3 some images failed, all others are done.
+Exit status: see :mod:`mammofast.cli.status`.
 """
 
 import sys
@@ -10,10 +10,8 @@ from typing import Any
 import click
 
 from mammofast import __version__
+from mammofast.cli.status import COULD_NOT_RUN
 from mammofast.errors import MammofastError
-
-COULD_NOT_RUN = 1
-SOME_FAILED = 3
 
 # name → (module, object): a command's module is imported when it is run, so that `--help` answers at once.
 _COMMANDS = {

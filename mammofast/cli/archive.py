@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.status import SOME_FAILED
 
-_SOME_FAILED = 3
 _ARCHIVE = click.argument("archive", type=click.Path(exists=True, path_type=Path, file_okay=False))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 
@@ -27,7 +27,9 @@ def archive_command() -> None:
 @archive_command.command("info")
 @_ARCHIVE
 @_JSON
-def info_command(archive: Path, as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Print nothing: the exit status says whether there is an archive.")
+@click.option("--verbose", is_flag=True, help="Say what the bytes are of, too.")
+def info_command(archive: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say how much an archive holds, and of what.
 
     \b
@@ -36,6 +38,8 @@ def info_command(archive: Path, as_json: bool) -> None:
     from mammofast.archive import open_archive
 
     opened = open_archive(archive)
+    if quiet and not as_json:
+        return
     records = [image.record for image in opened.images()]
     skipped = list(opened.skipped())
     facts: dict[str, Any] = {
@@ -50,6 +54,8 @@ def info_command(archive: Path, as_json: bool) -> None:
         "failed": _counts(record.reason.partition(":")[0] for record in skipped if record.status == "failed"),
         "bytes": sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()),
     }
+    if verbose:
+        facts["bytes_by_array"] = _bytes_by_array(archive)
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
@@ -62,7 +68,9 @@ def info_command(archive: Path, as_json: bool) -> None:
 @_ARCHIVE
 @click.option("--skipped", is_flag=True, help="List the files that are not kept instead, with reasons.")
 @_JSON
-def list_command(archive: Path, skipped: bool, as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Nothing but SOP Instance UIDs, or the keys of the files, one a line.")
+@click.option("--verbose", is_flag=True, help="All that is known of each.")
+def list_command(archive: Path, skipped: bool, as_json: bool, quiet: bool, verbose: bool) -> None:
     """List an archive's images, or the files it does not keep and why.
 
     \b
@@ -72,24 +80,30 @@ def list_command(archive: Path, skipped: bool, as_json: bool) -> None:
 
     opened = open_archive(archive)
     if skipped:
-        rows = [record.as_dict() for record in opened.skipped()]
-        columns: tuple[str, ...] = ("status", "reason", "study_uid", "sop_uid", "source_sha256")
+        rows = [{**record.as_dict(), "key": record.key} for record in opened.skipped()]
+        columns: tuple[str, ...] = ("status", "reason", "study_uid", "sop_uid", "key")
     else:
         rows = [image.record.as_dict() for image in opened.images()]
         columns = ("study_uid", "sop_uid", "laterality", "view", "rows", "cols", "presentation_intent")
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
+    if quiet:
+        columns = ("key",) if skipped else ("sop_uid",)
     for row in rows:
-        click.echo("  ".join(str(row[column] or "-") for column in columns))
+        if verbose:
+            click.echo("  ".join(f"{name}={value}" for name, value in row.items() if value is not None))
+        else:
+            click.echo("  ".join(str(row[column] or "-") for column in columns))
 
 
 @archive_command.command("verify")
 @_ARCHIVE
 @_JSON
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something is wrong.")
+@click.option("--verbose", is_flag=True, help="Name each problem's study, too.")
 @click.pass_context
-def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool) -> None:
+def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Read every image of an archive again: hashes, coarse levels, headers. Exit status 3 when any is wrong.
 
     \b
@@ -107,14 +121,28 @@ def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool
         click.echo(json.dumps({"images": total, "problems": [asdict(problem) for problem in problems]}, indent=2))
     else:
         for problem in problems:
-            click.echo(f"{problem.sop_uid or '-'}: {problem.detail}", err=True)
+            study = f"{problem.study_uid or '-'}: " if verbose else ""
+            click.echo(f"{study}{problem.sop_uid or '-'}: {problem.detail}", err=True)
         if not quiet or problems:
             click.echo(f"{total} images verified, {len(problems)} problems")
     if problems:
-        ctx.exit(_SOME_FAILED)
+        ctx.exit(SOME_FAILED)
 
 
-_COUNTED = frozenset({"views", "sizes", "presentation_intents", "transfer_syntaxes", "skipped", "failed"})
+_COUNTED = frozenset(
+    {"views", "sizes", "presentation_intents", "transfer_syntaxes", "skipped", "failed", "bytes_by_array"}
+)
+
+
+def _bytes_by_array(archive: Path) -> dict[str, int]:
+    """Return the sizes of all images' levels ("0", "1", ...) and headers, and of the rest ("records")."""
+    sizes: Counter[str] = Counter()
+    for path in archive.rglob("*"):
+        parts = path.relative_to(archive).parts
+        if path.is_file():
+            # images/STUDY_UID/SOP_UID/ARRAY/...
+            sizes[parts[3] if parts[0] == "images" and len(parts) > 4 else "records"] += path.stat().st_size
+    return dict(sorted(sizes.items()))
 
 
 def _counts(values: Any) -> dict[str, int]:

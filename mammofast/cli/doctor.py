@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 from importlib import metadata, util
 
 import click
@@ -16,16 +17,25 @@ _OPTIONAL = {
     "torch": ("training the demo networks", 'pip install "mammofast[torch]"'),
 }
 
+_IN_USE = ("click", "dask", "Jinja2", "pyarrow", "rich")
+_MISSING = ("not found", "not installed")
+
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-def doctor_command(as_json: bool) -> None:
+@click.option("--quiet", is_flag=True, help="Only what is missing.")
+@click.option("--verbose", is_flag=True, help="The environment and the versions of all packages in use, too.")
+def doctor_command(as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what this machine has, what is missing and how to get it.
 
     \b
     Example: mammofast doctor
     """  # noqa: D301
     facts = _facts()
+    if verbose:
+        facts |= {"environment": sys.prefix, **{name: metadata.version(name) for name in _IN_USE}}
+    if quiet:
+        facts = {name: value for name, value in facts.items() if str(value).startswith(_MISSING)}
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return

@@ -7,8 +7,7 @@ from pathlib import Path
 import click
 
 from mammofast.cli.progress import progress
-
-_SOME_FAILED = 3
+from mammofast.cli.status import SOME_FAILED
 
 
 @click.command("ingest")
@@ -53,4 +52,4 @@ def ingest_command(
         if report.failed:
             click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
     if report.failed:
-        ctx.exit(_SOME_FAILED)
+        ctx.exit(SOME_FAILED)

@@ -8,9 +8,7 @@ from pathlib import Path
 import click
 
 from mammofast.cli.progress import progress
-
-_COULD_NOT_FINISH = 1
-_SOME_FAILED = 3
+from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
 
 
 def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -25,7 +23,9 @@ def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None)
 @click.option("--bundle", required=True, help="What to screen with: a bundle's folder, or 'demo'.")
 @click.option("--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core]")
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to use instead, say tcp://host:8786.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu"]), help="What runs the networks."
+)
 @click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing after this time of day.")
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
@@ -85,9 +85,9 @@ def screen_command(
     elif not quiet or report.failed or report.stopped:
         click.echo(str(report))
     if interrupted:
-        ctx.exit(_COULD_NOT_FINISH)
+        ctx.exit(COULD_NOT_RUN)
     if report.failed:
-        ctx.exit(_SOME_FAILED)
+        ctx.exit(SOME_FAILED)
 
 
 def _list_unused(results: Path) -> None:

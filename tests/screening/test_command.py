@@ -56,6 +56,7 @@ def test_an_interrupted_run_ends_with_1_and_says_how_to_go_on(archive, bundle, t
         ["--until", "soon"],
         ["--workers", "0"],
         ["--workers", "2", "--scheduler", "tcp://127.0.0.1:1"],
+        ["--device", "cuda"],
     ],
 )
 def test_misuse_ends_with_2(archive, bundle, tmp_path, options):
@@ -67,8 +68,15 @@ def test_what_cannot_run_ends_with_1(archive, bundle, tmp_path):
     for arguments in (
         (tmp_path / "nothing", tmp_path / "results", "--bundle", bundle),
         (archive, tmp_path / "results", "--bundle", tmp_path / "nothing"),
-        (archive, tmp_path / "results", "--bundle", bundle, "--device", "tpu"),
     ):
         done = mammofast("screen", *arguments)
         assert done.exit_code == 1, done.output
         assert done.output.startswith("mammofast: ")
+
+
+def test_every_device_that_help_offers_is_one(archive, bundle, tmp_path):
+    (device,) = [option for option in main.get_command(None, "screen").params if option.name == "device"]
+    assert {"auto", "cpu"} <= set(device.type.choices)
+    for name in device.type.choices:
+        done = mammofast("screen", archive, tmp_path / name, "--bundle", bundle, "--device", name, "--workers", 1)
+        assert done.exit_code == 0, done.output
