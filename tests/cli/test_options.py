@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from mammofast import cli, open_archive
 from mammofast.archive import ingest
-from mammofast.cli import doctor
+from mammofast.cli import doctor, status
 
 
 def run(*arguments):
@@ -20,9 +20,8 @@ def run(*arguments):
 def commands(command=cli.main, name=()):
     if not isinstance(command, click.Group):
         return [name]
-    return [
-        found for key in command.list_commands(None) for found in commands(command.get_command(None, key), (*name, key))
-    ]
+    below = ((command.get_command(None, key), (*name, key)) for key in command.list_commands(None))
+    return [found for arguments in below for found in commands(*arguments)]
 
 
 @pytest.mark.parametrize("name", commands(), ids=" ".join)
@@ -34,12 +33,14 @@ def test_every_command_can_be_quiet_and_verbose_and_gives_an_example(name):
 
 
 def test_exit_statuses_are_written_down_once():
+    known = {name: value for name, value in vars(status).items() if name.isupper()}
+    assert known == {"COULD_NOT_RUN": 1, "SOME_FAILED": 3}
     for path in Path(cli.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "exit":
-                assert not any(isinstance(argument, ast.Constant) for argument in node.args), path.name
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and path.name != "status.py":
-                assert not {"FAILED", "RUN", "FINISH"} & set(node.targets[0].id.split("_")), path.name
+        tree = ast.parse(path.read_text())
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.exit"]
+        assert {ast.unparse(call.args[0]) for call in calls} <= known.keys(), path.name
+        own = [name for name in known if f"{name} =" in path.read_text()]
+        assert own == (list(known) if path.name == "status.py" else []), path.name
 
 
 @pytest.fixture
