@@ -112,4 +112,4 @@ def _sensitivities(
     for i, at in enumerate(AT):
         passing = (false <= at * images[:, None]).sum(axis=1)
         found[:, i] = np.where(passing > 0, np.take_along_axis(true, np.maximum(passing - 1, 0)[:, None], 1)[:, 0], 0)
-    return found / masses[:, None]
+    return found / np.maximum(masses, 1)[:, None]

@@ -25,6 +25,10 @@ class FROC:
         """Return the highest sensitivity at no more than so many false positives per image."""
         return float(self.sensitivity[self.fp_per_image <= fp_per_image].max())
 
+    def threshold_at(self, fp_per_image: float) -> float:
+        """Return the lowest threshold that lets through no more than so many false positives per image."""
+        return float(self.thresholds[self.fp_per_image <= fp_per_image].min())
+
 
 def froc(confidences: npt.ArrayLike, hits: npt.ArrayLike, n_masses: int, n_images: int) -> FROC:
     """Return sensitivity over masses against false positives per image (Bunch et al. 1978).

@@ -87,6 +87,10 @@ def test_curves_equal_counting_at_every_threshold(found, missed, n_images):
     assert average_precision(confidences, hits, n_masses) == pytest.approx(expected)
     for at in (0, 0.3, 1, 100):
         assert curve.sensitivity_at(at) == pytest.approx(max(s for f, s in points if f <= at))
+        passing = [not h for c, h in found if c >= curve.threshold_at(at)]
+        assert sum(passing) <= at * n_images
+        lower = [c for c in confidences if c < curve.threshold_at(at)]
+        assert not lower or sum(not h for c, h in found if c >= max(lower)) > at * n_images
 
 
 def test_known_values():
