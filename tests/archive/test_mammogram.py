@@ -200,7 +200,7 @@ def test_a_spacing_that_is_none(dicom, spacing):
 
 
 def test_what_is_known_of_an_empty_data_set_is_nothing():
-    expected = {field.name for field in fields(SkippedRecord)} - {"status", "reason", "source_sha256"}
+    expected = {field.name for field in fields(SkippedRecord)} - {"status", "reason", "source_sha256", "key"}
     assert known(Dataset()) == dict.fromkeys(expected)
 
 
