@@ -27,8 +27,6 @@ from mammofast.screening import Results, open_results, screen
 # No set that is written shares a random stream with the phantoms of training and calibration (phantom/plan.py), and no
 # other benchmark, test or example has this seed.
 SEED = 40_404
-# Below the bundle's 0.3, so that the curves go on where the bundle stops.
-OPEN_THRESHOLD = 0.05
 # Candidates beyond so many false positives per image are not segmented: twice as far as curves are compared.
 SEGMENTED_TO = 2 * LIMIT
 PACKAGES = ("imagecodecs", "numpy", "onnxruntime", "scikit-image", "scipy", "tensorstore")
@@ -37,51 +35,60 @@ NOTES = (
     "Intervals: 95 %, bootstrap over studies. Dice: whole images that hold a mass, a missed mass counts 0.",
     "Blobs: given the bundle's contrast, the masses' range of sizes and the breast's outline; threshold, overlap and "
     "box size are the best on these very images.",
-    "Fusion and single scales: from the same boxes, detected with the demo's networks at confidence >= "
-    f"{OPEN_THRESHOLD}; 'as shipped' keeps the bundle's own 0.3 and ranks by fused confidence. 'Detected boxes' are "
-    "compared as they are, 'mask boxes' after the segmenter, the same for every way.",
+    "Fusion and single scales: from the same boxes, those that results keep, ranked by their confidence. 'Detected "
+    "boxes' are compared as they are, 'mask boxes' after the segmenter, the same for every way.",
+    "With --threshold, detection keeps weaker boxes than the bundle does, so that the curves go on where the bundle "
+    "stops; 'fusion, as shipped' is then that of the bundle's own boxes.",
     "A curve that ends before a number of false positives counts there with its last sensitivity.",
 )
+DEMO = fusion.parameters_of(load_bundle("demo"))
 SHIPPED = "fusion, as shipped"
 
 
-def prepare(folder: Path, studies: int, workers: int | None) -> tuple[Results, Results]:
-    """Make phantoms, archive and results; return the demo bundle's results and those at the open threshold."""
-    archive, opened = folder / "archive.zarr", folder / "open-bundle"
+def prepare(folder: Path, studies: int, workers: int | None, threshold: float) -> tuple[Results, Results]:
+    """Make phantoms, archive and results; return the demo bundle's and those at a threshold of confidence."""
+    archive = folder / "archive.zarr"
     if not (folder / "truth" / "masses.json").exists():
         write_studies(folder, studies, SEED, workers=workers)
     report = ingest([folder / "dicom"], archive, workers=workers)
     assert report.skipped == report.failed == 0, report
-    _open_bundle(opened)
-    for bundle, results in (("demo", "results"), (opened, "results-open")):
-        screened = screen(archive, folder / results, bundle, workers=workers)
-        assert (screened.done, screened.stopped) == (4 * studies, None), screened
-        print(f"{results}: {screened}", flush=True)
-    return open_results(folder / "results"), open_results(folder / "results-open")
+    shipped = _screened(archive, folder / "results", "demo", workers)
+    if threshold == DEMO.confidence_threshold:
+        return shipped, shipped
+    opened = _with_threshold(folder / f"bundle-{threshold}", threshold)
+    return shipped, _screened(archive, folder / f"results-{threshold}", opened, workers)
 
 
-def _open_bundle(folder: Path) -> None:
-    """Write the demo bundle with the lower threshold of confidence."""
+def _screened(archive: Path, results: Path, bundle: str | Path, workers: int | None) -> Results:
+    screened = screen(archive, results, bundle, workers=workers)
+    print(f"{results.name}: {screened}", flush=True)
+    assert screened.stopped is None
+    assert screened.skipped == screened.failed == 0
+    return open_results(results)
+
+
+def _with_threshold(folder: Path, threshold: float) -> Path:
+    """Write the demo bundle with another threshold of confidence."""
     source = load_bundle("demo").folder
     shutil.copytree(source, folder, dirs_exist_ok=True)
     manifest = json.loads((source / "manifest.json").read_text())
-    manifest["parameters"]["confidence_threshold"] = OPEN_THRESHOLD
+    manifest["parameters"]["confidence_threshold"] = threshold
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
 
 
 def measure_fusion(
-    shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth
+    shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth, threshold: float
 ) -> dict[str, dict[str, Marks]]:
     """Return the marks of every way, for detected boxes and for mask boxes."""
-    bundle = load_bundle("demo")
-    parameters = fusion.parameters_of(bundle)
-    segmenter = fusion.Segmenter.load(bundle)
+    segmenter = fusion.Segmenter.load(load_bundle("demo"))
+    as_shipped = SHIPPED if threshold < DEMO.confidence_threshold else fusion.FUSION
     reported = _reported(shipped)
     detected: dict[str, list[Found]] = {}
     for image in images:
         boxes = opened.detections(image.record.sop_uid)
-        strict = fusion.ways(boxes, image.shape, parameters, parameters.confidence_threshold)[fusion.FUSION]
-        candidates = {SHIPPED: strict, **fusion.ways(boxes, image.shape, parameters, OPEN_THRESHOLD)}
+        strict = fusion.ways(boxes, image.shape, DEMO, DEMO.confidence_threshold)[fusion.FUSION]
+        candidates = {as_shipped: strict, **fusion.ways(boxes, image.shape, DEMO, threshold)}
         for name, found in candidates.items():
             detected.setdefault(name, []).append(found)
     marks = {name: Marks.of(found, truth) for name, found in detected.items()}
@@ -93,7 +100,7 @@ def measure_fusion(
             masked[name].append((segmenter.boxes(image, boxes), confidences))
         # What is compared here is what the program reports.
         expected = reported.get(image.record.sop_uid, np.zeros((0, 4)))
-        assert np.array_equal(masked[SHIPPED][i][0], expected), image.record.sop_uid
+        assert np.array_equal(masked[as_shipped][i][0], expected), image.record.sop_uid
     return {"detected boxes": marks, "mask boxes": {name: Marks.of(found, truth) for name, found in masked.items()}}
 
 
@@ -120,7 +127,6 @@ def fusion_case(kind: str, marks: dict[str, Marks], truth: Truth) -> dict[str, A
         "fusion_minus": differences(
             marks[fusion.FUSION], {n: m for n, m in marks.items() if n not in (fusion.FUSION, SHIPPED)}, truth
         ),
-        "shipped_minus": differences(marks[SHIPPED], {n: marks[n] for n in alone}, truth),
         "ways": ways,
     }
 
@@ -139,12 +145,13 @@ def main() -> None:
             ("data", {"type": Path, "nargs": "?"}),
             ("--studies", {"type": int, "default": 100}),
             ("--workers", {"type": int}),
+            ("--threshold", {"type": float, "default": DEMO.confidence_threshold, "help": "least confidence of a box"}),
             ("--picture", {"type": Path, "help": "where to draw the curves, SVG"}),
         ],
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.data or Path(scratch)) / f"studies-{arguments.studies}-seed-{SEED}"
-        shipped, opened = prepare(folder, arguments.studies, arguments.workers)
+        shipped, opened = prepare(folder, arguments.studies, arguments.workers, arguments.threshold)
         images = list(open_archive(folder / "archive.zarr").images())
         _, studies = np.unique([image.record.study_uid for image in images], return_inverse=True)
         labels = [label_boxes(read_truth(folder / "truth" / f"{i.record.sop_uid}.png", i.shape)) for i in images]
@@ -162,7 +169,7 @@ def main() -> None:
             "reason": "phantoms whose masses a filter finds would show nothing",
             "ways": blobs.measure(folder / "archive.zarr", truth, arguments.workers),
         }
-        marks = measure_fusion(shipped, opened, images, truth)
+        marks = measure_fusion(shipped, opened, images, truth, arguments.threshold)
     fused = [fusion_case(kind, by_name, truth) for kind, by_name in marks.items()]
     for case in (classical, *fused):
         print_case(case, case["ways"])

@@ -69,9 +69,10 @@ def mean_sensitivity(curve: FROC) -> float:
 
 
 def corners(curve: FROC) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return the curve's points without those on a straight line between their neighbours."""
+    """Return the curve's points without those between two on the same level or the same upright."""
     x, y = curve.fp_per_image, curve.sensitivity
-    turns = (np.diff(x[:-1]) * np.diff(y[1:])) != (np.diff(x[1:]) * np.diff(y[:-1]))
+    level, upright = np.diff(y) == 0, np.diff(x) == 0
+    turns = ~((level[:-1] & level[1:]) | (upright[:-1] & upright[1:]))
     kept = np.concatenate([[True], turns, [True]]) if len(x) > 1 else np.ones(len(x), bool)
     return x[kept], y[kept]
 
