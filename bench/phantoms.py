@@ -16,6 +16,8 @@ from mammofast.phantom.display import Display
 from mammofast.phantom.encode import SYNTAXES
 from mammofast.phantom.plan import PlannedView, plan_studies
 
+# Studies are the first ones of one set, so that cases of any size share files.
+SET = 40
 # No seed of training, of the tests or of the README: nothing is tuned to these.
 SEED = 20_260
 # The stream that phantoms take their display from, so that only the transfer syntax differs from the usual phantoms.
@@ -26,9 +28,11 @@ JPEG_2000 = next(syntax for syntax in SYNTAXES if syntax.uid == JPEG2000Lossless
 def write_jpeg2000_studies(out: Path, studies: int, workers: int | None = None) -> list[Path]:
     """Write studies into ``out``, one folder each, all images in JPEG 2000 Lossless; return the studies' folders.
 
-    What is there already is kept: an image's bytes depend on nothing but the seed and its place.
+    studies: at most ``SET``. What is there already is kept: an image's UID names all that its pixels depend on.
     """
-    plan = plan_studies(studies, SEED)
+    if not 0 < studies <= SET:
+        raise ValueError(f"studies: got {studies}, expected 1 to {SET}")
+    plan = plan_studies(SET, SEED)[:studies]
     folders = [out / study_uid(views[0]) for views in plan]
     missing = [view for views in plan for view in views if not _path(out, view).exists()]
     if missing:
@@ -56,6 +60,6 @@ def _write(out: Path, planned: PlannedView) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--studies", type=int, default=40)
+    parser.add_argument("--studies", type=int, default=SET)
     arguments = parser.parse_args()
     write_jpeg2000_studies(arguments.data, arguments.studies)
