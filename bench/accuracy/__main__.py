@@ -20,7 +20,7 @@ from bench.accuracy.curves import AT, LIMIT, Found, Marks, Truth, corners, descr
 from mammofast.archive import ArchiveImage, open_archive
 from mammofast.archive.ingest import ingest
 from mammofast.bundles import load_bundle
-from mammofast.evaluation import evaluate, label_boxes, read_truth
+from mammofast.evaluation import evaluate, label_boxes, match_boxes, read_truth
 from mammofast.phantom import write_studies
 from mammofast.screening import Results, open_results, screen
 
@@ -42,6 +42,8 @@ NOTES = (
     "A curve that ends before a number of false positives counts there with its last sensitivity.",
 )
 DEMO = fusion.parameters_of(load_bundle("demo"))
+CORNERS = ("x_min", "y_min", "x_max", "y_max")
+NOTHING: Found = (np.zeros((0, 4)), np.zeros(0))
 SHIPPED = "fusion, as shipped"
 
 
@@ -77,6 +79,29 @@ def _with_threshold(folder: Path, threshold: float) -> Path:
     return folder
 
 
+def masses_of(truth: Path, shipped: Results) -> dict[str, Any]:
+    """Return what the masses are, counted in every view, and how many of the subtle and of the plain were found."""
+    masses = json.loads((truth / "masses.json").read_text())
+    findings = _reported(shipped)
+    found: dict[bool, list[bool]] = {True: [], False: []}
+    for sop_uid in dict.fromkeys(mass["sop_uid"] for mass in masses):
+        here = [mass for mass in masses if mass["sop_uid"] == sop_uid]
+        boxes, confidences = findings.get(sop_uid, NOTHING)
+        hit = set(match_boxes(boxes, confidences, [mass["box"] for mass in here]).tolist())
+        for k, mass in enumerate(here):
+            found[mass["subtle"]].append(k in hit)
+    contrasts = {kind: [m["contrast_to_noise"] for m in masses if m["subtle"] == kind] for kind in found}
+    return {
+        name: {
+            "masses": len(found[kind]),
+            "contrast_to_noise": [min(contrasts[kind]), max(contrasts[kind])],
+            "sensitivity": sum(found[kind]) / len(found[kind]),
+        }
+        for name, kind in (("subtle", True), ("plain", False))
+        if found[kind]
+    }
+
+
 def measure_fusion(
     shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth, threshold: float
 ) -> dict[str, dict[str, Marks]]:
@@ -99,16 +124,16 @@ def measure_fusion(
             boxes, confidences = (part[found[i][1] >= least[name]] for part in found[i])
             masked[name].append((segmenter.boxes(image, boxes), confidences))
         # What is compared here is what the program reports.
-        expected = reported.get(image.record.sop_uid, np.zeros((0, 4)))
+        expected, _ = reported.get(image.record.sop_uid, NOTHING)
         assert np.array_equal(masked[as_shipped][i][0], expected), image.record.sop_uid
     return {"detected boxes": marks, "mask boxes": {name: Marks.of(found, truth) for name, found in masked.items()}}
 
 
-def _reported(results: Results) -> dict[str, np.ndarray]:
-    boxes: dict[str, list[list[int]]] = {}
+def _reported(results: Results) -> dict[str, Found]:
+    rows: dict[str, list[list[float]]] = {}
     for row in results.findings().to_pylist():
-        boxes.setdefault(row["sop_uid"], []).append([row[n] for n in ("x_min", "y_min", "x_max", "y_max")])
-    return {sop_uid: np.array(found) for sop_uid, found in boxes.items()}
+        rows.setdefault(row["sop_uid"], []).append([row[n] for n in (*CORNERS, "confidence")])
+    return {sop_uid: (np.array(found)[:, :4], np.array(found)[:, 4]) for sop_uid, found in rows.items()}
 
 
 def fusion_case(kind: str, marks: dict[str, Marks], truth: Truth) -> dict[str, Any]:
@@ -162,6 +187,7 @@ def main() -> None:
             "case": f"the demo bundle on {len(images)} images",
             "reason": "at its own operating point, λ = 0.6",
             "seed": SEED,
+            "masses": masses_of(folder / "truth", shipped),
             **measured,
         }
         classical = {
