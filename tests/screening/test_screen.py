@@ -33,7 +33,7 @@ MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
 
 
 def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/*")}
+    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
 
 
 def snapshot_of(folder):
