@@ -71,8 +71,8 @@ def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
         raise UnusableImage(Reason.MULTI_FRAME, f"{_integer(header, 'NumberOfFrames')} frames, expected 1")
     photometric = str(header.get("PhotometricInterpretation", "")).strip()
     if _integer(header, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        if not photometric:
-            raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing")
+        if "MONOCHROME1".startswith(photometric) and photometric != "MONOCHROME1":
+            raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing or cut off")
         raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
     if "MAGNIFICATION" in modifiers_of(header):
         raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
@@ -100,6 +100,9 @@ def uid(header: Dataset, keyword: str) -> str | None:
 def _check_class(header: Dataset) -> None:
     sop_class = str(header.get("SOPClassUID", ""))
     modality = str(header.get("Modality", "") or "").strip()
+    announced = str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
+    if announced in (*_INTENT, _COMPUTED_RADIOGRAPHY) and announced != sop_class and announced.startswith(sop_class):
+        raise BrokenImage(Reason.BAD_HEADER, "SOP Class UID is missing or cut off, and the file says it is a mammogram")
     if sop_class == _TOMOSYNTHESIS:
         raise UnusableImage(Reason.TOMOSYNTHESIS, "a tomosynthesis object")
     if sop_class not in (*_INTENT, _COMPUTED_RADIOGRAPHY):
@@ -107,7 +110,7 @@ def _check_class(header: Dataset) -> None:
             Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography"
         )
     # Computed radiography serves every part of the body; the mammography classes serve one, but may hold anything.
-    if modality != "MG" and not (modality == "" and sop_class in _INTENT):
+    if modality != "MG" and not (modality in ("", "M") and sop_class in _INTENT):
         shown = modality if re.fullmatch(r"[A-Z]{1,8}", modality) else "none"
         raise UnusableImage(Reason.NOT_A_MAMMOGRAM, f"modality {shown}, expected MG")
 

@@ -39,7 +39,12 @@ def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
         inflated = _inflate(stream, start, refuse=header_only)
         if inflated is not None:
             return inflated
-        return dcmread(stream, stop_before_pixels=header_only)
+        dataset = dcmread(stream, stop_before_pixels=header_only)
+        if len(dataset) == 0:
+            # Of a data set that ends inside its pixels pydicom returns nothing; what stands before them is sound.
+            stream.seek(0)
+            dataset = dcmread(stream, stop_before_pixels=True)
+        return dataset
     except (UnusableImage, BrokenImage):
         raise
     except InvalidDicomError:

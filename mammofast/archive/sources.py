@@ -170,9 +170,15 @@ def _unreadable(real: str, detail: str) -> SourceFile:
     return SourceFile(_hash(real), 0, _refusal(Reason.READ, detail))
 
 
+class _Nameless(io.BufferedReader):
+    """A file whose name pydicom cannot log."""
+
+    name = "a DICOM file"
+
+
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return _Nameless(io.FileIO(path))
     except OSError as error:
         raise BrokenImage(Reason.READ, f"the file cannot be opened ({error.strerror})") from None
 

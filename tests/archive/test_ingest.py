@@ -256,6 +256,25 @@ def test_a_file_that_could_not_be_read_is_tried_again(tmp_path, dicom):
     assert reasons(tmp_path / "a.zarr") == []
 
 
+@pytest.mark.parametrize("name", ["explicit", "implicit", "deflated", "RLE", "JPEG 2000 lossless"])
+def test_a_mammogram_that_is_cut_off_is_damaged_wherever_it_ends(tmp_path, dicom, caplog, name):
+    ds = dicom.dataset(dicom.pixels(200, 160), syntax=dicom.lossless[name])
+    whole = dicom.bytes(ds)
+    meta = 144 + int.from_bytes(whole[140:144], "little")
+    rng = np.random.default_rng(6)
+    ends = {meta, meta + 1, meta + 9, meta + 40, len(whole) // 2, len(whole) - 20, *rng.integers(meta, meta + 700, 20)}
+    (tmp_path / "in").mkdir()
+    for end in ends:
+        (tmp_path / "in" / f"SECRET{end}").write_bytes(whole[:end])
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(failed=len(ends))
+    assert {record.status for record in open_archive(tmp_path / "a.zarr").skipped()} == {"failed"}
+    if name not in ("deflated", "explicit", "implicit"):
+        sha256 = hashlib.sha256(whole[: len(whole) // 2]).hexdigest()
+        (half,) = (r for r in open_archive(tmp_path / "a.zarr").skipped() if r.source_sha256 == sha256)
+        assert half.sop_uid == ds.SOPInstanceUID
+    assert "SECRET" not in caplog.text
+
+
 def test_folders_and_zips_that_could_not_be_read_are_on_record_until_they_can(tmp_path, dicom, monkeypatch):
     dicom.write(tmp_path / "in" / "SECRET" / "a")
     with zipfile.ZipFile(tmp_path / "in" / "b.zip", "w") as archive:

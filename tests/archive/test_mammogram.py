@@ -53,7 +53,6 @@ def test_an_intent_against_the_class_is_no_intent(dicom):
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, Reason.TOMOSYNTHESIS),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, Reason.NOT_A_MAMMOGRAM),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, Reason.NOT_A_MAMMOGRAM),
-        ({"SOPClassUID": None}, Reason.NOT_A_MAMMOGRAM),
         ({"Modality": "CR"}, Reason.NOT_A_MAMMOGRAM),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": None}, Reason.NOT_A_MAMMOGRAM),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": "CR"}, Reason.NOT_A_MAMMOGRAM),
