@@ -47,25 +47,29 @@ NOTHING: Found = (np.zeros((0, 4)), np.zeros(0))
 SHIPPED = "fusion, as shipped"
 
 
-def prepare(folder: Path, studies: int, workers: int | None, threshold: float) -> tuple[Results, Results]:
-    """Make phantoms, archive and results; return the demo bundle's and those at a threshold of confidence."""
+def prepare(folder: Path, studies: int, workers: int) -> list[ArchiveImage]:
+    """Make the phantoms and their archive, as far as they are not there."""
     archive = folder / "archive.zarr"
     if not (folder / "truth" / "masses.json").exists():
         write_studies(folder, studies, SEED, workers=workers)
-    report = ingest([folder / "dicom"], archive, workers=workers)
-    assert report.skipped == report.failed == 0, report
-    shipped = _screened(archive, folder / "results", "demo", workers)
-    if threshold == DEMO.confidence_threshold:
-        return shipped, shipped
-    opened = _with_threshold(folder / f"bundle-{threshold}", threshold)
-    return shipped, _screened(archive, folder / f"results-{threshold}", opened, workers)
+    if not archive.exists() or len(list(open_archive(archive).images())) < 4 * studies:
+        report = ingest([folder / "dicom"], archive, workers=workers)
+        assert report.skipped == report.failed == 0, report
+    images = list(open_archive(archive).images())
+    assert len(images) == 4 * studies
+    return images
 
 
-def _screened(archive: Path, results: Path, bundle: str | Path, workers: int | None) -> Results:
-    screened = screen(archive, results, bundle, workers=workers)
-    print(f"{results.name}: {screened}", flush=True)
-    assert screened.stopped is None
-    assert screened.skipped == screened.failed == 0
+def screened(folder: Path, workers: int, threshold: float = DEMO.confidence_threshold) -> Results:
+    """Screen the archive with the demo bundle, as it is or with another threshold of confidence."""
+    bundle: str | Path = "demo"
+    results = folder / "results"
+    if threshold != DEMO.confidence_threshold:
+        bundle, results = _with_threshold(folder / f"bundle-{threshold}", threshold), folder / f"results-{threshold}"
+    report = screen(folder / "archive.zarr", results, bundle, workers=workers)
+    print(f"{results.name}: {report}", flush=True)
+    assert report.stopped is None
+    assert report.skipped == report.failed == 0
     return open_results(results)
 
 
@@ -103,10 +107,9 @@ def masses_of(truth: Path, shipped: Results) -> dict[str, Any]:
 
 
 def measure_fusion(
-    shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth, threshold: float
+    shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth, threshold: float, workers: int
 ) -> dict[str, dict[str, Marks]]:
     """Return the marks of every way, for detected boxes and for mask boxes."""
-    segmenter = fusion.Segmenter.load(load_bundle("demo"))
     as_shipped = SHIPPED if threshold < DEMO.confidence_threshold else fusion.FUSION
     reported = _reported(shipped)
     detected: dict[str, list[Found]] = {}
@@ -118,15 +121,18 @@ def measure_fusion(
             detected.setdefault(name, []).append(found)
     marks = {name: Marks.of(found, truth) for name, found in detected.items()}
     least = {name: m.curve(truth).threshold_at(SEGMENTED_TO) for name, m in marks.items()}
-    masked: dict[str, list[Found]] = {name: [] for name in detected}
-    for i, image in enumerate(images):
-        for name, found in detected.items():
-            boxes, confidences = (part[found[i][1] >= least[name]] for part in found[i])
-            masked[name].append((segmenter.boxes(image, boxes), confidences))
+    kept = {name: [_from(least[name], found) for found in by_image] for name, by_image in detected.items()}
+    masked = fusion.mask_boxes(images, kept, load_bundle("demo"), workers)
+    for image, (boxes, _) in zip(images, masked[as_shipped], strict=True):
         # What is compared here is what the program reports.
         expected, _ = reported.get(image.record.sop_uid, NOTHING)
-        assert np.array_equal(masked[as_shipped][i][0], expected), image.record.sop_uid
+        assert np.array_equal(boxes, expected), image.record.sop_uid
     return {"detected boxes": marks, "mask boxes": {name: Marks.of(found, truth) for name, found in masked.items()}}
+
+
+def _from(least: float, found: Found) -> Found:
+    boxes, confidences = found
+    return boxes[confidences >= least], confidences[confidences >= least]
 
 
 def _reported(results: Results) -> dict[str, Found]:
@@ -156,9 +162,21 @@ def fusion_case(kind: str, marks: dict[str, Marks], truth: Truth) -> dict[str, A
     }
 
 
-def print_case(case: dict[str, Any], ways: dict[str, Any]) -> None:
+def demo_case(results: Results, truth: Path) -> dict[str, Any]:
+    measured = evaluate(results.path, truth)
+    print(json.dumps(measured, indent=1), flush=True)
+    return {
+        "case": f"the demo bundle on {measured['n_images']} images",
+        "reason": "at its own operating point, λ = 0.6",
+        "seed": SEED,
+        "masses": masses_of(truth, results),
+        **measured,
+    }
+
+
+def print_case(case: dict[str, Any]) -> None:
     print(case["case"])
-    for name, way in ways.items():
+    for name, way in case.get("ways", {}).items():
         at = "  ".join(f"{value:.3f}" for value in way["sensitivity_at"].values())
         print(f"    {name:48} {at}   mean {way['mean_sensitivity_to_0.30']:.3f}", flush=True)
 
@@ -169,40 +187,35 @@ def main() -> None:
         [
             ("data", {"type": Path, "nargs": "?"}),
             ("--studies", {"type": int, "default": 100}),
-            ("--workers", {"type": int}),
+            ("--workers", {"type": int, "default": 2}),
             ("--threshold", {"type": float, "default": DEMO.confidence_threshold, "help": "least confidence of a box"}),
+            ("--only", {"choices": ("demo", "blobs", "fusion")}),
             ("--picture", {"type": Path, "help": "where to draw the curves, SVG"}),
         ],
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = (arguments.data or Path(scratch)) / f"studies-{arguments.studies}-seed-{SEED}"
-        shipped, opened = prepare(folder, arguments.studies, arguments.workers, arguments.threshold)
-        images = list(open_archive(folder / "archive.zarr").images())
+        images = prepare(folder, arguments.studies, arguments.workers)
         _, studies = np.unique([image.record.study_uid for image in images], return_inverse=True)
         labels = [label_boxes(read_truth(folder / "truth" / f"{i.record.sop_uid}.png", i.shape)) for i in images]
         truth = Truth(labels, studies)
-        measured = evaluate(shipped.path, folder / "truth")
-        print(json.dumps(measured, indent=1), flush=True)
-        demo = {
-            "case": f"the demo bundle on {len(images)} images",
-            "reason": "at its own operating point, λ = 0.6",
-            "seed": SEED,
-            "masses": masses_of(folder / "truth", shipped),
-            **measured,
-        }
-        classical = {
-            "case": "classical blob detectors",
-            "reason": "phantoms whose masses a filter finds would show nothing",
-            "ways": blobs.measure(folder / "archive.zarr", truth, arguments.workers),
-        }
-        marks = measure_fusion(shipped, opened, images, truth, arguments.threshold)
-    fused = [fusion_case(kind, by_name, truth) for kind, by_name in marks.items()]
-    for case in (classical, *fused):
-        print_case(case, case["ways"])
-    if arguments.picture:
-        panels = {k: {n: corners(m.curve(truth)) for n, m in by_name.items()} for k, by_name in marks.items()}
-        arguments.picture.write_text(picture.draw(panels, LIMIT))
-    harness.write(arguments.json, [demo, classical, *fused], PACKAGES, NOTES)
+        cases = []
+        if arguments.only in (None, "blobs"):
+            cases.append(blobs.case(folder / "archive.zarr", truth, arguments.workers))
+        if arguments.only in (None, "demo", "fusion"):
+            shipped = screened(folder, arguments.workers)
+        if arguments.only in (None, "demo"):
+            cases.append(demo_case(shipped, folder / "truth"))
+        if arguments.only in (None, "fusion"):
+            opened = screened(folder, arguments.workers, arguments.threshold)
+            marks = measure_fusion(shipped, opened, images, truth, arguments.threshold, arguments.workers)
+            cases += [fusion_case(kind, by_name, truth) for kind, by_name in marks.items()]
+            if arguments.picture:
+                panels = {k: {n: corners(m.curve(truth)) for n, m in by_name.items()} for k, by_name in marks.items()}
+                arguments.picture.write_text(picture.draw(panels, LIMIT))
+    for case in cases:
+        print_case(case)
+    harness.write(arguments.json, cases, PACKAGES, NOTES)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ Boxes come twice: as detection gives them, and as the bundle reports findings, t
 every way's candidates go through the same segmenter.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +42,23 @@ def ways(
         alone = scales == scale
         found[f"{rows}×{cols} alone"] = (boxes[alone], confidences[alone])
     return found
+
+
+def mask_boxes(
+    images: Sequence[ArchiveImage], found: Mapping[str, Sequence[Found]], bundle: Bundle, workers: int
+) -> dict[str, list[Found]]:
+    """Return each way's candidates, one entry an image, with the boxes of their masks."""
+
+    def run(first: int) -> list[dict[str, Found]]:
+        segmenter = Segmenter.load(bundle)
+        return [
+            {name: (segmenter.boxes(images[i], by_image[i][0]), by_image[i][1]) for name, by_image in found.items()}
+            for i in range(first, len(images), workers)
+        ]
+
+    with ThreadPoolExecutor(workers) as pool:
+        parts = list(pool.map(run, range(workers)))
+    return {name: [parts[i % workers][i // workers][name] for i in range(len(images))] for name in found}
 
 
 @dataclass

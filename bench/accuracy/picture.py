@@ -21,8 +21,8 @@ def draw(panels: Mapping[str, Mapping[str, Points]], limit: float) -> str:
         f'font-size="12" fill="{GREY}">'
     ]
     for i, (title, curves) in enumerate(panels.items()):
-        parts += _panel(title, curves, colours, limit, LEFT + i * (PANEL + 40))
-    x = LEFT + len(panels) * (PANEL + 40)
+        parts += _panel(title, curves, colours, limit, LEFT + i * (PANEL + 50))
+    x = LEFT + len(panels) * (PANEL + 50)
     for i, name in enumerate(names):
         y = TOP + 10 + 20 * i
         parts.append(f'<path d="M{x} {y}h22" stroke="{colours[name]}" stroke-width="2.5"/>')

@@ -33,5 +33,5 @@ def read_truth(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[
 
 def label_boxes(labels: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.int64]:
     """Return the tight box (x_min, y_min, x_max, y_max), half-open, of every label but 0: (n, 4) by rising label."""
-    found = [tight_box(labels == label) for label in np.unique(labels) if label != 0]
+    found = [tight_box(labels == label) for label in np.unique(labels[labels != 0])]
     return np.array(found, dtype=np.int64).reshape(-1, 4)
