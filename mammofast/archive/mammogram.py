@@ -9,7 +9,7 @@ from pydicom import Dataset
 
 from mammofast.archive.codecs import FrameFormat
 from mammofast.archive.views import laterality_of, modifiers_of, view_of
-from mammofast.errors import BrokenImage, Reason, UnusableImage
+from mammofast.errors import BrokenImage, ImageError, Reason, UnusableImage
 
 _FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
@@ -41,13 +41,13 @@ class Mammogram:
 def known(header: Dataset) -> dict[str, Any]:
     """Return what can be said of an object that is not kept: SkippedRecord's fields, None where there is nothing."""
     return {
-        "study_uid": uid(header, "StudyInstanceUID"),
-        "series_uid": uid(header, "SeriesInstanceUID"),
-        "sop_uid": uid(header, "SOPInstanceUID"),
+        "study_uid": _or_none(lambda h: uid(h, "StudyInstanceUID"), header),
+        "series_uid": _or_none(lambda h: uid(h, "SeriesInstanceUID"), header),
+        "sop_uid": _or_none(lambda h: uid(h, "SOPInstanceUID"), header),
         "laterality": _or_none(laterality_of, header),
         "view": _or_none(view_of, header),
-        "rows": _or_none(lambda h: _integer(h, "Rows"), header),
-        "cols": _or_none(lambda h: _integer(h, "Columns"), header),
+        "rows": _or_none(lambda h: _size(h, "Rows"), header),
+        "cols": _or_none(lambda h: _size(h, "Columns"), header),
     }
 
 
@@ -66,6 +66,16 @@ def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
         When what it says of itself is missing or impossible.
 
     """
+    try:
+        return _triage(header, pixels_read)
+    except ImageError:
+        raise
+    except Exception as error:
+        # pydicom reads values when they are asked for, and fails in many ways. Its message may quote them.
+        raise BrokenImage(Reason.BAD_HEADER, f"the header cannot be read ({type(error).__name__})") from None
+
+
+def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
     _check_class(header)
     if header.get("NumberOfFrames") not in (None, "") and _integer(header, "NumberOfFrames") > 1:
         raise UnusableImage(Reason.MULTI_FRAME, f"{_integer(header, 'NumberOfFrames')} frames, expected 1")
@@ -111,7 +121,8 @@ def _check_class(header: Dataset) -> None:
         )
     # Computed radiography serves every part of the body; the mammography classes serve one, but may hold anything.
     if modality != "MG" and not (modality in ("", "M") and sop_class in _INTENT):
-        shown = modality if re.fullmatch(r"[A-Z]{1,8}", modality) else "none"
+        # Whatever is longer may be a name that stands in the wrong place.
+        shown = modality if re.fullmatch(r"[A-Z]{2}", modality) else "none that is known"
         raise UnusableImage(Reason.NOT_A_MAMMOGRAM, f"modality {shown}, expected MG")
 
 
@@ -169,6 +180,12 @@ def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:
         raise BrokenImage(
             Reason.BAD_HEADER, f"{keyword} is {'missing' if value is None else 'not one integer'}"
         ) from None
+
+
+def _size(header: Dataset, keyword: str) -> int | None:
+    """Return Rows or Columns where it is what two bytes can hold, whatever a wrong VR made of it."""
+    value = _integer(header, keyword)
+    return value if 0 <= value < 1 << 16 else None
 
 
 def _required_uid(header: Dataset, keyword: str) -> str:

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread, dcmwrite
 from pydicom.encaps import generate_fragments, parse_basic_offsets
@@ -12,6 +12,7 @@ from pydicom.filereader import read_dataset
 from pydicom.filewriter import write_dataset
 
 from mammofast.archive.codecs import NATIVE, FrameFormat, Stored, decode_frame
+from mammofast.archive.mammogram import uid
 from mammofast.archive.sources import MAX_FILE_BYTES
 from mammofast.errors import BrokenImage, Reason, UnusableImage
 
@@ -31,6 +32,7 @@ def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
         BAD_HEADER, when it cannot be parsed; TOO_LARGE, when inflating gives more than is ever read.
 
     """
+    stream = cast(BinaryIO, _Clipped(stream))
     try:
         start = stream.read(_META_START + 12)
         stream.seek(0)
@@ -62,10 +64,10 @@ def transfer_syntax(dataset: Dataset) -> str:
         TRANSFER_SYNTAX, when the file names none.
 
     """
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    if not syntax:
-        raise BrokenImage(Reason.TRANSFER_SYNTAX, "the file names no transfer syntax")
-    return str(syntax)
+    syntax = uid(dataset.file_meta, "TransferSyntaxUID")
+    if syntax is None:
+        raise BrokenImage(Reason.TRANSFER_SYNTAX, "the file names no transfer syntax, or what is no UID")
+    return syntax
 
 
 def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
@@ -78,7 +80,10 @@ def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
 
     """
     syntax = transfer_syntax(dataset)
-    element = dataset.get_item(0x7FE00010)
+    try:
+        element = dataset.get_item(0x7FE00010)
+    except Exception as error:
+        raise BrokenImage(Reason.NO_PIXELS, f"Pixel Data cannot be read ({type(error).__name__})") from None
     data = getattr(element, "value", None)
     if not isinstance(data, bytes) or not data:
         raise BrokenImage(Reason.NO_PIXELS, "Pixel Data is empty, or holds floating-point pixels")
@@ -92,14 +97,14 @@ def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
 
 def header_bytes(dataset: Dataset) -> bytes:
     """Return the data set without its pixels as a DICOM Part 10 file; nothing else of it is changed."""
-    kept = Dataset()
-    kept.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag not in _PIXEL_TAGS})  # noqa: SIM118
-    kept.file_meta = dataset.file_meta
-    kept.preamble = dataset.preamble
-    implicit, little = dataset.original_encoding
-    kept.set_original_encoding(implicit, little, dataset.original_character_set)
     buffer = io.BytesIO()
     try:
+        kept = Dataset()
+        kept.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag not in _PIXEL_TAGS})  # noqa: SIM118
+        kept.file_meta = dataset.file_meta
+        kept.preamble = dataset.preamble
+        implicit, little = dataset.original_encoding
+        kept.set_original_encoding(implicit, little, dataset.original_character_set)
         dcmwrite(buffer, kept, implicit_vr=implicit, little_endian=little, force_encoding=True)
     except Exception as error:
         raise BrokenImage(Reason.BAD_HEADER, f"the data set cannot be written again ({type(error).__name__})") from None
@@ -122,6 +127,20 @@ def _body(dataset: Dataset) -> tuple[object, bytes]:
     buffer.is_implicit_VR, buffer.is_little_endian = encoding
     write_dataset(buffer, dataset)
     return encoding, buffer.getvalue()
+
+
+class _Clipped:
+    """A stream that is asked for no more than it has left: a file object would first allocate what a length says."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._size = stream.seek(0, io.SEEK_END)
+        stream.seek(0)
+        self.seek, self.tell = stream.seek, stream.tell
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self._size - self._stream.tell(), 0)
+        return self._stream.read(left if size < 0 else min(size, left))
 
 
 def _one_frame(data: bytes) -> bytes:

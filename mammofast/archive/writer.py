@@ -24,19 +24,32 @@ _STAGING = ".ingest"
 _OURS = frozenset({_STAGING, "images", "skipped", "duplicates"})
 
 
+@contextlib.contextmanager
+def _written() -> Iterator[None]:
+    """Say of an archive that cannot be written what the system says, without its paths."""
+    try:
+        yield
+    except OSError as error:
+        raise ArchiveError(
+            f"the archive cannot be written ({error.strerror}); what was added before is safe, run again to resume"
+        ) from None
+
+
 class Writer:
     """One run's hold on an archive; a context manager. ``stage`` may run on several threads, the rest on one."""
 
     def __init__(self, path: Path) -> None:
-        self.archive = _create(path)
+        with _written():
+            self.archive = _create(path)
         self._staging = path / _STAGING
         self._lock: int | None = None
         self._run = ""
 
     def __enter__(self) -> "Writer":
-        _remove_dead_runs(self._staging)
-        self._run, self._lock = _begin(self._staging)
-        (self._staging / self._run).mkdir()
+        with _written():
+            _remove_dead_runs(self._staging)
+            self._run, self._lock = _begin(self._staging)
+            (self._staging / self._run).mkdir()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,6 +75,7 @@ class Writer:
             raise ArchiveError(f"image {record.sop_uid} cannot be written ({words})") from None
         return folder
 
+    @_written()
     def publish(self, staged: Path, record: ImageRecord) -> bool:
         """Move a staged image into place. False, and the staged image is gone, when another run has been faster."""
         study = self.archive.path / "images" / record.study_uid
@@ -75,6 +89,7 @@ class Writer:
         """Remove a staged image."""
         shutil.rmtree(staged)
 
+    @_written()
     def skip(self, key: str, record: SkippedRecord) -> bool:
         """Record a file that is not kept; False when exactly that is recorded already."""
         return self._put(self.archive.path / "skipped" / key, record.as_dict())
@@ -102,6 +117,7 @@ class Writer:
             self.discard(staged)
         return True
 
+    @_written()
     def forget(self, key: str) -> None:
         """Remove the record of a file that could not be read before and now can."""
         folder = self.archive.path / "skipped" / key

@@ -4,6 +4,7 @@ Exit status: see :mod:`mammofast.cli.status`.
 """
 
 import sys
+import warnings
 from importlib import import_module
 from typing import Any
 
@@ -56,6 +57,8 @@ def main() -> None:
     mammofast screen archive.zarr results --bundle B  find masses
     mammofast report results --to html --out report   look at them
     """  # noqa: D301 - \b is click's mark for a paragraph that keeps its lines
+    # pydicom's warnings quote values, and they may be a patient's.
+    warnings.filterwarnings("ignore", module="pydicom")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ the ledger will hold, so that whoever writes them need not understand them.
 
 import signal
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
 
@@ -70,6 +71,9 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             When it cannot be opened here, or is another one here than where the run was started.
 
         """
+        if self._ours:
+            # pydicom's warnings quote values, and they may be a patient's.
+            warnings.filterwarnings("ignore", module="pydicom")
         if self._ours and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         screener = self._opener(*self._arguments)
