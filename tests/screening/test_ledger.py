@@ -7,8 +7,10 @@ import os
 import signal
 import stat
 import struct
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -447,16 +449,22 @@ def test_a_key_that_is_none_names_no_file(ledger, key):
         ledger.record(Entry(unread, RUN, "failed", "read: gone"))
 
 
+@pytest.fixture
+def spawn(monkeypatch):
+    """Start processes that find this module; last on the path, so that they take the installed package, as we do."""
+    monkeypatch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])
+    return multiprocessing.get_context("spawn")
+
+
 def _record_many(path, tmp_path, barrier, wins):
     ledger = Results.create_or_open(path, archive(tmp_path))
     barrier.wait()
     wins.put(sum(ledger.record_result(info(n), RUN, result(n)) for n in range(40)))
 
 
-def test_two_runs_at_once_record_every_image_once(ledger, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    barrier, wins = context.Barrier(3), context.Queue()
-    runs = [context.Process(target=_record_many, args=(ledger.path, tmp_path, barrier, wins)) for _ in range(3)]
+def test_two_runs_at_once_record_every_image_once(ledger, tmp_path, spawn):
+    barrier, wins = spawn.Barrier(3), spawn.Queue()
+    runs = [spawn.Process(target=_record_many, args=(ledger.path, tmp_path, barrier, wins)) for _ in range(3)]
     for run in runs:
         run.start()
     for run in runs:
@@ -473,11 +481,10 @@ def _record_for_ever(path, tmp_path):
         ledger.record_result(info(n), RUN, result(n % 7))
 
 
-def test_a_kill_at_any_instant_leaves_only_whole_results(ledger, tmp_path):
-    context = multiprocessing.get_context("spawn")
+def test_a_kill_at_any_instant_leaves_only_whole_results(ledger, tmp_path, spawn):
     for _ in range(4):
         before = len(list(ledger.entries()))
-        writer = context.Process(target=_record_for_ever, args=(ledger.path, tmp_path))
+        writer = spawn.Process(target=_record_for_ever, args=(ledger.path, tmp_path))
         writer.start()
         while len(list(ledger.path.glob("images/*/[!.]*"))) < before + 5:
             assert writer.is_alive()
