@@ -42,6 +42,7 @@ NOTES = (
     "A curve that ends before a number of false positives counts there with its last sensitivity.",
 )
 DEMO = fusion.parameters_of(load_bundle("demo"))
+CASES = ("demo", "blobs", "fusion")
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
 NOTHING: Found = (np.zeros((0, 4)), np.zeros(0))
 SHIPPED = "fusion, as shipped"
@@ -189,7 +190,7 @@ def main() -> None:
             ("--studies", {"type": int, "default": 100}),
             ("--workers", {"type": int, "default": 2}),
             ("--threshold", {"type": float, "default": DEMO.confidence_threshold, "help": "least confidence of a box"}),
-            ("--only", {"choices": ("demo", "blobs", "fusion")}),
+            ("--only", {"choices": CASES, "nargs": "+", "default": CASES}),
             ("--picture", {"type": Path, "help": "where to draw the curves, SVG"}),
         ],
     )
@@ -200,13 +201,13 @@ def main() -> None:
         labels = [label_boxes(read_truth(folder / "truth" / f"{i.record.sop_uid}.png", i.shape)) for i in images]
         truth = Truth(labels, studies)
         cases = []
-        if arguments.only in (None, "blobs"):
+        if "blobs" in arguments.only:
             cases.append(blobs.case(folder / "archive.zarr", truth, arguments.workers))
-        if arguments.only in (None, "demo", "fusion"):
+        if {"demo", "fusion"} & set(arguments.only):
             shipped = screened(folder, arguments.workers)
-        if arguments.only in (None, "demo"):
+        if "demo" in arguments.only:
             cases.append(demo_case(shipped, folder / "truth"))
-        if arguments.only in (None, "fusion"):
+        if "fusion" in arguments.only:
             opened = screened(folder, arguments.workers, arguments.threshold)
             marks = measure_fusion(shipped, opened, images, truth, arguments.threshold, arguments.workers)
             cases += [fusion_case(kind, by_name, truth) for kind, by_name in marks.items()]
