@@ -154,14 +154,16 @@ def _is_ours(name: str) -> bool:
 def _make_group(folder: Path, attributes: dict[str, object] | None = None) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f"{_STAGING}-{uuid.uuid4().hex}"
-    with temporary.open("x") as file:
-        file.write(layout.group_text(attributes))
-        file.flush()
-        os.fsync(file.fileno())
-    # A link, unlike a rename, never replaces: of two runs that start at once, one names the archive.
-    with contextlib.suppress(FileExistsError):
-        os.link(temporary, folder / "zarr.json")
-    temporary.unlink()
+    try:
+        with temporary.open("x") as file:
+            file.write(layout.group_text(attributes))
+            file.flush()
+            os.fsync(file.fileno())
+        # A link, unlike a rename, never replaces: of two runs that start at once, one names the archive.
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, folder / "zarr.json")
+    finally:
+        temporary.unlink(missing_ok=True)
     _sync(folder)
 
 
