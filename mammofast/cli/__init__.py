@@ -41,8 +41,12 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except MammofastError as error:
+        except (MammofastError, ImportError) as error:
             click.echo(f"mammofast: {error}", err=True)
+            ctx.exit(COULD_NOT_RUN)
+        except OSError as error:
+            # Its whole text would name the file, and file names may hold a patient's name.
+            click.echo(f"mammofast: a file could not be used: {error.strerror or type(error).__name__}", err=True)
             ctx.exit(COULD_NOT_RUN)
 
 

@@ -60,3 +60,24 @@ def test_quiet_progress_says_nothing(capsys):
     with progress("Counting", 5, quiet=True) as advance:
         advance(5)
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (
+            PermissionError(13, "Permission denied", "/data/Doe^Jane.dcm"),
+            "mammofast: a file could not be used: Permission denied\n",
+        ),
+        (OSError("Doe^Jane"), "mammofast: a file could not be used: OSError\n"),
+        (ImportError("no kernels"), "mammofast: no kernels\n"),
+    ],
+)
+def test_what_the_machine_refuses_ends_with_1_and_no_file_name(monkeypatch, error, line):
+    def refuse(as_json, quiet, verbose):
+        raise error
+
+    monkeypatch.setattr(cli.main.get_command(None, "doctor"), "callback", refuse)
+    done = run("doctor")
+    assert done.exit_code == 1
+    assert done.output == line
