@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 
+import contextlib
 import json
 import os
 import time
@@ -101,7 +102,8 @@ def _write_temporary(path: Path, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a disk that is read-only refuses even to remove what is not there
+            temporary.unlink()
         raise _cannot_write(path, error) from error
     return temporary
 

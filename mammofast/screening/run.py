@@ -11,7 +11,7 @@ from typing import Any
 
 from mammofast.archive import Archive, ArchiveImage, open_archive
 from mammofast.bundles import Bundle, load_bundle
-from mammofast.errors import BundleError, Reason, SchedulerError
+from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
 from mammofast.methods.screener import open_bundle
 from mammofast.screening.cluster import default_workers, local_client, remote_client
 from mammofast.screening.dispatch import Dispatcher
@@ -204,6 +204,10 @@ class _Job:
                 self._progress(1)
             else:
                 yield image
+        # An archive that is gone by now looks like one of fewer images.
+        for folder in (self._archive.path, self._archive.path / "images"):
+            if not (folder / "zarr.json").exists():
+                raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
 
     def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage]) -> None:
         """Screen images and put what comes back on record."""
