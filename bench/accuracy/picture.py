@@ -52,6 +52,7 @@ def _panel(title: str, curves: Mapping[str, Points], colours: Mapping[str, str],
         steps = [f"M{x(0)} {y(0)}"]
         for rate, sensitivity in zip(rates, sensitivities, strict=True):
             if rate > limit:
+                steps.append(f"H{x(limit)}")
                 break
             steps.append(f"H{x(rate)}V{y(sensitivity)}")
         parts.append(f'<path d="{"".join(steps)}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
