@@ -37,20 +37,18 @@ def test_everything_is_made_and_every_image_is_done(demo):
 
 def test_findings_add_up_to_the_masks(demo):
     results = mammofast.open_results(demo.results)
-    findings = results.findings().to_pylist()
-    assert findings
-    for image in results.images().to_pylist():
-        mine = [f for f in findings if f["sop_uid"] == image["sop_uid"]]
-        assert len(mine) == image["n_findings"]
-        mask = results.mask(image["sop_uid"])
-        assert mask.shape == (image["rows"], image["cols"])
-        inside = np.zeros_like(mask)
-        for f in mine:
-            box = (slice(f["y_min"], f["y_max"]), slice(f["x_min"], f["x_max"]))
-            inside[box] = True
-            assert 0 <= f["area_px"] <= mask[box].size
-        assert not (mask & ~inside).any()
-        assert mask.sum() <= sum(f["area_px"] for f in mine)
+    table = results.findings().to_pylist()
+    assert table
+    for entry in results.entries():
+        rows = [row for row in table if row["sop_uid"] == entry.image.sop_uid]
+        assert len(rows) == len(entry.findings)
+        union = np.zeros((entry.image.rows, entry.image.cols), bool)
+        for row, stored in zip(rows, entry.findings, strict=True):
+            mask = stored.finding().mask
+            union[row["y_min"] : row["y_max"], row["x_min"] : row["x_max"]] |= mask
+            assert row["area_px"] == np.count_nonzero(mask)
+            assert row["area_mm2"] == pytest.approx(row["area_px"] * np.prod(entry.image.pixel_spacing))
+        assert np.array_equal(results.mask(entry.image.sop_uid), union)
 
 
 def test_the_evaluation_printed_is_that_of_the_ledger(demo):
