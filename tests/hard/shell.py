@@ -13,7 +13,8 @@ def mammofast(*arguments):
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "mammofast", *map(str, arguments)]
+    # -P: the installed package, not the source tree that this is run in, which need have no extension.
+    return [sys.executable, "-P", "-m", "mammofast", *map(str, arguments)]
 
 
 def contents(folder):

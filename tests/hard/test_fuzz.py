@@ -13,7 +13,10 @@ from tests.hard.shell import ROOT, mammofast
 
 
 def test_every_mutation_ends_with_a_reason(tmp_path):
-    words = [sys.executable, "-m", "bench.fuzz", "--mutations", "368", "--seed", "3", "--json", tmp_path / "fuzz.json"]
+    # As ``python -m bench.fuzz``, but with the installed package.
+    code = f"import runpy, sys; sys.path.append({str(ROOT)!r}); runpy.run_module('bench.fuzz', run_name='__main__')"
+    options = ["--mutations", "368", "--seed", "3", "--json", tmp_path / "fuzz.json"]
+    words = [sys.executable, "-P", "-c", code, *options]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (case,) = json.loads((tmp_path / "fuzz.json").read_text())["cases"]

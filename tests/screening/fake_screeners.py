@@ -64,3 +64,10 @@ class OtherBundle(Misbehaving):
 
 def other_bundle(bundle, device, settings):
     return OtherBundle(bundle, device, settings)
+
+
+def open_screeners():
+    """Return how many runs this worker process holds a bundle open for."""
+    from mammofast.screening import worker
+
+    return len(worker._OPEN)
