@@ -75,7 +75,8 @@ class Finding:
 
     box: (x_min, y_min, x_max, y_max) in native pixels.
     score: eq. 1's Ms at its peak, relative to the image's strongest box.
-    confidence: mean confidence over the scales run; ranks findings across images.
+    confidence: mean confidence over the scales run; ranks findings across images. May pass 1 where boxes of one scale
+        overlap.
     mask: bool, the box's size.
     """
 

@@ -87,7 +87,7 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
     if "MAGNIFICATION" in modifiers_of(header):
         raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
     if pixels_read and not any(tag in header for tag in _PIXELS):
-        raise BrokenImage(Reason.NO_PIXELS, "the data set has no pixels")
+        raise BrokenImage(Reason.NO_PIXELS, "there is no Pixel Data, or the file is cut off within it")
     return Mammogram(
         study_uid=_required_uid(header, "StudyInstanceUID"),
         series_uid=_required_uid(header, "SeriesInstanceUID"),

@@ -26,7 +26,7 @@ def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None)
 @click.option(
     "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu"]), help="What runs the networks."
 )
-@click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing after this time of day.")
+@click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing once it is that late.")
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")

@@ -12,6 +12,7 @@ def kernels() -> ModuleType:
     except ImportError as error:
         raise ImportError(
             f"mammofast.ops needs its compiled extension mammofast.ops._kernels, which did not load ({error}). "
-            "Install a wheel, or build it in place: python setup.py build_ext --inplace"
+            "If mammofast is installed, the source tree in the current folder hides it: run Python in another folder. "
+            "Else install it, or build the extension in place: python setup.py build_ext --inplace"
         ) from error
     return native  # type: ignore[no-any-return]
