@@ -396,7 +396,7 @@ def test_without_the_extension_nothing_is_made_of_files_or_archive(tmp_path, dic
     monkeypatch.setitem(sys.modules, "mammofast.ops._kernels", None)
     monkeypatch.delattr("mammofast.ops._kernels", raising=False)
     _native.kernels.cache_clear()
-    with pytest.raises(ImportError, match="build it in place"):
+    with pytest.raises(ImportError, match="build the extension in place"):
         ingest(tmp_path / "in", tmp_path / "a.zarr")
     assert not (tmp_path / "a.zarr").exists()
     monkeypatch.undo()
