@@ -7,6 +7,7 @@ MammofastError
 ├── ArchiveError        the archive cannot be opened, read or written
 ├── BundleError         a bundle is incomplete, changed or malformed
 ├── EngineError         a network cannot be loaded or run
+├── ModelError          a network cannot be built, or weights do not fit it
 ├── PhantomError        phantoms cannot be written into this folder
 ├── ResultsError        the results folder cannot be used
 └── SchedulerError      the workers cannot be started or reached
@@ -82,6 +83,10 @@ class BundleError(MammofastError):
 
 class EngineError(MammofastError):
     """A network cannot be loaded or run."""
+
+
+class ModelError(MammofastError):
+    """A network cannot be built, or weights do not fit it."""
 
 
 class PhantomError(MammofastError):

@@ -23,6 +23,7 @@ _COMMANDS = {
     "screen": ("mammofast.cli.screen", "screen_command"),
     "report": ("mammofast.cli.report", "report_command"),
     "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
+    "models": ("mammofast.cli.models", "models_command"),
     "doctor": ("mammofast.cli.doctor", "doctor_command"),
 }
 
