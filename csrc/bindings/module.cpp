@@ -13,6 +13,7 @@ PYBIND11_MODULE(_kernels, module) {
     register_fuse_boxes(module);
     register_confidence_mask(module);
     register_paste_masks(module);
+    register_label_mask(module);
     register_pool(module);
     register_detection_inputs(module);
     register_segmentation_inputs(module);

@@ -8,6 +8,7 @@ void register_nms(pybind11::module_& module);
 void register_fuse_boxes(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
 void register_paste_masks(pybind11::module_& module);
+void register_label_mask(pybind11::module_& module);
 void register_pool(pybind11::module_& module);
 void register_detection_inputs(pybind11::module_& module);
 void register_segmentation_inputs(pybind11::module_& module);

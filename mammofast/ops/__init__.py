@@ -6,14 +6,16 @@ expects. ``reference`` holds the same ops in plain NumPy.
 """
 
 from mammofast.ops._boxes import FusedBoxes, confidence_mask, fuse_boxes, nms
-from mammofast.ops._masks import paste_masks
+from mammofast.ops._masks import LabelledMask, label_mask, paste_masks
 from mammofast.ops._preprocessing import detection_inputs, pool, segmentation_inputs
 
 __all__ = [
     "FusedBoxes",
+    "LabelledMask",
     "confidence_mask",
     "detection_inputs",
     "fuse_boxes",
+    "label_mask",
     "nms",
     "paste_masks",
     "pool",

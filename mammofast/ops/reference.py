@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.ops._boxes import FusedBoxes
+from mammofast.ops._masks import LabelledMask
 from mammofast.records import GreyTable
 
 Array = npt.NDArray[Any]
@@ -121,6 +122,18 @@ def _bilinear_taps(source: int, target: int) -> tuple[Array, Array, npt.NDArray[
     low = twice // (2 * target)
     weight = (twice - low * 2 * target) / (2 * target)
     return low, np.minimum(low + 1, source - 1), weight.astype(np.float32)
+
+
+def label_mask(mask: Array) -> LabelledMask:
+    """Flood from the first pixel that is left, repeat."""
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    boxes, areas = [], []
+    while (left := mask & (labels == 0)).any():
+        ys, xs = zip(*_flood(left), strict=True)
+        boxes.append((min(xs), min(ys), max(xs) + 1, max(ys) + 1))
+        areas.append(len(xs))
+        labels[ys, xs] = len(boxes)
+    return LabelledMask(labels, np.array(boxes, dtype=np.int32).reshape(-1, 4), np.array(areas, dtype=np.int64))
 
 
 def pool(image: Array, levels: Sequence[int]) -> list[Array]:
