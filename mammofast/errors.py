@@ -9,6 +9,7 @@ MammofastError
 ├── EngineError         a network cannot be loaded or run
 ├── ModelError          a network cannot be built, or weights do not fit it
 ├── PhantomError        phantoms cannot be written into this folder
+├── ProfilingError      something cannot be measured, or not compared
 ├── ResultsError        the results folder cannot be used
 └── SchedulerError      the workers cannot be started or reached
 
@@ -91,6 +92,10 @@ class ModelError(MammofastError):
 
 class PhantomError(MammofastError):
     """Phantoms cannot be written into this folder."""
+
+
+class ProfilingError(MammofastError):
+    """Something cannot be measured, or two measurements cannot be compared."""
 
 
 class ResultsError(MammofastError):

@@ -11,13 +11,13 @@ PACKAGE = Path(__file__).parents[1] / "mammofast"
 
 # A room may import from rooms further up this list and from itself, never sideways or down.
 FLOORS = [
-    {"errors", "records", "settings"},
+    {"durable", "errors", "records", "settings"},
     {"ops", "engine", "models"},
     {"bundles"},
     {"methods", "archive"},
     {"phantom"},
     {"screening"},
-    {"report", "evaluation"},
+    {"report", "evaluation", "profiling"},
     {"training"},
     {"cli"},
 ]

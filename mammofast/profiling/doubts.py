@@ -1,0 +1,44 @@
+"""What a reader must know before trusting a measurement, in words."""
+
+from collections.abc import Sequence
+
+from mammofast.profiling.environment import cores
+from mammofast.profiling.statistics import percentile, summarize
+
+VARIATION_PERCENT = 2.5
+_DRIFT = 0.05
+_SHORTEST_SECONDS = 0.5
+_FEWEST = 10
+_FIFTHS = 5
+
+
+def doubts(samples: Sequence[float], calls_per_sample: int = 1, threads: int | None = None) -> tuple[str, ...]:
+    """Return what speaks against a series of samples.
+
+    samples: seconds a call, in the order they were taken. threads: how many the measured code was given, where it was.
+    """
+    found = []
+    seconds = sum(samples) * calls_per_sample
+    if len(samples) < _FEWEST or seconds < _SHORTEST_SECONDS:
+        found.append(
+            f"too short a run: {len(samples)} samples in {seconds:.2g} s, at least {_FEWEST} and "
+            f"{_SHORTEST_SECONDS} s tell something; give --seconds more"
+        )
+    variation = summarize(samples)["variation_percent"]
+    if variation > VARIATION_PERCENT:
+        found.append(f"the samples vary by {variation:.1f} %, more than {VARIATION_PERCENT} %: is the machine busy?")
+    if (drift := drift_of(samples)) is not None and abs(drift) > _DRIFT:
+        words = "slower" if drift > 0 else "faster"
+        found.append(f"it became {words} by {100 * abs(drift):.0f} % while it was measured: heat, or the clock's frequency?")
+    if threads is not None and threads > cores():
+        found.append(f"{threads} threads on {cores()} cores take turns: latencies are longer than they need be")
+    return tuple(found)
+
+
+def drift_of(samples: Sequence[float]) -> float | None:
+    """Return by what part the last fifth's median is above the first fifth's; None of fewer than ten samples."""
+    if len(samples) < _FEWEST:
+        return None
+    fifth = len(samples) // _FIFTHS
+    first, last = (percentile(sorted(part), 50) for part in (samples[:fifth], samples[-fifth:]))
+    return last / first - 1
