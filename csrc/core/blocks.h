@@ -4,13 +4,17 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "order.h"
 
 namespace mammofast {
 
-// Boxes along a Morton curve through their centres, SIZE to a block; T is float or int32_t.
+template <typename T>
+std::vector<int32_t> order_of_places(const T* corners, int64_t n);
+
+// Boxes, SIZE to a block; T is float or int32_t.
 //
 // A box sits at slot s = SIZE * block + place. Places that are free, because the last block is not full or its box was
 // taken out, hold a box that meets nothing.
@@ -27,7 +31,11 @@ class BoxBlocks {
     };
 
     // corners: n x (x_min, y_min, x_max, y_max)
-    BoxBlocks(const T* corners, int64_t n);
+    // order: of the boxes, any; only speed depends on it. Neighbours should follow each other, unless boxes are few.
+    BoxBlocks(const T* corners, int64_t n, std::vector<int32_t> order);
+
+    // Boxes in the order of their places.
+    BoxBlocks(const T* corners, int64_t n) : BoxBlocks(corners, n, order_of_places(corners, n)) {}
 
     int32_t box_at(int64_t slot) const { return box_[slot]; }    // index in the input
     int32_t slot_of(int64_t box) const { return slot_[box]; }
@@ -63,7 +71,7 @@ class BoxBlocks {
     std::vector<int32_t> near_;  // block b's bounds touch those of near_[near_begin .. near_end), itself included
 };
 
-// Morton keys of the boxes' centres, 8 bits an axis. Only speed depends on them.
+// Morton keys of the boxes' centres, 8 bits an axis.
 template <typename T>
 std::vector<uint32_t> morton_keys(const T* corners, int64_t n) {
     constexpr double LARGEST = std::numeric_limits<double>::max();
@@ -86,14 +94,15 @@ std::vector<uint32_t> morton_keys(const T* corners, int64_t n) {
     return keys;
 }
 
+// Boxes along a Morton curve through their centres, so that neighbours follow each other.
 template <typename T>
-BoxBlocks<T>::BoxBlocks(const T* corners, int64_t n) : blocks_((n + SIZE - 1) / SIZE), slot_(n) {
-    if (n > SIZE) {
-        box_ = stable_order(morton_keys(corners, n));
-    } else {
-        for (int64_t i = 0; i < n; ++i) box_.push_back(static_cast<int32_t>(i));
-    }
+std::vector<int32_t> order_of_places(const T* corners, int64_t n) {
+    return stable_order(morton_keys(corners, n));
+}
 
+template <typename T>
+BoxBlocks<T>::BoxBlocks(const T* corners, int64_t n, std::vector<int32_t> order)
+    : blocks_((n + SIZE - 1) / SIZE), box_(std::move(order)), slot_(n) {
     for (int64_t b = 0; b < static_cast<int64_t>(blocks_.size()); ++b) {
         Block& block = blocks_[b];
         T* bounds = block.bounds;

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "simd.h"
+
 namespace mammofast {
 namespace {
 
@@ -13,10 +15,36 @@ constexpr int DIGIT_BITS = 8;
 constexpr int DIGITS = 4;
 constexpr uint32_t RADIX = 1u << DIGIT_BITS;
 
+// Up to here comparing every key with every other one, a vector at a time, is faster than counting digits.
+constexpr int FEW = 128;
+
+// below[i] = how many of n keys are less than keys[i]. Both have FEW places.
+MAMMOFAST_SIMD void count_below(const uint32_t* MAMMOFAST_RESTRICT keys, int n, uint32_t* MAMMOFAST_RESTRICT below) {
+    constexpr int CHUNK = 32;  // counters that fit registers
+    for (int first = 0; first < n; first += CHUNK) {
+        uint32_t counts[CHUNK] = {};
+        for (int other = 0; other < n; ++other)
+            for (int i = 0; i < CHUNK; ++i) counts[i] += keys[other] < keys[first + i];
+        for (int i = 0; i < CHUNK; ++i) below[first + i] = counts[i];
+    }
+}
+
+std::vector<int32_t> stable_order_of_few(const std::vector<uint32_t>& keys) {
+    const int n = static_cast<int>(keys.size());
+    uint32_t padded[FEW] = {}, below[FEW];
+    std::copy(keys.begin(), keys.end(), padded);
+    count_below(padded, n, below);
+    std::vector<int32_t> order(n);
+    uint8_t equal_before[FEW] = {};
+    for (int i = 0; i < n; ++i) order[below[i] + equal_before[below[i]]++] = i;
+    return order;
+}
+
 }  // namespace
 
 std::vector<int32_t> stable_order(const std::vector<uint32_t>& keys) {
     const size_t n = keys.size();
+    if (n <= FEW) return stable_order_of_few(keys);
     std::vector<int32_t> order(n), scratch(n);
     for (size_t i = 0; i < n; ++i) order[i] = static_cast<int32_t>(i);
 
@@ -27,7 +55,7 @@ std::vector<int32_t> stable_order(const std::vector<uint32_t>& keys) {
     for (int digit = 0; digit < DIGITS; ++digit) {
         auto& start = counts[digit];
         const int shift = digit * DIGIT_BITS;
-        if (n == 0 || start[(keys[0] >> shift) % RADIX] == n) continue;  // all keys share this digit
+        if (start[(keys[0] >> shift) % RADIX] == n) continue;  // all keys share this digit
         uint32_t total = 0;
         for (uint32_t& entry : start) {
             const uint32_t count = entry;

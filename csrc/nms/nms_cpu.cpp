@@ -11,6 +11,10 @@ namespace {
 
 using Blocks = BoxBlocks<float>;
 
+// Up to here it is faster to look at most blocks than to sort the boxes by place. By rank, what a kept box may still
+// suppress lies in its own block and those after it.
+constexpr int64_t FEW = 256;
+
 // hits[place] = 1 where a box of the block comes near the threshold; returns how many do.
 MAMMOFAST_SIMD int32_t find_near(const Blocks::Block& block, const float* box, float threshold,
                                  int32_t* MAMMOFAST_RESTRICT hits) {
@@ -35,11 +39,12 @@ std::vector<int64_t> nms_cpu(const float* boxes, const float* scores, const int6
     check_boxes(boxes, n);
     check_scores(scores, n);
 
-    Blocks blocks(boxes, n);
+    const std::vector<int32_t> rank = falling_order(scores, n);
+    Blocks blocks = n <= FEW ? Blocks(boxes, n, rank) : Blocks(boxes, n);
     int32_t hits[Blocks::SIZE];
     std::vector<uint8_t> gone(n);  // suppressed
     std::vector<int64_t> kept;
-    for (int32_t i : falling_order(scores, n)) {
+    for (int32_t i : rank) {
         if (gone[i]) continue;
         kept.push_back(i);
         const float* box = boxes + 4 * int64_t(i);
