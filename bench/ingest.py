@@ -15,7 +15,7 @@ import numpy as np
 import tensorstore as ts
 
 from bench import harness
-from bench.phantoms import SEED, write_jpeg2000_studies
+from bench.phantoms import SEED, write_phantoms
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.ingest import ingest
@@ -135,7 +135,7 @@ def main() -> None:
     mixed = arguments.data / f"mixed-{arguments.studies}"
     if not (mixed / "truth" / "masses.json").exists():
         write_studies(mixed, arguments.studies, SEED)
-    jpeg2000 = write_jpeg2000_studies(arguments.data / "dicom", arguments.studies)
+    jpeg2000 = write_phantoms(arguments.data, arguments.studies)
     with tempfile.TemporaryDirectory(dir=arguments.data) as scratch:
         cases = [
             measure("JPEG 2000", jpeg2000, arguments.rounds, Path(scratch)),

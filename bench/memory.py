@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from bench import harness
-from bench.phantoms import write_jpeg2000_studies
+from bench.phantoms import write_phantoms
 
 CORES = 2
 INTERVAL_SECONDS = 0.1
@@ -85,7 +85,7 @@ def main() -> None:
     peaks: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(dir=arguments.data) as scratch:
         for count in arguments.studies:
-            folders = write_jpeg2000_studies(arguments.data / "dicom", count)
+            folders = write_phantoms(arguments.data, count)
             peaks[count] = measure(folders, arguments.bundle, Path(scratch))
             print(count, {name: f"{value / 2**20:.0f} MiB" for name, value in peaks[count].items()}, flush=True)
     few, many = min(peaks), max(peaks)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import tensorstore as ts
 
 from bench import harness
-from bench.phantoms import write_jpeg2000_studies
+from bench.phantoms import write_phantoms
 from mammofast.archive import ArchiveImage, layout, open_archive
 from mammofast.archive.ingest import ingest
 from mammofast.methods.screener import open_bundle
@@ -142,7 +142,7 @@ if __name__ == "__main__":
         ],
     )
     store = arguments.data / f"reading-{arguments.studies}.zarr"
-    ingest(write_jpeg2000_studies(arguments.data / "dicom", arguments.studies), store)
+    ingest(write_phantoms(arguments.data, arguments.studies), store)
     counted = screen(store, arguments.bundle)
     sizes = sorted({image.shape for image in counted}, reverse=True)
     groups = {f"{rows} x {cols}": [i for i in counted if i.shape == (rows, cols)] for rows, cols in sizes}

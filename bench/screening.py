@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import harness
-from bench.phantoms import write_jpeg2000_studies
+from bench.phantoms import write_phantoms
 from mammofast.archive.ingest import ingest
 from mammofast.screening import open_results, screen
 from mammofast.screening.entry import DONE
@@ -151,7 +151,7 @@ def main() -> None:
             ("--bundle", {"default": "demo"}),
         ],
     )
-    studies = write_jpeg2000_studies(arguments.data / "dicom", arguments.studies)
+    studies = write_phantoms(arguments.data, arguments.studies)
     with tempfile.TemporaryDirectory(dir=arguments.data) as scratch:
         run_round(studies[:1], arguments.bundle, Path(scratch))
         rounds = []

@@ -32,6 +32,11 @@ class FrameFormat:
         """The stored values' type, in this machine's byte order."""
         return np.dtype(f"{'i' if self.signed else 'u'}{self.bits_allocated // 8}")
 
+    @property
+    def nbytes(self) -> int:
+        """The size of the stored values."""
+        return self.rows * self.cols * self.bits_allocated // 8
+
 
 # EOI of JPEG and JPEG-LS, EOC of JPEG 2000: no entropy-coded data holds it. Fragments are padded after it.
 _END = b"\xff\xd9"
@@ -44,7 +49,7 @@ Decoder = Callable[[bytes, FrameFormat], Decoded]
 
 def _native(byte_order: str) -> Decoder:
     def decode(data: bytes, frame: FrameFormat) -> Decoded:
-        size = frame.rows * frame.cols * frame.bits_allocated // 8
+        size = frame.nbytes
         # One frame may be padded to an even length; another whole frame is not padding.
         if not size <= len(data) < 2 * size + 2:
             raise BrokenImage(Reason.DECODE, f"got {len(data)} bytes of pixels, expected {size}")

@@ -1,7 +1,9 @@
 """DICOM objects in, archive out: what is new is decoded, checked and added."""
 
+import contextlib
 import hashlib
 import os
+import threading
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -20,13 +22,22 @@ from mammofast.archive.codecs import FrameFormat, Stored
 from mammofast.archive.mammogram import Mammogram, known, triage
 from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, same_header, transfer_syntax
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
-from mammofast.archive.sources import MAX_FILE_BYTES, SourceFile, checked_sources, find_files, missing_place
+from mammofast.archive.sources import (
+    LARGE_BYTES,
+    MAX_FILE_BYTES,
+    SourceFile,
+    checked_sources,
+    find_files,
+    missing_place,
+)
 from mammofast.archive.store import ArchiveImage
-from mammofast.archive.writer import Writer
+from mammofast.archive.writer import Staged, Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
 from mammofast.ops._native import kernels
 
-# Files being worked on, together: what bounds memory however large single files are.
+# Files being worked on, together, for each thread: what is decoded may wait a while for the disk and for its turn.
+_WINDOW = 4
+# Their bytes; what they unfold to is bounded by one large one at a time (LARGE_BYTES).
 _IN_FLIGHT_BYTES = 1 << 30
 # Another try may go better; every other reason is the file's own, and for good.
 _RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
@@ -93,7 +104,7 @@ def ingest(
         files = find_files(paths, exclude=Path(archive_path), opened=run.opened)
         pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
         try:
-            for file, outcome in _in_order(pool, run.look_at, files, 2 * workers):
+            for file, outcome in _in_order(pool, run.look_at, files, _WINDOW * workers):
                 run.settle(file, outcome)
                 if progress is not None:
                     progress(1)
@@ -109,7 +120,7 @@ class _Outcome:
     source_sha256: str | None
     record: ImageRecord | None = None
     header: bytes = b""
-    staged: Path | None = None
+    staged: Staged | None = None
     skipped: SkippedRecord | None = None
     known: bool = False
 
@@ -118,6 +129,7 @@ class _Run:
     def __init__(self, writer: Writer) -> None:
         self.report = IngestReport()
         self._writer = writer
+        self._one_large = threading.RLock()  # who works on what unfolds to more than LARGE_BYTES
         self._images: dict[str, ImageRecord] = {}
         self._damaged: dict[str | None, SkippedRecord] = {}
         for image in writer.archive.all_images():
@@ -136,24 +148,27 @@ class _Run:
         """Read, decode, check and stage one file. Runs on many threads; changes nothing that others see."""
         sha256, header = None, None
         try:
-            with file.open() as stream:
-                sha256 = _sha256(stream)
-                if sha256 in self._sources:
-                    return _Outcome(sha256, known=True)
-                before = self._not_kept.get(sha256)
-                if before is not None and not _is_retried(before):
-                    return _Outcome(sha256, skipped=before)
-                too_large = file.size > MAX_FILE_BYTES
-                header = read_dicom(stream, header_only=too_large)
-            found = triage(header, pixels_read=not too_large)
-            if found.sop_uid in self._damaged:
-                # Nothing is written over what may be the only copy: that is for people to do.
-                return _Outcome(sha256, skipped=self._damaged[found.sop_uid])
-            if too_large:
-                raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
-            pixels = read_pixels(header, found.frame)
-            _check(pixels, found.frame)
-            return self._stage(header, found, pixels, sha256)
+            with contextlib.ExitStack() as held:
+                with file.open() as stream:
+                    sha256 = _sha256(stream)
+                    if sha256 in self._sources:
+                        return _Outcome(sha256, known=True)
+                    before = self._not_kept.get(sha256)
+                    if before is not None and not _is_retried(before):
+                        return _Outcome(sha256, skipped=before)
+                    too_large = file.size > MAX_FILE_BYTES
+                    header = read_dicom(stream, too_large, lambda: held.enter_context(self._one_large))
+                found = triage(header, pixels_read=not too_large)
+                if found.sop_uid in self._damaged:
+                    # Nothing is written over what may be the only copy: that is for people to do.
+                    return _Outcome(sha256, skipped=self._damaged[found.sop_uid])
+                if too_large:
+                    raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
+                if found.frame.nbytes > LARGE_BYTES:
+                    held.enter_context(self._one_large)
+                pixels = read_pixels(header, found.frame)
+                _check(pixels, found.frame)
+                return self._stage(header, found, pixels, sha256)
         except ArchiveError:
             raise  # not this file's fault, and the next would fare no better
         except ImageError as error:
@@ -186,7 +201,7 @@ class _Run:
                 self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
 
-    def _settle_image(self, record: ImageRecord, header: bytes, staged: Path | None) -> _Outcome:
+    def _settle_image(self, record: ImageRecord, header: bytes, staged: Staged | None) -> _Outcome:
         present = self._images.get(record.sop_uid)
         if present is None and staged is not None:
             present = self._publish(record, staged)
@@ -224,7 +239,7 @@ class _Run:
             self._sources.add(record.source_sha256)
         return None
 
-    def _publish(self, record: ImageRecord, staged: Path) -> ImageRecord | None:
+    def _publish(self, record: ImageRecord, staged: Staged) -> ImageRecord | None:
         """Add an image; return the record of the one that another run has added meanwhile, if any."""
         present = None
         if not self._writer.publish(staged, record):

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread, dcmwrite
@@ -13,7 +14,7 @@ from pydicom.filewriter import write_dataset
 
 from mammofast.archive.codecs import NATIVE, FrameFormat, Stored, decode_frame
 from mammofast.archive.mammogram import uid
-from mammofast.archive.sources import MAX_FILE_BYTES
+from mammofast.archive.sources import LARGE_BYTES, MAX_FILE_BYTES
 from mammofast.errors import BrokenImage, Reason, UnusableImage
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -21,8 +22,12 @@ _PIXEL_TAGS = (0x7FE00001, 0x7FE00002, 0x7FE00008, 0x7FE00009, 0x7FE00010)
 _META_START = 132
 
 
-def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
+def read_dicom(
+    stream: BinaryIO, header_only: bool = False, before_large: Callable[[], object] = lambda: None
+) -> Dataset:
     """Read a DICOM Part 10 file.
+
+    ``before_large`` is called before more than ``LARGE_BYTES`` are inflated of a small file.
 
     Raises
     ------
@@ -38,7 +43,7 @@ def read_dicom(stream: BinaryIO, header_only: bool = False) -> Dataset:
         stream.seek(0)
         if start[128:132] != b"DICM":
             raise UnusableImage(Reason.NOT_DICOM, "the file is not a DICOM Part 10 file")
-        inflated = _inflate(stream, start, refuse=header_only)
+        inflated = _inflate(stream, start, header_only, before_large)
         if inflated is not None:
             return inflated
         dataset = dcmread(stream, stop_before_pixels=header_only)
@@ -163,7 +168,7 @@ def _swap(data: bytes) -> bytes:
     return bytes(swapped)
 
 
-def _inflate(stream: BinaryIO, start: bytes, refuse: bool) -> Dataset | None:
+def _inflate(stream: BinaryIO, start: bytes, refuse: bool, before_large: Callable[[], object]) -> Dataset | None:
     """Read a deflated data set, up to a size, unless it is to be refused at once; None for other transfer syntaxes.
 
     dcmread would inflate without a bound. The group of file meta information is never deflated; its length stands first
@@ -182,7 +187,10 @@ def _inflate(stream: BinaryIO, start: bytes, refuse: bool) -> Dataset | None:
     if refuse:
         raise BrokenImage(Reason.TOO_LARGE, "the deflated data set is larger than any image")
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    data = inflater.decompress(stream.read(), MAX_FILE_BYTES)
+    data = inflater.decompress(stream.read(), LARGE_BYTES)
+    if inflater.unconsumed_tail:
+        before_large()
+        data += inflater.decompress(inflater.unconsumed_tail, MAX_FILE_BYTES - LARGE_BYTES)
     if inflater.unconsumed_tail:
         raise BrokenImage(Reason.TOO_LARGE, f"the data set inflates to more than {MAX_FILE_BYTES} bytes")
     dataset = read_dataset(io.BytesIO(data), is_implicit_VR=False, is_little_endian=True)

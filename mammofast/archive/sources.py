@@ -21,6 +21,8 @@ from mammofast.errors import BrokenImage, Reason
 
 # Larger than any 2-D image; of what is larger only the header is read.
 MAX_FILE_BYTES = 1 << 29
+# Larger than the images of any mammography detector so far: what unfolds to more is worked on one at a time.
+LARGE_BYTES = 1 << 26
 # Mammograms shrink to a tenth when zipped; a bomb to a thousandth.
 _MAX_UNZIPPED_RATIO = 100
 _UNZIPPED_FREE = 1 << 30

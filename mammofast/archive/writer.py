@@ -1,8 +1,8 @@
 """Adding to an archive so that it is whole at every instant.
 
-An image is written to a folder of its own run, synced to the disk, and then renamed into place: it is there as a whole
-or not at all, whatever is killed when. A run holds a lock on a file of its name while it lives; what a dead run left
-behind, the next one removes.
+An image is written to a folder of its own run, synced to the disk by threads that do nothing else (whoever decodes need
+not wait for a disk), and then renamed into place: it is there as a whole or not at all, whatever is killed when. A run
+holds a lock on a file of its name while it lives; what a dead run left behind, the next one removes.
 """
 
 import contextlib
@@ -12,16 +12,20 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mammofast.archive import layout
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.archive.store import Archive, open_archive
+from mammofast.durable import make_folder, sync, sync_tree
 from mammofast.errors import ArchiveError
 
 _STAGING = ".ingest"
 _OURS = frozenset({_STAGING, "images", "skipped", "duplicates"})
+# Threads that only wait for the disk: several, as file systems put on the disk together what is asked for together.
+_SYNCING = 4
 
 
 @contextlib.contextmanager
@@ -35,6 +39,14 @@ def _written() -> Iterator[None]:
         ) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An image that is written where nobody looks. synced: done when it is on the disk."""
+
+    folder: Path
+    synced: Future[None]
+
+
 class Writer:
     """One run's hold on an archive; a context manager. ``stage`` may run on several threads, the rest on one."""
 
@@ -44,6 +56,7 @@ class Writer:
         self._staging = path / _STAGING
         self._lock: int | None = None
         self._run = ""
+        self._syncing = ThreadPoolExecutor(_SYNCING, thread_name_prefix="sync")
 
     def __enter__(self) -> "Writer":
         with _written():
@@ -53,6 +66,7 @@ class Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._syncing.shutdown(cancel_futures=True)
         shutil.rmtree(self._staging / self._run, ignore_errors=True)
         (self._staging / f"{self._run}.lock").unlink(missing_ok=True)
         if self._lock is not None:
@@ -60,34 +74,38 @@ class Writer:
         with contextlib.suppress(OSError):  # another run is at work
             self._staging.rmdir()
 
-    def stage(self, record: ImageRecord, levels: dict[int, layout.Pixels], header: bytes) -> Path:
-        """Write an image where nobody looks, and sync it to the disk."""
+    def stage(self, record: ImageRecord, levels: dict[int, layout.Pixels], header: bytes) -> Staged:
+        """Write an image where nobody looks, and begin to sync it to the disk."""
         folder = self._staging / self._run / uuid.uuid4().hex
         try:
             layout.write_group(folder, record.as_dict())
             for level, pixels in levels.items():
                 layout.write_image(folder / str(level), pixels, record.background)
             layout.write_bytes(folder / "header", header)
-            _sync_tree(folder)
         except (OSError, ValueError) as error:
             # tensorstore's ValueError holds the system's words, and paths.
             words = error.strerror if isinstance(error, OSError) else "is the disk full, or not writable?"
             raise ArchiveError(f"image {record.sop_uid} cannot be written ({words})") from None
-        return folder
+        return Staged(folder, self._syncing.submit(sync_tree, folder))
 
     @_written()
-    def publish(self, staged: Path, record: ImageRecord) -> bool:
-        """Move a staged image into place. False, and the staged image is gone, when another run has been faster."""
+    def publish(self, staged: Staged, record: ImageRecord) -> bool:
+        """Move a staged image into place, once it is on the disk.
+
+        False, and the staged image is gone, when another run has been faster.
+        """
+        staged.synced.result()
         study = self.archive.path / "images" / record.study_uid
         self._make_study(study)
-        if _move(staged, study / record.sop_uid):
+        if _move(staged.folder, study / record.sop_uid):
             return True
         self.discard(staged)
         return False
 
-    def discard(self, staged: Path) -> None:
-        """Remove a staged image."""
-        shutil.rmtree(staged)
+    def discard(self, staged: Staged) -> None:
+        """Remove a staged image, synced or not."""
+        staged.synced.cancel()
+        shutil.rmtree(staged.folder)
 
     @_written()
     def skip(self, key: str, record: SkippedRecord) -> bool:
@@ -110,11 +128,11 @@ class Writer:
             pass
         staged = self._staging / self._run / uuid.uuid4().hex
         layout.write_group(staged, attributes)
-        _sync_tree(staged)
+        sync_tree(staged)
         if not _move(staged, folder):
             (staged / "zarr.json").replace(folder / "zarr.json")
-            _sync(folder)
-            self.discard(staged)
+            sync(folder)
+            shutil.rmtree(staged)
         return True
 
     @_written()
@@ -129,9 +147,9 @@ class Writer:
             return
         staged = self._staging / self._run / uuid.uuid4().hex
         layout.write_group(staged)
-        _sync_tree(staged)
+        sync_tree(staged)
         if not _move(staged, study):
-            self.discard(staged)
+            shutil.rmtree(staged)
 
 
 def _create(path: Path) -> Archive:
@@ -152,7 +170,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _make_group(folder: Path, attributes: dict[str, object] | None = None) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     temporary = folder / f"{_STAGING}-{uuid.uuid4().hex}"
     try:
         with temporary.open("x") as file:
@@ -164,7 +182,7 @@ def _make_group(folder: Path, attributes: dict[str, object] | None = None) -> No
             os.link(temporary, folder / "zarr.json")
     finally:
         temporary.unlink(missing_ok=True)
-    _sync(folder)
+    sync(folder)
 
 
 def _begin(staging: Path) -> tuple[str, int]:
@@ -215,20 +233,5 @@ def _move(staged: Path, target: Path) -> bool:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             return False
         raise
-    _sync(target.parent)
+    sync(target.parent)
     return True
-
-
-def _sync_tree(folder: Path) -> None:
-    for root, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            _sync(Path(root, name))
-        _sync(Path(root))
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

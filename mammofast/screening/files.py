@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mammofast import durable
 from mammofast.errors import ResultsError
 
 _TEMPORARY = ".tmp"
@@ -37,7 +38,7 @@ def write_once(path: Path, content: bytes) -> bool:
         raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    durable.sync(path.parent)
     return True
 
 
@@ -49,21 +50,15 @@ def write_over(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise _cannot_write(path, error) from error
-    _sync_folder(path.parent)
+    durable.sync(path.parent)
 
 
 def make_folder(path: Path) -> None:
     """Make a folder and those above it, durable when this returns."""
-    missing = []
-    while not path.is_dir():
-        missing.append(path)
-        path = path.parent
-    for folder in reversed(missing):
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise _cannot_write(folder, error) from error
-        _sync_folder(folder.parent)
+    try:
+        durable.make_folder(path)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -106,15 +101,6 @@ def _write_temporary(path: Path, content: bytes) -> Path:
             temporary.unlink()
         raise _cannot_write(path, error) from error
     return temporary
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new name durable: until its folder is on disk, a power cut may undo it."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _cannot_write(path: Path, error: OSError) -> ResultsError:
