@@ -15,6 +15,8 @@ PYBIND11_MODULE(_kernels, module) {
     register_paste_masks(module);
     register_label_mask(module);
     register_pool(module);
+    register_roi_align(module);
     register_detection_inputs(module);
     register_segmentation_inputs(module);
+    register_peak_rate(module);
 }

@@ -10,7 +10,9 @@ void register_confidence_mask(pybind11::module_& module);
 void register_paste_masks(pybind11::module_& module);
 void register_label_mask(pybind11::module_& module);
 void register_pool(pybind11::module_& module);
+void register_roi_align(pybind11::module_& module);
 void register_detection_inputs(pybind11::module_& module);
 void register_segmentation_inputs(pybind11::module_& module);
+void register_peak_rate(pybind11::module_& module);
 
 }  // namespace mammofast::bindings

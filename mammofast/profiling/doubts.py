@@ -29,7 +29,9 @@ def doubts(samples: Sequence[float], calls_per_sample: int = 1, threads: int | N
         found.append(f"the samples vary by {variation:.1f} %, more than {VARIATION_PERCENT} %: is the machine busy?")
     if (drift := drift_of(samples)) is not None and abs(drift) > _DRIFT:
         words = "slower" if drift > 0 else "faster"
-        found.append(f"it became {words} by {100 * abs(drift):.0f} % while it was measured: heat, or the clock's frequency?")
+        found.append(
+            f"it became {words} by {100 * abs(drift):.0f} % while it was measured: heat, or the clock's frequency?"
+        )
     if threads is not None and threads > cores():
         found.append(f"{threads} threads on {cores()} cores take turns: latencies are longer than they need be")
     return tuple(found)
