@@ -17,14 +17,18 @@ FLOORS = [
     {"methods", "archive"},
     {"phantom"},
     {"screening"},
-    {"report", "evaluation", "profiling"},
+    {"report", "evaluation"},
+    {"compilation"},
     {"training"},
+    {"profiling"},
     {"cli"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 HEAVY = [
     "torch",
     "tensorrt",
+    "tensorrt_rtx",
+    "tensorrt_rtx_bindings",
     "dask",
     "distributed",
     "highdicom",
