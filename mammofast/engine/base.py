@@ -95,10 +95,38 @@ class _Backend:
     devices: tuple[str, ...] = ("cpu",)
 
 
+# TensorRT's networks are strongly typed: any type that ONNX can say.
+_TYPES = ("fp32", "bf16", "fp16")
+
 _BACKENDS = {
-    "onnxruntime": _Backend("mammofast.engine.onnxruntime", "pip install onnxruntime", ("fp32",)),
+    "onnxruntime": _Backend("mammofast.engine.onnxruntime", "pip install onnxruntime", ("fp32", "fp16")),
     "openvino": _Backend("mammofast.engine.openvino", 'pip install "mammofast[openvino]"', ("fp32", "bf16")),
+    "tensorrt": _Backend("mammofast.engine.tensorrt", 'pip install "mammofast[tensorrt]"', _TYPES, ("cuda",)),
+    "tensorrt-rtx": _Backend("mammofast.engine.tensorrt", 'pip install "mammofast[tensorrt-rtx]"', _TYPES, ("cuda",)),
 }
+
+
+def backends() -> dict[str, tuple[str, ...]]:
+    """Return every backend's name and the precisions it has."""
+    return {name: backend.precisions for name, backend in _BACKENDS.items()}
+
+
+def check_precision(backend: str, precision: str) -> None:
+    """Check that a backend exists and has a precision, installed or not.
+
+    Raises
+    ------
+    EngineError
+        When it does not.
+
+    """
+    if backend not in _BACKENDS:
+        raise EngineError(f"backend: got {backend!r}, expected one of {sorted(_BACKENDS)}")
+    known = _BACKENDS[backend].precisions
+    if precision not in known:
+        raise EngineError(
+            f"precision: got {precision!r}, expected one of {list(known)}, which is what {backend} has here"
+        )
 
 
 def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str = "fp32", threads: int = 1) -> Engine:
@@ -108,7 +136,7 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
     ----------
     model: the backend's own file format (for onnxruntime and openvino: ONNX with its weights inside).
     backend: a name of ``_BACKENDS``.
-    device: "cpu"; other devices come with the backends that drive them.
+    device: "cpu", or "cuda" for the backends that drive it.
     precision: of the arithmetic, one that the backend has.
     threads: threads of one run.
 
@@ -119,18 +147,20 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
         model.
 
     """
-    if backend not in _BACKENDS:
-        raise EngineError(f"backend: got {backend!r}, expected one of {sorted(_BACKENDS)}")
+    check_precision(backend, precision)
     found = _BACKENDS[backend]
-    for name, value, known in (("device", device, found.devices), ("precision", precision, found.precisions)):
-        if value not in known:
-            raise EngineError(f"{name}: got {value!r}, expected one of {list(known)}, which is what {backend} has here")
+    if device not in found.devices:
+        raise EngineError(
+            f"device: got {device!r}, expected one of {list(found.devices)}, which is what {backend} has here; "
+            "`mammofast compile` makes a bundle for another backend"
+        )
     try:
         module = import_module(found.module)
+        engine: Engine = module.load(model, backend, precision, threads)
+    except EngineError:
+        raise
     except ImportError as error:
         raise EngineError(f"backend {backend!r} is not installed ({error}); {found.install}") from error
-    try:
-        engine: Engine = module.load(model, precision, threads)
     except Exception as error:
         raise EngineError(f"{backend} refused the network: {error}") from error
     return engine

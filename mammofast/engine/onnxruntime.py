@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the default engine, true fp32."""
+"""ONNX Runtime on the CPU: the default engine, true fp32; fp16 where a network's tensors are, computed in fp32."""
 
 import os
 from collections.abc import Mapping
@@ -44,6 +44,6 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     return TensorSpec(node.name, shape, _DTYPES.get(node.type, node.type))
 
 
-def load(model: bytes, precision: str, threads: int) -> Engine:
+def load(model: bytes, backend: str, precision: str, threads: int) -> Engine:
     """Load an ONNX network."""
     return OnnxRuntimeEngine(model, threads)

@@ -1,0 +1,269 @@
+"""TensorRT and TensorRT for RTX: one way to build engines with either; the only module that imports them.
+
+Both have one Python interface and take strongly typed networks: the precision is that of the ONNX file's tensors, there
+are no flags for it. They differ in where they build. TensorRT tunes on the card that will run the engine and keeps what
+it timed in a cache. TensorRT for RTX needs no card: it builds for the compute capabilities it is told, and kernels are
+compiled when the engine first runs on one, so that it has no timing cache.
+"""
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+from mammofast.engine.base import Engine
+from mammofast.errors import EngineError
+
+# Wheels of TensorRT for RTX hold the bindings under a name of their own; the other name is the complete package's.
+_MODULES = {"tensorrt": ("tensorrt", "tensorrt_bindings"), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
+FLAVOURS = tuple(_MODULES)
+
+# What TensorRT for RTX builds for unless it is told compute capabilities.
+_AMPERE_AND_NEWER = "sm_80+ptx"
+# CUdevice_attribute's numbers of a card's compute capability.
+_MAJOR, _MINOR = 75, 76
+
+Shape = tuple[int, ...]
+Profile = Mapping[str, tuple[Shape, Shape, Shape]]
+"""Of each input: the smallest, the usual and the largest shape. An engine is tuned for the usual one."""
+
+Report = Callable[[str, int, int], None]
+"""Called with a phase's name, its steps done and their number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A built engine.
+
+    engine: its bytes. target: the cards that it runs on, as a manifest says it, such as "sm_86,sm_89" or "sm_80+ptx".
+    versions: of what built it. timing_cache: the cache as it is now; None where there is none.
+    """
+
+    engine: bytes
+    target: str
+    versions: Mapping[str, str]
+    timing_cache: bytes | None = None
+
+
+def import_flavour(flavour: str) -> ModuleType:
+    """Return the installed package.
+
+    Raises
+    ------
+    ImportError
+        When it is not installed, or only its placeholder is.
+
+    """
+    reasons = []
+    for name in _MODULES[flavour]:
+        try:
+            module = import_module(name)
+        except (ImportError, OSError) as error:  # OSError: one of its libraries is missing
+            reasons.append(str(error))
+            continue
+        if hasattr(module, "Builder"):
+            return module
+        reasons.append(f"{name} holds no builder: it is a placeholder")
+    raise ImportError(reasons[0])
+
+
+def build(
+    model: bytes,
+    flavour: str,
+    profiles: Sequence[Profile],
+    *,
+    compute_capabilities: Sequence[str] = (),
+    workspace: int | None = None,
+    timing_cache: bytes | None = None,
+    report: Report | None = None,
+) -> Built:
+    """Build an engine.
+
+    Parameters
+    ----------
+    model: ONNX with its weights inside; the types of its tensors are the engine's.
+    flavour: "tensorrt" or "tensorrt-rtx".
+    profiles: one for each shape that the engine is tuned for, if any input's axis is free.
+    compute_capabilities: such as "8.6"; TensorRT for RTX only. None means every card from Ampere (8.0) on.
+    workspace: bytes that a layer may use for itself; all of the card's memory by default.
+    timing_cache: what an earlier build returned, TensorRT only.
+    report: told how far the build is.
+
+    Raises
+    ------
+    ImportError
+        When the package is missing.
+    EngineError
+        When the parser or the builder refuses the network, with the node's name, or the build needs a card.
+
+    """
+    if flavour not in _MODULES:
+        raise EngineError(f"backend: got {flavour!r}, expected one of {list(_MODULES)}")
+    trt = import_flavour(flavour)
+    if flavour == "tensorrt":
+        if compute_capabilities:
+            raise EngineError(
+                "compute capability: TensorRT builds for the card it runs on; use tensorrt-rtx, or leave it"
+            )
+        target = require_card(flavour)
+    elif timing_cache is not None:
+        raise EngineError("timing cache: TensorRT for RTX has none, its kernels are compiled when an engine first runs")
+    else:
+        target = (
+            ",".join(f"sm_{capability.replace('.', '')}" for capability in compute_capabilities) or _AMPERE_AND_NEWER
+        )
+    log = _log(trt)
+    builder = trt.Builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(model):
+        raise EngineError(f"{flavour} cannot read the network: {_refusals(parser)}")
+    config = _configure(trt, builder, flavour, compute_capabilities, workspace)
+    cache = None
+    if flavour == "tensorrt":
+        cache = config.create_timing_cache(timing_cache or b"")
+        config.set_timing_cache(cache, False)
+    for profile in profiles:
+        _add_profile(builder, config, profile)
+    monitor = _monitor(trt, report) if report is not None else None
+    config.progress_monitor = monitor
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise EngineError(f"{flavour} could not build the network: {'; '.join(log.errors) or 'it gave no reason'}")
+    return Built(
+        engine=bytes(serialized),
+        target=target,
+        versions={flavour: trt.__version__},
+        timing_cache=None if cache is None else bytes(cache.serialize()),
+    )
+
+
+def _configure(trt: Any, builder: Any, flavour: str, capabilities: Sequence[str], workspace: int | None) -> Any:
+    config = builder.create_builder_config()
+    # fp32 is fp32: TF32 keeps ten bits of a factor and would not pass fp32's gate.
+    config.clear_flag(trt.BuilderFlag.TF32)
+    if workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+    if capabilities:
+        members = trt.ComputeCapability.__members__
+        known = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
+        if unknown := [capability for capability in capabilities if capability not in known]:
+            raise EngineError(f"compute capability: got {', '.join(unknown)}, {flavour} builds for {', '.join(known)}")
+        config.num_compute_capabilities = len(capabilities)
+        for i, capability in enumerate(capabilities):
+            config.set_compute_capability(known[capability], i)
+    return config
+
+
+def _add_profile(builder: Any, config: Any, shapes: Profile) -> None:
+    profile = builder.create_optimization_profile()
+    for name, (smallest, usual, largest) in shapes.items():
+        profile.set_shape(name, smallest, usual, largest)
+    if config.add_optimization_profile(profile) < 0:
+        raise EngineError(
+            f"shapes: {dict(shapes)} is no profile of this network: expected smallest <= usual <= largest"
+        )
+
+
+def _refusals(parser: Any) -> str:
+    """Say which nodes the parser refused, why and what to do."""
+    words = []
+    for i in range(parser.num_errors):
+        error = parser.get_error(i)
+        operator = error.node_operator()
+        where = f"{operator} (node {error.node_name() or error.node()!r}): " if operator else ""
+        reason = error.desc() if error.desc() not in ("", "false") else "this operator is not supported"
+        words.append(f"{where}{reason}")
+    asked = " Compile for onnxruntime, or cut the network there." if any("node" in w for w in words) else ""
+    return "; ".join(dict.fromkeys(words)) + "." + asked
+
+
+def _log(trt: Any) -> Any:
+    """Return a logger that keeps errors, for the message, and prints nothing."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(message.strip())
+
+    return Log()
+
+
+def _monitor(trt: Any, report: Report) -> Any:
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self._steps: dict[str, int] = {}
+
+        def phase_start(self, phase: str, parent: str | None, steps: int) -> None:
+            self._steps[phase] = steps
+
+        def step_complete(self, phase: str, step: int) -> bool:
+            report(phase, step + 1, self._steps.get(phase, 0))
+            return True
+
+        def phase_finish(self, phase: str) -> None:
+            self._steps.pop(phase, None)
+
+    return Monitor()
+
+
+def require_card(flavour: str) -> str:
+    """Check that there is a driver and a card; return the first card's target, such as "sm_90".
+
+    Raises
+    ------
+    EngineError
+        When there is none.
+
+    """
+    how = "use a machine with an NVIDIA card, or compile for onnxruntime or openvino to run on the CPU"
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise EngineError(f"{flavour} needs an NVIDIA driver, and there is none here; {how}") from error
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
+        raise EngineError(f"{flavour} needs an NVIDIA card, and the driver shows none; {how}")
+    major, minor = ctypes.c_int(0), ctypes.c_int(0)
+    driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, 0)
+    driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, 0)
+    return f"sm_{major.value}{minor.value}"
+
+
+def _misfit(trt: Any, model: bytes) -> str | None:
+    """Say why an engine does not fit this machine; None where it does, or the package cannot tell."""
+    runtime = trt.Runtime(_log(trt))
+    if not hasattr(runtime, "get_engine_validity"):
+        return None
+    validity, bits = runtime.get_engine_validity(model)
+    if validity != trt.EngineValidity.INVALID:
+        return None
+    members = trt.EngineInvalidityDiagnostics.__members__
+    reasons = [name.lower().replace("_", " ") for name, bit in members.items() if bits & int(bit)]
+    return ", ".join(reasons) or "it gives no reason"
+
+
+def load(model: bytes, backend: str, precision: str, threads: int) -> Engine:
+    """Say what an engine needs to run here; running it is not part of this version.
+
+    Raises
+    ------
+    EngineError
+        Always: no driver, no card, an engine made for another card or version, or no session to run it in.
+
+    """
+    trt = import_flavour(backend)
+    require_card(backend)
+    if misfit := _misfit(trt, model):
+        raise EngineError(
+            f"this engine does not fit this machine ({backend} {trt.__version__} says: {misfit}); "
+            f"compile the bundle again, here: mammofast compile ... --to {backend}"
+        )
+    raise EngineError(f"this version of mammofast builds engines for {backend} and does not run them yet")
