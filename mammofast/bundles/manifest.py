@@ -6,8 +6,10 @@ bundle's id: it holds the hash of every network, so the id stands for all that a
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,31 @@ DEMO = "demo"
 _DEMO_FOLDER = Path(__file__).parent / "demo"
 # A manifest is a page of settings; anything larger is not one.
 _MANIFEST_LIMIT = 4 << 20
+CPU = "cpu"
+_TARGET = re.compile(r"cpu|sm_\d+(\+ptx)?(,sm_\d+(\+ptx)?)*")
+ACTIVATIONS = ("none", "sigmoid", "softmax", "tanh")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Which tensor of a file is an output of the method's, and what is still to be done to it.
+
+    activation: one of ``ACTIVATIONS``; "softmax" is over axis 1, "tanh" means that values are in -1..1 already.
+    channel: the one of axis 1 to keep after that; None keeps all.
+    """
+
+    tensor: str
+    activation: str = "none"
+    channel: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What a network must give: an .npz file, its hash, and the largest absolute error by output."""
+
+    file: str
+    sha256: str
+    budget: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +53,10 @@ class Network:
     """One compiled network of a bundle.
 
     file: its name inside the bundle's folder. sha256: of the whole file, hex. backend: what runs it.
-    precision: of its weights and arithmetic. target: the device it was compiled for.
+    precision: of its weights and arithmetic. target: "cpu", or compute capabilities such as "sm_86,sm_89+ptx".
     versions: of what made it, by name.
+    inputs, outputs: the method's names, and the file's where they differ.
+    verified: false where nobody has run the file on its target yet; it is then held against ``parity`` when opened.
     """
 
     file: str
@@ -36,6 +65,10 @@ class Network:
     precision: str
     target: str
     versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Output] = field(default_factory=dict)
+    verified: bool = True
+    parity: Parity | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +102,27 @@ class Bundle:
             raise BundleError(
                 f"bundle {self.name!r} has no network {network!r}; its manifest names {sorted(self.networks)}"
             )
-        expected = self.networks[network]
+        found = self.networks[network]
+        return self._content(found.file, found.sha256)
+
+    def read_parity(self, network: str) -> bytes:
+        """Return the bytes of a network's parity file; raises as :meth:`read` does."""
+        parity = self.networks[network].parity
+        if parity is None:
+            raise BundleError(f"bundle {self.name!r}: its manifest names no parity file for {network!r}")
+        return self._content(parity.file, parity.sha256)
+
+    def _content(self, file: str, sha256: str) -> bytes:
         try:
-            content = (self.folder / expected.file).read_bytes()
+            content = (self.folder / file).read_bytes()
         except OSError as error:
             raise BundleError(
-                f"bundle {self.name!r}: {expected.file} cannot be read ({error.strerror}); copy the bundle again"
+                f"bundle {self.name!r}: {file} cannot be read ({error.strerror}); copy the bundle again"
             ) from error
         got = hashlib.sha256(content).hexdigest()
-        if got != expected.sha256:
+        if got != sha256:
             raise BundleError(
-                f"bundle {self.name!r}: {expected.file} has SHA-256 {got}, the manifest says {expected.sha256}; "
+                f"bundle {self.name!r}: {file} has SHA-256 {got}, the manifest says {sha256}; "
                 "the file was changed or damaged, copy or compile the bundle again"
             )
         return content
@@ -137,20 +180,70 @@ def _bundle(manifest: dict[str, Any], folder: Path, bundle_id: str) -> Bundle:
 
 
 def _network(value: object, where: str) -> Network:
+    values = _known(_object(value, where), Network, set(), where)
+    outputs = _object(values.get("outputs", {}), f"{where}: 'outputs'")
+    values["outputs"] = {name: _output(output, f"{where}: output {name!r}") for name, output in outputs.items()}
+    if "parity" in values:
+        values["parity"] = _parity(values["parity"], f"{where}: 'parity'")
+    network = Network(**values)
+    _check_file(network.file, where)
+    for key, kind in {"backend": str, "precision": str, "target": str, "verified": bool}.items():
+        if not isinstance(getattr(network, key), kind):
+            raise BundleError(f"{where}: {key!r} is {getattr(network, key)!r}, expected a {kind.__name__}")
+    for key in ("versions", "inputs"):
+        entries = _object(getattr(network, key), f"{where}: {key!r}")
+        if not all(isinstance(entry, str) for entry in entries.values()):
+            raise BundleError(f"{where}: every entry of {key!r} must be a string")
+    if not _TARGET.fullmatch(network.target):
+        raise BundleError(f"{where}: target {network.target!r}, expected 'cpu' or such as 'sm_86' or 'sm_80+ptx'")
+    if not network.verified and network.parity is None:
+        raise BundleError(f"{where}: it is not verified, so 'parity' must name what to hold it against")
+    return network
+
+
+def _output(value: object, where: str) -> Output:
+    if isinstance(value, str):
+        return Output(value)
+    output = Output(**_known(_object(value, where), Output, set(), where))
+    if not isinstance(output.tensor, str):
+        raise BundleError(f"{where}: tensor {output.tensor!r}, expected its name in the file")
+    if output.activation not in ACTIVATIONS:
+        raise BundleError(f"{where}: activation {output.activation!r}, expected one of {list(ACTIVATIONS)}")
+    if output.channel is not None and not (_is_number(output.channel, int) and output.channel >= 0):
+        raise BundleError(f"{where}: channel {output.channel!r}, expected an index from 0")
+    return output
+
+
+def _parity(value: object, where: str) -> Parity:
+    parity = Parity(**_known(_object(value, where), Parity, set(), where))
+    _check_file(parity.file, where)
+    budget = _object(parity.budget, f"{where}: 'budget'")
+    if not budget or not all(_is_number(error, (int, float)) and 0 <= error < math.inf for error in budget.values()):
+        raise BundleError(f"{where}: 'budget' must give the largest absolute error of each output")
+    return parity
+
+
+def _is_number(value: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _check_file(file: object, where: str) -> None:
+    if not isinstance(file, str) or Path(file).name != file or file in ("", ".", "..", MANIFEST):
+        raise BundleError(f"{where}: file {file!r} must be a plain name inside the bundle's folder")
+
+
+def _object(value: object, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BundleError(f"{where}: got a {type(value).__name__}, expected an object")
-    network = Network(**_known(value, Network, set(), where))
-    if Path(network.file).name != network.file or network.file in ("", ".", "..", MANIFEST):
-        raise BundleError(f"{where}: file {network.file!r} must be a plain name inside the bundle's folder")
-    return network
+    return value
 
 
 def _known(values: dict[str, Any], kind: type, given: set[str], where: str) -> dict[str, Any]:
     """Check keys against a dataclass: an unknown key is a setting that would silently not be followed."""
-    expected = {f.name for f in fields(kind)} - given
-    optional = {"notice", "accepts", "versions"}
-    if unknown := set(values) - expected:
+    expected = {f.name: f for f in fields(kind) if f.name not in given}
+    needed = {name for name, f in expected.items() if f.default is MISSING and f.default_factory is MISSING}
+    if unknown := set(values) - set(expected):
         raise BundleError(f"{where}: unknown entries {sorted(unknown)}; this version knows {sorted(expected)}")
-    if missing := expected - optional - set(values):
+    if missing := needed - set(values):
         raise BundleError(f"{where}: missing entries {sorted(missing)}")
     return dict(values)

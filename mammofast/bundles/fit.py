@@ -1,0 +1,105 @@
+"""Whether a bundle's networks fit this machine. One that does not is named with what to run, and never rebuilt."""
+
+import ctypes
+import re
+from importlib import import_module
+
+from mammofast.bundles.manifest import CPU, Bundle
+from mammofast.errors import BundleError, EngineError
+
+# Backends whose files only the version that wrote them can read, and the Python module of each.
+_SERIALIZED = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+# CUdevice_attribute: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
+_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
+
+
+def fitting_device(bundle: Bundle, name: str, device: str) -> str:
+    """Return where a network is to run, "cpu", "cuda" (the first card) or "cuda:i".
+
+    device: "auto", "cpu", "cuda" or "cuda:i"; "auto" is what the network was compiled for.
+
+    Raises
+    ------
+    EngineError
+        When the network was compiled for another device or by another version of its backend.
+
+    """
+    if not _DEVICE.fullmatch(device):
+        raise EngineError(f"device: got {device!r}, expected 'auto', 'cpu', 'cuda' or such as 'cuda:1'")
+    network = bundle.networks[name]
+    where = f"bundle {bundle.name!r}: network {name!r}"
+    if network.target == CPU:
+        if device not in ("auto", CPU):
+            raise EngineError(f"{where} was compiled for the CPU, not for device {device!r}; {_again(bundle)}")
+        found = CPU
+    else:
+        index = int(device.partition(":")[2] or 0)
+        made_for = f"{where} was compiled for {network.target}"
+        if device == CPU:
+            raise EngineError(f"{made_for}, not for the CPU; {_again(bundle, 'onnxruntime')}")
+        capability = compute_capability(index)
+        if capability is None:
+            raise EngineError(
+                f"{made_for}, and no NVIDIA card {index} with a driver is here; {_again(bundle, 'onnxruntime')}"
+            )
+        if not _runs_on(network.target, capability):
+            raise EngineError(f"{made_for}, card {index} is sm_{capability}; {_again(bundle, network.backend)}")
+        found = f"cuda:{index}" if index else "cuda"
+    _check_version(bundle, name, where)
+    return found
+
+
+def compute_capability(index: int) -> int | None:
+    """Return a card's compute capability, 86 for 8.6; None where there is no such card or no driver."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return None
+    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
+    if (
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), index)
+        or driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, device)
+        or driver.cuDeviceGetAttribute(ctypes.byref(minor), _CAPABILITY_MINOR, device)
+    ):
+        return None
+    return 10 * major.value + minor.value
+
+
+def installed_version(backend: str) -> str | None:
+    """Return the version of a backend on this machine; None where it is not installed."""
+    try:
+        return str(import_module(_SERIALIZED.get(backend, backend)).__version__)
+    except (ImportError, AttributeError):
+        return None
+
+
+def _runs_on(target: str, capability: int) -> bool:
+    """Whether one of "sm_86,sm_89+ptx" is this card's; +ptx goes on to all newer ones."""
+    for part in target.split(","):
+        number = int(part.removeprefix("sm_").removesuffix("+ptx"))
+        if number == capability or (part.endswith("+ptx") and number < capability):
+            return True
+    return False
+
+
+def _check_version(bundle: Bundle, name: str, where: str) -> None:
+    network = bundle.networks[name]
+    backend = network.backend
+    if backend not in _SERIALIZED:
+        return
+    made_with = network.versions.get(backend)
+    if made_with is None:
+        raise BundleError(f"{where}: 'versions' must state the {backend} that compiled it: no other can read the file")
+    here = installed_version(backend)
+    # A backend that is missing altogether is what load_engine says best.
+    if here is not None and here.split(".")[: made_with.count(".") + 1] != made_with.split("."):
+        raise EngineError(
+            f"{where} was compiled by {backend} {made_with}, here is {here}; "
+            f"install {backend} {made_with}, or {_again(bundle, backend)}"
+        )
+
+
+def _again(bundle: Bundle, backend: str = "tensorrt-rtx") -> str:
+    return f"compile it for this machine: mammofast compile {bundle.method} --to {backend} --out NEW-BUNDLE"
