@@ -14,15 +14,16 @@ def scaled(channels: int, width: float) -> int:
 
 
 def context(reach: Sequence[int]) -> int:
-    """Return how far, in pixels, an output pixel of a U-shaped network can look into its input.
+    """Return how far, in pixels, an output pixel of a U-shaped network can look into its input: its ``halo``.
 
     reach: for stride 1, 2, 4, ... the sum over its convolutions, way down and way up together, of how many places each
     looks aside: 1 for a 3×3 convolution, the dilation for a dilated one, 0 for a 1×1. Pooling and upsampling, which
-    may look at one place beside their own, come on top.
+    may look at one place beside their own, come on top. The sum is rounded up to a multiple of the last stride.
     """
-    deepest = len(reach) - 1
-    between = 3 * ((1 << deepest) - 1)  # 2^k for the place beside, 2^(k-1) for the place's far edge; k = 1 ... deepest
-    return sum(places << k for k, places in enumerate(reach)) + between
+    deepest = 1 << (len(reach) - 1)
+    between = 3 * (deepest - 1)  # at each halving to stride s: s for the place beside, s / 2 to the place's far edge
+    pixels = sum(places << k for k, places in enumerate(reach)) + between
+    return -(-pixels // deepest) * deepest
 
 
 class ConvNormReLU(nn.Sequential):
