@@ -7,34 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-STRIDES = (8, 16, 32)
-ANCHORS_PER_HEAD = 3
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES, ConvUnit, Residual
+
 # tx, ty, tw, th, objectness, class.
 CHANNELS = 6
-
-
-class ConvUnit(nn.Sequential):
-    """Convolution without bias, batch normalization, LeakyReLU(0.1)."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__(
-            nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs),
-            nn.LeakyReLU(0.1, inplace=True),
-        )
-
-
-class Residual(nn.Module):
-    """Darknet's residual block: 1×1 to half the width, 3×3 back, added to the input."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(ConvUnit(width, width // 2, 1), ConvUnit(width // 2, width, 3))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the block's body to ``x``."""
-        added: Tensor = x + self.body(x)
-        return added
 
 
 class CompactYolo(nn.Module):

@@ -29,7 +29,8 @@ import torch
 
 from mammofast.methods.contrast import Contrast
 from mammofast.models.compact_nested_unet import CompactNestedUNet
-from mammofast.models.compact_yolo import ANCHORS_PER_HEAD, CHANNELS, STRIDES, CompactYolo
+from mammofast.models.compact_yolo import CHANNELS, CompactYolo
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES
 from mammofast.phantom.plan import Mix, PlannedView, Purpose, plan_studies
 from mammofast.training.anchors import kmeans_anchors
 from mammofast.training.calibrate import Choice, choose

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mammofast.models.compact_yolo import ANCHORS_PER_HEAD, CHANNELS, STRIDES
+from mammofast.models.compact_yolo import CHANNELS
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES
 from mammofast.training.anchors import shared_corner_iou
 from mammofast.training.data import Example
 from mammofast.training.schedule import NO_LIMIT, Average, Report, rate

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mammofast.models.compact_yolo import ANCHORS_PER_HEAD, CHANNELS, STRIDES, CompactYolo
+from mammofast.models.compact_yolo import CHANNELS, CompactYolo
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES
 
 _OPSET = 18
 _OBJECTNESS = 4
