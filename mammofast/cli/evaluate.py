@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from mammofast.cli.progress import progress
+
 _ROWS = (
     ("sensitivity", "Sensitivity"),
     ("fp_per_image", "False positives per image"),
@@ -45,7 +47,8 @@ def evaluate_command(
     """  # noqa: D301
     from mammofast.evaluation import evaluate
 
-    measures = evaluate(results, truth, bundle_id=bundle_id, settings_id=settings_id)
+    with progress("Measuring images", quiet=quiet) as advance:
+        measures = evaluate(results, truth, bundle_id=bundle_id, settings_id=settings_id, progress=advance)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(measures, indent=1) + "\n", encoding="utf-8")

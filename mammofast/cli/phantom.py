@@ -1,5 +1,6 @@
 """``mammofast phantom``: computed mammograms with known masses."""
 
+import json
 from pathlib import Path
 
 import click
@@ -13,10 +14,11 @@ from mammofast.cli.progress import progress
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="The same seed, the same studies.")
 @click.option("--kind", default="mammography", show_default=True, type=click.Choice(["mammography"]))
 @click.option("--workers", type=click.IntRange(1), help="Processes; all cores when not given.")
+@click.option("--json", "as_json", is_flag=True, help="Print the SOP Instance UIDs as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--verbose", is_flag=True, help="Say what was made.")
 def phantom_command(
-    out: Path, studies: int, seed: int, kind: str, workers: int | None, quiet: bool, verbose: bool
+    out: Path, studies: int, seed: int, kind: str, workers: int | None, as_json: bool, quiet: bool, verbose: bool
 ) -> None:
     """Make phantom studies as DICOM, with the truth beside them.
 
@@ -28,5 +30,7 @@ def phantom_command(
 
     with progress("Making phantom images", studies * 4, quiet) as advance:
         images = write_studies(out, studies, seed, workers=workers, progress=advance)
+    if as_json:
+        click.echo(json.dumps({"images": images}))
     if verbose:
         click.echo(f"{len(images)} images of {studies} studies of {kind} in {out}", err=True)

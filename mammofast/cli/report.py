@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from mammofast.cli.progress import progress
+
 _TABLES = ("csv", "parquet", "json")
 
 
@@ -33,7 +35,8 @@ def report_command(
     if form == "html":
         from mammofast.report.html import write_html
 
-        written = [write_html(results, out, archive)]
+        with progress("Drawing studies", quiet=quiet) as advance:
+            written = [write_html(results, out, archive, progress=advance)]
     else:
         from mammofast.report.tables import write_tables
 

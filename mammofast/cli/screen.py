@@ -58,10 +58,12 @@ def screen_command(
         raise click.UsageError(
             "--workers starts workers here and --scheduler uses those of a cluster: give one of them"
         )
-    from mammofast.archive import open_archive
     from mammofast.screening.run import Interrupted, screen
+    from mammofast.screening.stopping import in_words, next_time
 
-    total = None if quiet else sum(1 for _ in open_archive(archive).images())
+    total = None if quiet else count_images(archive)
+    if until is not None and not quiet:
+        click.echo(f"Screening until {in_words(next_time(until))}", err=True)
     report, interrupted = None, False
     with progress("Screening images", total, quiet) as advance:
         try:
@@ -90,10 +92,21 @@ def screen_command(
         ctx.exit(SOME_FAILED)
 
 
+def count_images(archive: Path) -> int:
+    """Return how many images an archive has, by their folders' names: opening each would take long."""
+    from mammofast.archive import open_archive
+    from mammofast.archive.store import image_folders
+
+    return sum(1 for _ in image_folders(open_archive(archive).path))
+
+
 def _list_unused(results: Path) -> None:
     from mammofast.screening import open_results
 
     for row in open_results(results).images().to_pylist():
         if row["status"] != "done":
-            name = row["sop_uid"] or row["content_sha256"] or "-"
-            click.echo(f"{row['status']}: {name}: {row['reason']}", err=True)
+            # The hash too: two damaged copies of one image share its UID.
+            click.echo(
+                f"{row['status']}: {row['sop_uid'] or '-'}: {row['reason']} (SHA-256 {row['content_sha256'] or '-'})",
+                err=True,
+            )

@@ -1,7 +1,7 @@
 """Results against truth: masses found, false positives, and how well masks fit."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ def evaluate(
     settings_id: str | None = None,
     samples: int = _SAMPLES,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Measure results against truth.
 
@@ -52,6 +53,7 @@ def evaluate(
     results: a results folder. truth: a folder of SOP_UID.png, 8-bit, native size, 0 = no mass, k = mass k.
     bundle_id, settings_id: which run's results; needed where there are several.
     samples, seed: of the bootstrap, which draws studies with replacement.
+    progress: called with the number of images just measured, and of all there are.
 
     Returns
     -------
@@ -75,9 +77,12 @@ def evaluate(
     known = [row for row in rows if (folder / f"{row['sop_uid']}.png").is_file()]
     if not known:
         raise ResultsError(f"{folder}: holds no truth for any screened image, expected SOP_INSTANCE_UID.png files")
-    images = [
-        _measure(opened, row, boxes[(row["sop_uid"], row["bundle_id"], row["settings_id"])], folder) for row in known
-    ]
+    images = []
+    for row in known:
+        found = boxes[(row["sop_uid"], row["bundle_id"], row["settings_id"])]
+        images.append(_measure(opened, row, found, folder))
+        if progress is not None:
+            progress(1, len(known))
     confidences = np.concatenate([image.confidences for image in images])
     hits = np.concatenate([image.hits for image in images])
     n_masses = sum(image.n_masses for image in images)

@@ -1,7 +1,7 @@
 """The report page: one HTML file that needs nothing beside it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from mammofast.records import Box, Finding, Window
 from mammofast.report.outline import svg_outline
 from mammofast.report.overview import overviews
 from mammofast.report.pictures import confidence_map, picture, picture_level
+from mammofast.report.words import duration, moment
 from mammofast.screening import Results, open_results
 from mammofast.screening.entry import Entry
 
@@ -84,7 +85,13 @@ class _Pictures:
             return None
 
 
-def write_html(results: str | Path, out: str | Path, archive: str | Path | None = None) -> Path:
+def write_html(
+    results: str | Path,
+    out: str | Path,
+    archive: str | Path | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
     """Write ``out/index.html``.
 
     Parameters
@@ -92,6 +99,7 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
     results: a results folder. out: a folder, made where it is missing.
     archive: where the archive is now; by default where it was when it was screened. Without an archive the page has
         outlines but no pictures.
+    progress: called with the number of studies just drawn, and of all that will be.
 
     Returns
     -------
@@ -112,6 +120,12 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
     # Of each run as many as the page has room for.
     most = max(MAX_PICTURED_STUDIES // max(len(runs), 1), 1)
     ranked = [_ranked_studies(run.done) for run in runs]
+    n_pictured = sum(min(len(studies), most) for studies in ranked)
+
+    def drawn() -> None:
+        if progress is not None:
+            progress(1, n_pictured)
+
     page = _template().render(
         notices=opened.notices(),
         has_archive=found is not None,
@@ -120,7 +134,7 @@ def write_html(results: str | Path, out: str | Path, archive: str | Path | None 
                 "overview": run,
                 "n_studies": len(studies),
                 "n_pictured": min(len(studies), most),
-                "studies": _studies(studies[:most], found),
+                "studies": _studies(studies[:most], found, drawn),
             }
             for run, studies in zip(runs, ranked, strict=True)
         ],
@@ -145,8 +159,10 @@ def _ranked_studies(done: Sequence[Entry]) -> list[list[Entry]]:
     return sorted(studies.values(), key=lambda entries: (-_confidence(entries), entries[0].image.study_uid))
 
 
-def _studies(studies: Sequence[Sequence[Entry]], archive: Archive | None) -> Iterator[dict[str, object]]:
-    """Yield what the template says of each study, one at a time: pictures are large."""
+def _studies(
+    studies: Sequence[Sequence[Entry]], archive: Archive | None, drawn: Callable[[], None]
+) -> Iterator[dict[str, object]]:
+    """Yield what the template says of each study, one at a time: pictures are large. ``drawn`` is called after each."""
     for entries in studies:
         yield {
             "uid": entries[0].image.study_uid,
@@ -154,6 +170,7 @@ def _studies(studies: Sequence[Sequence[Entry]], archive: Archive | None) -> Ite
             "n_findings": sum(len(entry.findings) for entry in entries),
             "views": [_view(entry, archive) for entry in entries],
         }
+        drawn()
 
 
 def _view(entry: Entry, archive: Archive | None) -> _View:
@@ -211,4 +228,5 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )
+    environment.filters.update(duration=duration, moment=moment)
     return environment.get_template("page.html.jinja")

@@ -45,6 +45,18 @@ class RunOverview:
         return Counter((entry.reason or "").partition(":")[0] for entry in self.unused)
 
     @property
+    def timings(self) -> list[Mapping[str, Any]]:
+        """When the run was worked on, first to last: see :meth:`mammofast.screening.timing.Stopwatch.as_dict`."""
+        return list(self.summary.get("timings", ()))
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Of all that came to an end, start of the workers included; None where nothing did."""
+        ended = [timing for timing in self.timings if timing["seconds"]]
+        seconds = sum(timing["seconds"] for timing in ended)
+        return sum(timing["images"] for timing in ended) / seconds if seconds else None
+
+    @property
     def n_findings(self) -> int:
         """Findings of all images."""
         return sum(len(entry.findings) for entry in self.entries)

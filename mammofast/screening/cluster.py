@@ -2,7 +2,6 @@
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -47,7 +46,7 @@ def local_client(workers: int) -> Iterator[Client]:
         When they do not start.
 
     """
-    with _quiet(), tempfile.TemporaryDirectory(prefix="mammofast-") as scratch, dask.config.set(_CONFIG):
+    with _quiet(), dask.config.set(_CONFIG):
         try:
             cluster = LocalCluster(
                 n_workers=workers,
@@ -57,7 +56,6 @@ def local_client(workers: int) -> Iterator[Client]:
                 # Dask opens its HTTP port in any case: on loopback, any that is free, with nothing on it.
                 dashboard_address="127.0.0.1:0",
                 scheduler_kwargs={"dashboard": False},
-                local_directory=scratch,
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, RuntimeError, TimeoutError) as error:

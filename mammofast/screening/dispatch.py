@@ -24,11 +24,15 @@ NO_WORKER_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a worker made of an image: a status and the bytes to record, or None where it killed its worker."""
+    """What a worker made of an image: a status and the bytes to record, or None where it killed its worker.
+
+    seconds: what it took the worker, where known.
+    """
 
     image: ArchiveImage
     status: str | None = None
     content: bytes | None = None
+    seconds: float | None = None
 
 
 class Dispatcher:
@@ -108,8 +112,8 @@ class Dispatcher:
         for future, result in self._completed.next_batch(block=False):
             images = self._in_flight[future]
             if future.status == "finished":
-                for image, (status, content) in zip(images, result, strict=True):
-                    yield Outcome(image, status, content)
+                for image, (status, content, seconds) in zip(images, result, strict=True):
+                    yield Outcome(image, status, content, seconds)
             else:
                 _raise_if_hopeless(result)
                 yield from killed(images)

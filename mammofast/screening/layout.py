@@ -5,6 +5,8 @@ RESULTS/
   runs/<bundle_id>-<settings_id>.json              what was run: the bundle's name, notice and networks; the settings
   runs/<bundle_id>-<settings_id>/<sha256[:16]>.json
                                                    versions of the software it was run with, a file for each set of them
+  runs/<bundle_id>-<settings_id>/timings/<time>-<random>.json
+                                                   when `screen` was called for it, how long and for how many images
   images/<bundle_id[:16]>-<settings_id[:16]>/
     <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
     file-<key>.json                                a file that the archive did not keep, by its key there, and why
@@ -40,6 +42,11 @@ def summary_path(results: Path, run: Run) -> Path:
 def versions_folder(results: Path, run: Run) -> Path:
     """Return the folder that says which versions of software a run was made with."""
     return summary_path(results, run).with_suffix("")
+
+
+def timings_folder(results: Path, run: Run) -> Path:
+    """Return the folder that says when a run was worked on."""
+    return versions_folder(results, run) / "timings"
 
 
 def runs(results: Path) -> list[Run]:

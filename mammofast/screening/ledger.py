@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import ResultsError
-from mammofast.records import ImageResult, combine_masks
+from mammofast.records import combine_masks
 from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry
 from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once, write_over
-from mammofast.screening.summaries import read_summaries, write_summary, write_versions
+from mammofast.screening.summaries import read_summaries, write_summary, write_timing, write_versions
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -89,6 +89,10 @@ class Results:
         """Say what a run's results are made with from now on, by package; what was said before stays."""
         write_versions(self.path, run, versions)
 
+    def put_timing(self, run: Run, name: str, timing: Mapping[str, Any]) -> None:
+        """Say when a run was worked on, over what was said under the same name; ``timing`` is JSON-ready."""
+        write_timing(self.path, run, name, timing)
+
     def has(self, image: ImageInfo, run: Run) -> bool:
         """Say whether an image's outcome is on record, whole."""
         return self.entry_bytes(image, run) is not None
@@ -109,10 +113,6 @@ class Results:
     def record(self, entry: Entry) -> bool:
         """Record one image's outcome; see :meth:`put`."""
         return self.put(entry.image, entry.run, entry.to_bytes())
-
-    def record_result(self, image: ImageInfo, run: Run, result: ImageResult) -> bool:
-        """Record what a method returned for an image; see :meth:`put`."""
-        return self.record(Entry.of(image, run, result))
 
     def put(self, image: ImageInfo, run: Run, content: bytes) -> bool:
         """Record an encoded outcome: durable when this returns, written whole, never over another.
@@ -161,7 +161,11 @@ class Results:
                 yield entry
 
     def runs(self) -> list[dict[str, Any]]:
-        """Return every run's summary, with bundle_id, settings_id and "versions", a list: all that it was made with."""
+        """Return every run's summary, with bundle_id, settings_id and two lists.
+
+        "versions": of the software it was made with. "timings": one for each call of ``screen``, as
+        :meth:`mammofast.screening.timing.Stopwatch.as_dict` gives it.
+        """
         return read_summaries(self.path)
 
     def notices(self) -> list[str]:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
 from mammofast.screening.software import software_versions
 from mammofast.screening.stopping import Interrupt, interruptible, next_time
+from mammofast.screening.timing import Stopwatch, timed
 from mammofast.screening.worker import OpenScreener, ScreenerPlugin
 from mammofast.settings import Settings
 
@@ -128,8 +130,10 @@ def screen(
             # A bundle that cannot be opened is said here, once, rather than by every worker.
             opener(folder, device, settings).__exit__(None, None, None)
             ledger.add_versions(run, software_versions(network.backend for network in manifest.networks.values()))
-            connect = remote_client(scheduler) if scheduler else local_client(workers or default_workers())
-            with connect as client:
+            n_workers = workers or default_workers()
+            connect = remote_client(scheduler) if scheduler else local_client(n_workers)
+            put_timing = partial(ledger.put_timing, run)
+            with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:
                 name = f"mammofast-{uuid.uuid4().hex}"
                 plugin = ScreenerPlugin(name, run, folder, device, settings, ours=not scheduler, opener=opener)
                 try:
@@ -139,10 +143,11 @@ def screen(
                 stop = _stopper(interrupt, deadline, job.report)
                 dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came)
                 try:
-                    job.record(dispatcher, chain([first], pending))
+                    job.record(dispatcher, chain([first], pending), watch)
                 finally:
                     if scheduler and client.status == "running":
                         client.unregister_worker_plugin(name)
+                watch.stopped = INTERRUPTED if interrupt else job.report.stopped
         job.report.seconds = time.monotonic() - start
         if interrupt:
             job.report.stopped = INTERRUPTED
@@ -209,7 +214,7 @@ class _Job:
             if not (folder / "zarr.json").exists():
                 raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
 
-    def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage]) -> None:
+    def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage], watch: Stopwatch) -> None:
         """Screen images and put what comes back on record."""
         for outcome in dispatcher.run(images):
             info = ImageInfo.of(outcome.image.record)
@@ -220,6 +225,7 @@ class _Job:
             else:
                 self._ledger.put(info, self._run, outcome.content)
                 self._count(outcome.status)
+            watch.add(outcome.seconds)
             self._progress(1)
 
     def _known(self, info: ImageInfo) -> bool:

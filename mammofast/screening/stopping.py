@@ -66,3 +66,9 @@ def next_time(until: str, now: datetime | None = None) -> datetime:
         raise ValueError(f"until: got {until!r}, expected a time of day such as 06:30") from None
     moment = now.replace(hour=time.hour, minute=time.minute, second=0, microsecond=0)
     return moment if moment > now else moment + timedelta(days=1)
+
+
+def in_words(moment: datetime, now: datetime | None = None) -> str:
+    """Return "HH:MM", and "tomorrow" where it is: a time just past is the next day's."""
+    today = (now or datetime.now()).date()
+    return f"{moment:%H:%M}" + ("" if moment.date() == today else " tomorrow")

@@ -1,4 +1,4 @@
-"""What a results folder says of its runs: the bundle, the settings and the software they were made with."""
+"""What a results folder says of its runs: the bundle, the settings, the software they were made with, and when."""
 
 import hashlib
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from mammofast.screening import layout
 from mammofast.screening.entry import Run
-from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once
+from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once, write_over
 
 
 def write_summary(results: Path, run: Run, summary: Mapping[str, Any]) -> None:
@@ -32,8 +32,18 @@ def write_versions(results: Path, run: Run, versions: Mapping[str, str]) -> None
         write_once(path, content)
 
 
+def write_timing(results: Path, run: Run, name: str, timing: Mapping[str, Any]) -> None:
+    """Say when a run was worked on, over what was said under the same name; ``timing`` is JSON-ready."""
+    folder = layout.timings_folder(results, run)
+    if not folder.is_dir():
+        _make(folder)
+    write_over(folder / f"{name}.json", json_bytes(timing))
+
+
 def read_summaries(results: Path) -> list[dict[str, Any]]:
-    """Return every run's summary with its ids and, as "versions", all sets of versions it was made with.
+    """Return every run's summary with its ids.
+
+    As "versions" all sets of versions it was made with, as "timings" what :mod:`mammofast.screening.timing` kept.
 
     Raises
     ------
@@ -46,7 +56,10 @@ def read_summaries(results: Path) -> list[dict[str, Any]]:
         summary = read_json(layout.summary_path(results, run), "a run's summary cannot be read")
         paths = layout.versions_folder(results, run).glob("[!.]*.json")
         versions = [read_json(path, "a run's versions cannot be read") for path in paths]
-        found.append({**summary, **asdict(run), "versions": sorted(versions, key=lambda v: sorted(v.items()))})
+        timed = sorted(layout.timings_folder(results, run).glob("[!.]*.json"))
+        timings = [read_json(path, "a run's timing cannot be read") for path in timed]
+        versions.sort(key=lambda v: sorted(v.items()))
+        found.append({**summary, **asdict(run), "versions": versions, "timings": timings})
     return found
 
 

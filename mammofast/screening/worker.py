@@ -6,6 +6,7 @@ the ledger will hold, so that whoever writes them need not understand them.
 
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, Self
@@ -90,8 +91,10 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             opened[0].__exit__(None, None, None)
 
 
-def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:
-    """Screen images; return (status, what to record) for each.
+def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes, float]]:
+    """Screen images; return (status, what to record, seconds) for each.
+
+    seconds: the task's, shared by its images: a method may work on several at once.
 
     Raises
     ------
@@ -103,7 +106,10 @@ def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, by
         raise EngineError("a worker could not open the bundle; its log says why")
     screener, lock = _OPEN[name]
     with lock:
-        return screen_images(screener, images)
+        start = time.monotonic()
+        encoded = screen_images(screener, images)
+        seconds = (time.monotonic() - start) / max(len(images), 1)
+    return [(status, content, seconds) for status, content in encoded]
 
 
 def screen_images(screener: Screener, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:

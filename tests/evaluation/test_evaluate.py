@@ -47,7 +47,7 @@ def record(ledger, tmp_path):
 
     def record(number, findings, masses, study=1, run=RUN, error=None):
         result = ImageResult(SHAPE, tuple(finding(*f) for f in findings), error)
-        ledger.record_result(info(number, study), run, result)
+        ledger.record(Entry.of(info(number, study), run, result))
         if masses is not None:
             png = imagecodecs.png_encode(truth_of(*masses))
             (tmp_path / "truth" / f"1.2.{number}.png").write_bytes(png)

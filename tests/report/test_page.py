@@ -70,7 +70,7 @@ def counts(section):
 
 def test_an_image_that_cannot_be_read_is_shown_without_a_picture_and_says_so(ledger, archive, infos, page):
     for info in infos:
-        ledger.record_result(info, RUN, ImageResult((96, 80), (FINDING,)))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING,))))
     damage(archive, infos[1].sop_uid, ["0"])
     text = page()
     for number, info in enumerate(infos):
@@ -85,7 +85,7 @@ def test_an_image_that_cannot_be_read_is_shown_without_a_picture_and_says_so(led
 
 def test_a_header_or_a_record_that_cannot_be_read_is_said_too(ledger, archive, infos, page):
     for info in infos:
-        ledger.record_result(info, RUN, ImageResult((96, 80), (FINDING,)))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING,))))
     damage(archive, infos[0].sop_uid, ["header"])
     damage(archive, infos[2].sop_uid, ["."])
     text = page()
@@ -101,20 +101,20 @@ def test_images_that_are_not_on_record_are_counted(ledger, infos, page):
         text = page()
         assert f"{counted} not on record in this run" in text
         assert all_well not in text
-        ledger.record_result(info, RUN, ImageResult((96, 80)))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80))))
     assert all_well in page()
     assert "not on record" not in page()
 
 
 def test_a_file_of_the_same_uid_is_not_the_image(ledger, infos, page):
     for info in infos[1:]:
-        ledger.record_result(info, RUN, ImageResult((96, 80)))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80))))
     ledger.record(Entry(replace(infos[0], file_key="9" * 64), RUN, "skipped", "conflicting-uid: other pixels"))
     assert "1 image of the archive is not on record" in page()
 
 
 def test_without_its_archive_the_page_claims_nothing_of_it(ledger, archive, infos, page):
-    ledger.record_result(infos[0], RUN, ImageResult((96, 80), (FINDING,)))
+    ledger.record(Entry.of(infos[0], RUN, ImageResult((96, 80), (FINDING,))))
     archive.path.rename(archive.path.with_name("away.zarr"))
     text = page()
     assert "The archive is not where it was screened" in text
@@ -134,9 +134,9 @@ def test_runs_are_shown_apart_each_with_its_own_counts(ledger, infos, page):
     ledger.start(OTHER_RUN, {"name": "second", "method": "two_stage", "notice": ""})
     ledger.add_versions(OTHER_RUN, {"numpy": "2.9.9", "mammofast": "0.0.1"})
     for info in infos:
-        ledger.record_result(info, RUN, ImageResult((96, 80), (FINDING, FINDING)))
-    ledger.record_result(infos[0], OTHER_RUN, ImageResult((96, 80), (FINDING,)))
-    ledger.record_result(infos[1], OTHER_RUN, ImageResult((96, 80), error="read: gone"))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING, FINDING))))
+    ledger.record(Entry.of(infos[0], OTHER_RUN, ImageResult((96, 80), (FINDING,))))
+    ledger.record(Entry.of(infos[1], OTHER_RUN, ImageResult((96, 80), error="read: gone")))
     first, second = sections(page())
     assert ("first, two_stage" in first, "second, two_stage" in second) == (True, True)
     assert ("second" in first, RUN.bundle_id in second) == (False, False)
@@ -157,7 +157,7 @@ def test_runs_share_the_room_for_pictures(ledger, infos, page, monkeypatch):
     ledger.start(OTHER_RUN, {"name": "second"})
     for run in (RUN, OTHER_RUN):
         for info in infos:
-            ledger.record_result(info, run, ImageResult((96, 80), (FINDING,)))
+            ledger.record(Entry.of(info, run, ImageResult((96, 80), (FINDING,))))
     shown = sections(page())
     assert len(shown) == 2
     for section in shown:
@@ -167,7 +167,7 @@ def test_runs_share_the_room_for_pictures(ledger, infos, page, monkeypatch):
 
 def test_damaged_results_and_unread_files_are_listed(ledger, infos, page):
     for info in infos:
-        ledger.record_result(info, RUN, ImageResult((96, 80)))
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80))))
     next(ledger.path.glob(f"images/*/{infos[0].sop_uid}-*")).write_bytes(b"torn")
     unread = ImageInfo(None, None, None, None, None, None, None, None, None, file_key="5" * 64)
     ledger.record_file(Entry(unread, RUN, "failed", "read: the zip file is damaged"))

@@ -23,7 +23,7 @@ def ledger(tmp_path):
     results.start(RUN, {"notice": "For tests."})
     finding = Finding((1, 2, 4, 6), 1 / 3, 0.1 + 0.2, np.eye(4, 3, dtype=bool))
     info = ImageInfo("1.1", "1.9", "1.2.1", "L", None, 60, 50, (0.1, 0.1), "1" * 64)
-    results.record_result(info, RUN, ImageResult((60, 50), (finding,)))
+    results.record(Entry.of(info, RUN, ImageResult((60, 50), (finding,))))
     file = ImageInfo(None, None, None, None, None, None, None, None, "9" * 64, file_key="9" * 64)
     results.record(Entry(file, RUN, "skipped", 'not-dicom: a "note", two\nlines'))
     return results

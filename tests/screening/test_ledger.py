@@ -75,7 +75,7 @@ def only_file(ledger):
 def test_what_is_recorded_comes_back(ledger):
     found = result()
     assert not ledger.has(info(), RUN)
-    assert ledger.record_result(info(), RUN, found)
+    assert ledger.record(Entry.of(info(), RUN, found))
     assert ledger.has(info(), RUN)
     assert ledger.status(info(), RUN) == "done"
     (entry,) = open_results(ledger.path).entries()
@@ -85,7 +85,7 @@ def test_what_is_recorded_comes_back(ledger):
 
 
 def test_what_identifies_a_result(ledger):
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     assert not ledger.has(info(), OTHER_RUN)
     assert not ledger.has(info(), Run(RUN.bundle_id, "e" * 64))
     assert not ledger.has(info(content_sha256="f" * 64), RUN)
@@ -93,7 +93,7 @@ def test_what_identifies_a_result(ledger):
 
 
 def test_columns_and_their_types_are_those_of_the_design(ledger):
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     findings, images = ledger.findings(), ledger.images()
     assert findings.column_names == FINDINGS_COLUMNS
     assert images.column_names == IMAGES_COLUMNS
@@ -112,8 +112,8 @@ def test_empty_results_have_the_columns_too(ledger):
 
 def test_findings_rows(ledger):
     found = result()
-    ledger.record_result(info(), RUN, found)
-    ledger.record_result(info(2, pixel_spacing=None), RUN, result(1, boxes=((1, 2, 3, 4),)))
+    ledger.record(Entry.of(info(), RUN, found))
+    ledger.record(Entry.of(info(2, pixel_spacing=None), RUN, result(1, boxes=((1, 2, 3, 4),))))
     rows = ledger.findings().to_pylist()
     assert [(row["sop_uid"], row["finding"]) for row in rows] == [
         ("1.2.3.1", 1),
@@ -133,7 +133,7 @@ def test_findings_rows(ledger):
 
 def test_a_finding_with_an_empty_mask_stays(ledger):
     finding = Finding((3, 4, 10, 12), 0.5, 0.25, np.zeros((8, 7), bool))
-    ledger.record_result(info(), RUN, ImageResult((100, 80), (finding,)))
+    ledger.record(Entry.of(info(), RUN, ImageResult((100, 80), (finding,))))
     (row,) = ledger.findings().to_pylist()
     assert (row["area_px"], row["area_mm2"]) == (0, 0.0)
     assert not ledger.mask("1.2.3.1").any()
@@ -141,9 +141,9 @@ def test_a_finding_with_an_empty_mask_stays(ledger):
 
 
 def test_images_rows(ledger):
-    ledger.record_result(info(1), RUN, result())
-    ledger.record_result(info(2), RUN, ImageResult((100, 80)))
-    ledger.record_result(info(3), RUN, ImageResult((100, 80), error="read: array 0 cannot be read"))
+    ledger.record(Entry.of(info(1), RUN, result()))
+    ledger.record(Entry.of(info(2), RUN, ImageResult((100, 80))))
+    ledger.record(Entry.of(info(3), RUN, ImageResult((100, 80), error="read: array 0 cannot be read")))
     ledger.record(Entry(info(4), RUN, "skipped", "presentation-intent: no"))
     file = ImageInfo(None, None, None, None, None, None, None, None, "9" * 64, file_key="9" * 64)
     ledger.record(Entry(file, RUN, "skipped", "not-dicom: the file is not DICOM"))
@@ -169,7 +169,7 @@ def test_rows_do_not_depend_on_the_order_of_recording(tmp_path):
         for run in (RUN, OTHER_RUN):
             ledger.start(run, {})
             for number in numbers:
-                ledger.record_result(info(number, study_uid=f"1.{4 - number}"), run, result(number))
+                ledger.record(Entry.of(info(number, study_uid=f"1.{4 - number}"), run, result(number)))
         tables.append((ledger.findings(), ledger.images()))
     assert tables[0] == tables[1]
     assert tables[0][1]["study_uid"].to_pylist() == ["1.1", "1.1", "1.2", "1.2", "1.3", "1.3"]
@@ -199,7 +199,7 @@ def test_the_same_image_gives_the_same_bytes_and_they_are_pinned(ledger, tmp_pat
     found = ImageResult((4, 3), (Finding((0, 1, 3, 3), 1.0, 0.1, np.array([[1, 0, 1], [0, 1, 1]], bool)),))
     image = info(rows=4, cols=3)
     assert Entry.of(image, RUN, found).to_bytes() == Entry.of(image, RUN, found).to_bytes()
-    ledger.record_result(image, RUN, found)
+    ledger.record(Entry.of(image, RUN, found))
     content = only_file(ledger).read_bytes()
     assert json.loads(content)["result"]["findings"] == [
         {"area_px": 4, "box": [0, 1, 3, 3], "confidence": 0.1, "mask": "AAEBAQEC", "score": 1.0}
@@ -210,10 +210,10 @@ def test_the_same_image_gives_the_same_bytes_and_they_are_pinned(ledger, tmp_pat
 
 
 def test_recording_again_changes_nothing(ledger):
-    ledger.record_result(info(), RUN, result(0))
+    ledger.record(Entry.of(info(), RUN, result(0)))
     path, before = only_file(ledger), only_file(ledger).read_bytes()
     before_stat = path.stat()
-    assert not ledger.record_result(info(), RUN, result(1))
+    assert not ledger.record(Entry.of(info(), RUN, result(1)))
     assert path.read_bytes() == before
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before_stat.st_ino, before_stat.st_mtime_ns)
     assert names_in(path.parent) == [path.name]
@@ -221,7 +221,7 @@ def test_recording_again_changes_nothing(ledger):
 
 @pytest.mark.parametrize("damage", ["empty", "half", "one bit", "checksum", "longer", "other JSON"])
 def test_a_damaged_file_does_not_count_and_is_written_anew(ledger, damage):
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     path = only_file(ledger)
     good = path.read_bytes()
     flipped = bytearray(good)
@@ -244,7 +244,7 @@ def test_a_damaged_file_does_not_count_and_is_written_anew(ledger, damage):
     assert ledger.findings().num_rows == 0
     with pytest.raises(ResultsError, match="failed: read: the result is damaged"):
         ledger.mask("1.2.3.1")
-    assert ledger.record_result(info(), RUN, result())
+    assert ledger.record(Entry.of(info(), RUN, result()))
     assert path.read_bytes() == good
     assert names_in(path.parent) == [path.name]
 
@@ -258,7 +258,7 @@ def test_a_damaged_row_of_a_file_stays_the_row_of_a_file(ledger):
 
 
 def test_what_has_no_name_of_ours_is_no_result(ledger):
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     folder = only_file(ledger).parent
     for name in ("notes.json", "1.2.3-abc.json", "file-1.json", ".hidden.json"):
         (folder / name).write_bytes(b"{}")
@@ -277,7 +277,7 @@ def test_every_single_flipped_bit_is_noticed():
 
 
 def test_another_format_is_said_rather_than_guessed(ledger):
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     body = json.loads(only_file(ledger).read_bytes())["result"] | {"format": 2}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -305,9 +305,9 @@ def test_a_mask_of_another_size_than_its_box_is_refused():
 
 
 def test_mask_asks_where_there_are_several_results(ledger):
-    ledger.record_result(info(), RUN, result(0))
+    ledger.record(Entry.of(info(), RUN, result(0)))
     ledger.start(OTHER_RUN, {})
-    ledger.record_result(info(), OTHER_RUN, result(1))
+    ledger.record(Entry.of(info(), OTHER_RUN, result(1)))
     with pytest.raises(ResultsError) as caught:
         ledger.mask("1.2.3.1")
     assert "bundle_id " + "b" * 64 in str(caught.value)
@@ -327,17 +327,17 @@ DETECTIONS = np.array(
 
 def test_detections_come_back_to_the_bit(ledger):
     for number, given in ((1, DETECTIONS), (2, DETECTIONS[::-1]), (3, DETECTIONS[:, ::-1].astype(">f4")[:, ::-1])):
-        ledger.record_result(info(number), RUN, replace(result(), detections=given))
+        ledger.record(Entry.of(info(number), RUN, replace(result(), detections=given)))
         got = open_results(ledger.path).detections(f"1.2.3.{number}")
         assert (got.dtype, got.shape) == (np.float32, (3, 6))
         assert got.tobytes() == np.ascontiguousarray(given, np.float32).tobytes()
-    ledger.record_result(info(4), RUN, result())
+    ledger.record(Entry.of(info(4), RUN, result()))
     assert ledger.detections("1.2.3.4").shape == (0, 6)
     got[:] = 0  # the caller's own
 
 
 def test_detections_are_little_endian_in_the_file(ledger):
-    ledger.record_result(info(), RUN, replace(result(), detections=DETECTIONS[:1]))
+    ledger.record(Entry.of(info(), RUN, replace(result(), detections=DETECTIONS[:1])))
     stored = json.loads(only_file(ledger).read_bytes())["result"]["detections"]
     assert base64.b64decode(stored) == struct.pack("<6f", *DETECTIONS[0])
 
@@ -345,13 +345,13 @@ def test_detections_are_little_endian_in_the_file(ledger):
 def test_detections_are_looked_up_as_masks_are(ledger):
     ledger.start(OTHER_RUN, {})
     for run, n in ((RUN, 1), (OTHER_RUN, 2)):
-        ledger.record_result(info(), run, replace(result(), detections=DETECTIONS[:n]))
+        ledger.record(Entry.of(info(), run, replace(result(), detections=DETECTIONS[:n])))
     with pytest.raises(ResultsError, match="say which"):
         ledger.detections("1.2.3.1")
     assert [len(ledger.detections("1.2.3.1", run.bundle_id, run.settings_id)) for run in (RUN, OTHER_RUN)] == [1, 2]
     with pytest.raises(ResultsError, match="no result"):
         ledger.detections("1.2.3.1", settings_id="f" * 64)
-    ledger.record_result(info(2), RUN, ImageResult((100, 80), error="read: gone"))
+    ledger.record(Entry.of(info(2), RUN, ImageResult((100, 80), error="read: gone")))
     with pytest.raises(ResultsError, match="failed: read: gone"):
         ledger.detections("1.2.3.2")
 
@@ -363,7 +363,7 @@ def test_detections_of_another_shape_are_refused(shape):
 
 
 def test_mask_says_why_there_is_none(ledger):
-    ledger.record_result(info(), RUN, ImageResult((100, 80), error="read: gone"))
+    ledger.record(Entry.of(info(), RUN, ImageResult((100, 80), error="read: gone")))
     with pytest.raises(ResultsError, match="failed: read: gone"):
         ledger.mask("1.2.3.1")
     for uid, run in (("1.2.3.99", None), ("1.2.3", None), ("1.2.3.1", "f" * 64)):
@@ -373,9 +373,9 @@ def test_mask_says_why_there_is_none(ledger):
 
 def test_mask_sees_what_another_process_recorded_since(ledger):
     reader = open_results(ledger.path)
-    ledger.record_result(info(1), RUN, ImageResult((100, 80)))
+    ledger.record(Entry.of(info(1), RUN, ImageResult((100, 80))))
     assert reader.mask("1.2.3.1").shape == (100, 80)
-    ledger.record_result(info(2), RUN, ImageResult((100, 80)))
+    ledger.record(Entry.of(info(2), RUN, ImageResult((100, 80))))
     assert reader.mask("1.2.3.2").shape == (100, 80)
 
 
@@ -422,13 +422,13 @@ def test_the_archive_is_found_where_it_was_or_beside_the_moved_results(tmp_path)
 @pytest.mark.parametrize("uid", ["../../etc/passwd", "1.2/3", "", ".", "1" * 65, None, "1.2\n"])
 def test_a_uid_that_is_none_names_no_file(ledger, uid):
     with pytest.raises(ResultsError, match="sop_uid"):
-        ledger.record_result(info(sop_uid=uid), RUN, result())
+        ledger.record(Entry.of(info(sop_uid=uid), RUN, result()))
 
 
 @pytest.mark.parametrize("sha256", ["../" * 20, "", None, "A" * 64, "a" * 63])
 def test_a_hash_that_is_none_names_no_file(ledger, sha256):
     with pytest.raises(ResultsError, match="content_sha256"):
-        ledger.record_result(info(content_sha256=sha256), RUN, result())
+        ledger.record(Entry.of(info(content_sha256=sha256), RUN, result()))
 
 
 def test_files_that_could_not_be_read_have_a_row_of_their_own(ledger):
@@ -459,7 +459,7 @@ def spawn(monkeypatch):
 def _record_many(path, tmp_path, barrier, wins):
     ledger = Results.create_or_open(path, archive(tmp_path))
     barrier.wait()
-    wins.put(sum(ledger.record_result(info(n), RUN, result(n)) for n in range(40)))
+    wins.put(sum(ledger.record(Entry.of(info(n), RUN, result(n))) for n in range(40)))
 
 
 def test_two_runs_at_once_record_every_image_once(ledger, tmp_path, spawn):
@@ -478,7 +478,7 @@ def test_two_runs_at_once_record_every_image_once(ledger, tmp_path, spawn):
 def _record_for_ever(path, tmp_path):
     ledger = Results.create_or_open(path, archive(tmp_path))
     for n in range(10**6):
-        ledger.record_result(info(n), RUN, result(n % 7))
+        ledger.record(Entry.of(info(n), RUN, result(n % 7)))
 
 
 def test_a_kill_at_any_instant_leaves_only_whole_results(ledger, tmp_path, spawn):
@@ -512,10 +512,10 @@ def test_a_full_disk_is_said_and_leaves_nothing(ledger, monkeypatch):
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(ResultsError, match="No space left"):
-        ledger.record_result(info(), RUN, result())
+        ledger.record(Entry.of(info(), RUN, result()))
     monkeypatch.undo()
     assert list(ledger.path.glob("images/*/*")) == []
-    assert ledger.record_result(info(), RUN, result())
+    assert ledger.record(Entry.of(info(), RUN, result()))
 
 
 def test_a_result_is_on_disk_before_it_has_its_name(ledger, monkeypatch):
@@ -525,5 +525,5 @@ def test_a_result_is_on_disk_before_it_has_its_name(ledger, monkeypatch):
         files.os, "fsync", lambda fd: (steps.append(("sync", stat.S_ISDIR(os.fstat(fd).st_mode))), real["fsync"](fd))
     )
     monkeypatch.setattr(files.os, "link", lambda a, b: (steps.append(("link",)), real["link"](a, b)))
-    ledger.record_result(info(), RUN, result())
+    ledger.record(Entry.of(info(), RUN, result()))
     assert steps == [("sync", False), ("link",), ("sync", True)]

@@ -1,0 +1,85 @@
+"""How long screening took: kept beside the results, in none of them, since the same image must give the same bytes."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from mammofast.errors import ResultsError
+
+_PERCENTILES = (50, 90, 95, 99)
+Write = Callable[[str, Mapping[str, Any]], None]
+
+
+class Stopwatch:
+    """One call of ``screen``, from its start to its end; a run that was stopped and resumed has several.
+
+    workers: processes of this machine; None for a cluster's.
+    stopped: why it ended before all was done; None where nothing is left to do.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        now = _now()
+        # Names sort by time, and no two calls share one.
+        self.name = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+        self.stopped: str | None = None
+        self._workers = workers
+        self._started = now
+        self._start = time.monotonic()
+        self._ended: datetime | None = None
+        self._seconds: float | None = None
+        self._images: list[float] = []
+
+    def add(self, seconds: float | None) -> None:
+        """Count an image that was put on record, and what it took its worker, where that is known."""
+        self._images.append(float("nan") if seconds is None else seconds)
+
+    def end(self) -> None:
+        """Stop."""
+        self._ended, self._seconds = _now(), time.monotonic() - self._start
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is kept, JSON-ready.
+
+        started, ended: local time, ISO 8601; ended, and seconds, are null until the end, and for ever after a kill.
+        images: put on record by workers. image_ms: percentiles of what an image took its worker, or null.
+        """
+        known = [1000 * seconds for seconds in self._images if seconds == seconds]
+        at = zip(_PERCENTILES, np.percentile(known, _PERCENTILES), strict=True) if known else ()
+        return {
+            "started": self._started.isoformat(),
+            "ended": None if self._ended is None else self._ended.isoformat(),
+            "seconds": None if self._seconds is None else round(self._seconds, 3),
+            "workers": self._workers,
+            "images": len(self._images),
+            "image_ms": {f"p{percent}": round(float(value), 1) for percent, value in at} or None,
+            "stopped": self.stopped,
+        }
+
+
+@contextmanager
+def timed(write: Write, workers: int | None) -> Iterator[Stopwatch]:
+    """Keep the time that the block takes; its start is written before, so that a run that is killed is seen too.
+
+    write: takes a name and what is kept under it, over what is there.
+    """
+    watch = Stopwatch(workers)
+    write(watch.name, watch.as_dict())
+    try:
+        yield watch
+    except BaseException as error:
+        watch.stopped = type(error).__name__
+        raise
+    finally:
+        watch.end()
+        # The results are safe by now: that the disk has no room left for their timing is no reason to fail.
+        with suppress(ResultsError):
+            write(watch.name, watch.as_dict())
+
+
+def _now() -> datetime:
+    return datetime.now().astimezone().replace(microsecond=0)
