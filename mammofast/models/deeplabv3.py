@@ -67,6 +67,7 @@ class DeepLabv3(nn.Module):
 
     stride = 8
     halo = None
+    margin = 0
 
     def __init__(
         self,

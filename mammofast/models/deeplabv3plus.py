@@ -32,6 +32,7 @@ class DeepLabv3Plus(nn.Module):
 
     stride = 16
     halo = None
+    margin = 0
 
     def __init__(
         self,

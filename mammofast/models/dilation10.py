@@ -50,6 +50,7 @@ class Dilation10(nn.Module):
     """
 
     stride = 8
+    margin = 0
 
     def __init__(self, channels: int = 3, classes: int = 2, width: float = 1.0, context: bool = True) -> None:
         super().__init__()

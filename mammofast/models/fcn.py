@@ -32,6 +32,7 @@ class FCN(nn.Module):
     """
 
     stride = 32
+    margin = 0
 
     def __init__(self, channels: int = 3, classes: int = 2, width: float = 1.0, prediction_stride: int = 8) -> None:
         super().__init__()

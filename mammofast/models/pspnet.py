@@ -64,6 +64,7 @@ class PSPNet(nn.Module):
 
     stride = 8
     halo = None
+    margin = 0
 
     def __init__(
         self, channels: int = 3, classes: int = 2, width: float = 1.0, depth: int = 50, aux: bool = False
