@@ -63,9 +63,7 @@ def _keys(deconv: bool) -> dict[str, str]:
     for i in range(4):
         block = _AU_BLOCK | (_DECONV if deconv else _BILINEAR)
         modules |= {f"up_block{i + 1}.{theirs}": f"decoder.{i}.{ours}" for theirs, ours in block.items()}
-    return {
-        f"{theirs}.{tensor}": f"{ours}.{tensor}" for theirs, ours in modules.items() for tensor in _tensors(ours)
-    }
+    return {f"{theirs}.{tensor}": f"{ours}.{tensor}" for theirs, ours in modules.items() for tensor in _tensors(ours)}
 
 
 def _tensors(module: str) -> tuple[str, ...]:
