@@ -26,6 +26,16 @@ def context(reach: Sequence[int]) -> int:
     return -(-pixels // deepest) * deepest
 
 
+def set_norm_eps(network: nn.Module, eps: float) -> None:
+    """Set what every batch normalization adds to the variance: weights do not say which value they were trained with.
+
+    PyTorch and Darknet's GPU code have 1e-5, Keras and TensorFlow 1e-3.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = eps
+
+
 class ConvNormReLU(nn.Sequential):
     """Convolution that keeps the size, batch normalization, ReLU."""
 

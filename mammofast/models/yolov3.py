@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mammofast.models.blocks import set_norm_eps
+
 STRIDES = (8, 16, 32)
 ANCHORS_PER_HEAD = 3
 # tx, ty, tw, th, objectness; the logits of the classes follow.
@@ -76,8 +78,7 @@ class YOLOv3(nn.Module):
     classes: what a box may be; independent logits.
     width: factor on every hidden channel count.
     blocks: residual blocks after each of the five halvings.
-    norm_eps: of batch normalization. Darknet's GPU code has 1e-5, Keras 1e-3, and weights do not say which they were
-        trained with.
+    norm_eps: what batch normalization adds to the variance, see ``set_norm_eps``.
 
     """
 
@@ -107,13 +108,7 @@ class YOLOv3(nn.Module):
                 outputs + carried, outputs, ANCHORS_PER_HEAD * (BOX_CHANNELS + classes), stride == STRIDES[0]
             )
             carried = outputs // 4
-        self.set_norm_eps(norm_eps)
-
-    def set_norm_eps(self, norm_eps: float) -> None:
-        """Set what batch normalization adds to the variance."""
-        for module in self.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eps = norm_eps
+        set_norm_eps(self, norm_eps)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the raw logits of strides 8, 16 and 32."""
