@@ -24,6 +24,7 @@ _COMMANDS = {
     "report": ("mammofast.cli.report", "report_command"),
     "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
     "models": ("mammofast.cli.models", "models_command"),
+    "compile": ("mammofast.cli.compile", "compile_command"),
     "doctor": ("mammofast.cli.doctor", "doctor_command"),
 }
 

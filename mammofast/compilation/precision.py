@@ -4,7 +4,8 @@ What is converted is everything between the inputs and the outputs, which stay f
 
 - what an operator defines as float32, such as the scales of Resize, and all that it is computed from;
 - what ends a network: a softmax, sigmoid or tanh and the arithmetic with constants after it. They cost nothing and see
-  the logits as they are, so that a probability near 0 or 1 keeps its digits.
+  the logits as they are, so that a probability near 0 or 1 keeps its digits;
+- in bf16, transposed convolutions, for which TensorRT for RTX has no kernels in that type.
 
 A batch normalization becomes a product and a sum, whose factors are computed in double and rounded once.
 """
@@ -26,6 +27,8 @@ _TYPES = {
 }
 # Inputs that an operator defines as float32, whatever its data's type.
 _FP32_INPUTS = {"Resize": (1, 2), "Upsample": (1,), "NonMaxSuppression": (0, 1, 3, 4)}
+# What the builder of TensorRT for RTX has no kernels for in a type; computed in float32 between casts.
+_FP32_OPERATORS = {TensorProto.BFLOAT16: ("ConvTranspose",)}
 _ENDINGS = {"Softmax", "Sigmoid", "Tanh", "Slice", "Gather", "Split", "Identity"}
 _ENDINGS_WITH_A_CONSTANT = {"Add", "Sub", "Mul", "Div"}
 # Where an operator's type is an attribute of its own.
@@ -81,6 +84,12 @@ class _Conversion:
         self.floats |= {name for name, tensor in self.weights.items() if tensor.data_type == _FP32}
         self.producers = {name: node for node in self.graph.node for name in node.output}
         self.kept = {value.name for value in self.graph.input} | self._needed_in_fp32() | self._endings()
+        self.kept |= {
+            name
+            for node in self.graph.node
+            if node.op_type in _FP32_OPERATORS.get(self.kind, ())
+            for name in node.output
+        }
         casts = self._cast_outputs()
         self._convert(casts)
         del self.graph.value_info[:]

@@ -69,6 +69,39 @@ def import_flavour(flavour: str) -> ModuleType:
     raise ImportError(reasons[0])
 
 
+def check_builder(flavour: str, compute_capabilities: Sequence[str] = ()) -> str:
+    """Check that engines can be built here for these cards, and return the target as a manifest says it.
+
+    Raises
+    ------
+    EngineError
+        When the package or, for TensorRT, a card is missing, or a compute capability is not among the package's.
+
+    """
+    if flavour not in _MODULES:
+        raise EngineError(f"backend: got {flavour!r}, expected one of {list(_MODULES)}")
+    try:
+        trt = import_flavour(flavour)
+    except ImportError as error:
+        raise EngineError(f'{flavour} is not installed ({error}); pip install "mammofast[{flavour}]"') from error
+    if flavour == "tensorrt":
+        if compute_capabilities:
+            raise EngineError(
+                "compute capability: TensorRT builds for the card it runs on; leave it out, or use tensorrt-rtx"
+            )
+        return require_card(flavour)
+    known = _compute_capabilities(trt)
+    if unknown := [capability for capability in compute_capabilities if capability not in known]:
+        raise EngineError(f"compute capability: got {', '.join(unknown)}, {flavour} builds for {', '.join(known)}")
+    return ",".join(f"sm_{capability.replace('.', '')}" for capability in compute_capabilities) or _AMPERE_AND_NEWER
+
+
+def _compute_capabilities(trt: Any) -> dict[str, Any]:
+    """Return what TensorRT for RTX builds for, "8.6" to its constant."""
+    members = trt.ComputeCapability.__members__
+    return {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
+
+
 def build(
     model: bytes,
     flavour: str,
@@ -93,10 +126,9 @@ def build(
 
     Raises
     ------
-    ImportError
-        When the package is missing.
     EngineError
-        When the parser or the builder refuses the network, with the node's name, or the build needs a card.
+        When the parser or the builder refuses the network, with the node's name, or it cannot be built here, see
+        :func:`check_builder`.
 
     """
     if flavour not in _MODULES:
@@ -120,7 +152,7 @@ def build(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         raise EngineError(f"{flavour} cannot read the network: {_refusals(parser)}")
-    config = _configure(trt, builder, flavour, compute_capabilities, workspace)
+    config = _configure(trt, builder, compute_capabilities, workspace)
     cache = None
     if flavour == "tensorrt":
         cache = config.create_timing_cache(timing_cache or b"")
@@ -140,17 +172,14 @@ def build(
     )
 
 
-def _configure(trt: Any, builder: Any, flavour: str, capabilities: Sequence[str], workspace: int | None) -> Any:
+def _configure(trt: Any, builder: Any, capabilities: Sequence[str], workspace: int | None) -> Any:
     config = builder.create_builder_config()
     # fp32 is fp32: TF32 keeps ten bits of a factor and would not pass fp32's gate.
     config.clear_flag(trt.BuilderFlag.TF32)
     if workspace is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
     if capabilities:
-        members = trt.ComputeCapability.__members__
-        known = {f"{name[2:-1]}.{name[-1]}": value for name, value in members.items() if name.startswith("SM")}
-        if unknown := [capability for capability in capabilities if capability not in known]:
-            raise EngineError(f"compute capability: got {', '.join(unknown)}, {flavour} builds for {', '.join(known)}")
+        known = _compute_capabilities(trt)
         config.num_compute_capabilities = len(capabilities)
         for i, capability in enumerate(capabilities):
             config.set_compute_capability(known[capability], i)

@@ -1,0 +1,98 @@
+"""An ONNX file of others, given the names and the probabilities that a method asks for."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from mammofast.bundles.manifest import ACTIVATIONS
+from mammofast.errors import EngineError
+
+_NODES = {"sigmoid": "Sigmoid", "softmax": "Softmax"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Where a method's output comes from: the file's tensor, what is done to it, the channel that is kept then."""
+
+    tensor: str
+    activation: str = "none"
+    channel: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Mapped":
+        """Read TENSOR[:ACTIVATION[:CHANNEL]].
+
+        Raises
+        ------
+        EngineError
+            When it is not that.
+
+        """
+        tensor, activation, channel, *rest = [*text.split(":"), "none", ""][: max(3, text.count(":") + 1)]
+        if rest or not tensor or activation not in ACTIVATIONS or not (channel == "" or channel.isdigit()):
+            raise EngineError(
+                f"output: got {text!r}, expected TENSOR[:ACTIVATION[:CHANNEL]], ACTIVATION one of {list(ACTIVATIONS)}"
+            )
+        return cls(tensor, activation, int(channel) if channel else None)
+
+
+def adapt(model: bytes, input: str, outputs: dict[str, Mapped]) -> bytes:
+    """Return the network with its input called ``input`` and these outputs only.
+
+    Raises
+    ------
+    EngineError
+        When the network has no such output.
+
+    """
+    proto = onnx.load_model_from_string(model)
+    graph = proto.graph
+    there = {value.name for value in graph.output}
+    if missing := sorted({mapped.tensor for mapped in outputs.values()} - there):
+        raise EngineError(f"output: the file has no {missing}, only {sorted(there)}")
+    weights = {tensor.name for tensor in graph.initializer}
+    (old,) = (value.name for value in graph.input if value.name not in weights)
+    _rename(graph, old, input)
+    # Free the outputs' names, so that a method's name may be that of another tensor of the file.
+    for name in there:
+        _rename(graph, name, f"{name}.given")
+    del graph.output[:]
+    for name, mapped in outputs.items():
+        _append(graph, f"{mapped.tensor}.given", name, mapped)
+    del graph.value_info[:]
+    adapted: bytes = proto.SerializeToString()
+    return adapted
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for value in graph.input:
+        value.name = new if value.name == old else value.name
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+
+
+def _append(graph: onnx.GraphProto, tensor: str, name: str, mapped: Mapped) -> None:
+    """Add the nodes that make an output of a tensor, and the output."""
+
+    def constant(suffix: str, value: object) -> str:
+        graph.initializer.append(numpy_helper.from_array(np.asarray(value), f"{name}.{suffix}"))
+        return f"{name}.{suffix}"
+
+    if mapped.activation in ("sigmoid", "softmax"):
+        attributes = {"axis": 1} if mapped.activation == "softmax" else {}
+        graph.node.append(helper.make_node(_NODES[mapped.activation], [tensor], [f"{name}.active"], **attributes))
+        tensor = f"{name}.active"
+    elif mapped.activation == "tanh":
+        half = constant("half", np.float32(0.5))
+        graph.node.append(helper.make_node("Mul", [tensor, half], [f"{name}.half_range"]))
+        graph.node.append(helper.make_node("Add", [f"{name}.half_range", half], [f"{name}.active"]))
+        tensor = f"{name}.active"
+    if mapped.channel is not None:
+        index = constant("channel", np.array([mapped.channel], np.int64))
+        graph.node.append(helper.make_node("Gather", [tensor, index], [f"{name}.kept"], axis=1))
+        tensor = f"{name}.kept"
+    graph.node.append(helper.make_node("Identity", [tensor], [name]))
+    graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))

@@ -1,0 +1,121 @@
+"""What each method is compiled from unless it is told otherwise: the paper's networks and numbers."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+Size = tuple[int, int]
+Made = Mapping[str, "RoleMade"]
+
+# As the demo's: DICOM's grey-scale steps, and the percentiles of the breast's values that become 0 and 1.
+_GREY = {"modality": True, "voi": True, "invert": True}
+_CONTRAST = {"low_percentile": 1.0, "high_percentile": 99.5}
+# YOLOv3's on COCO: (width, height) for strides 8, 16 and 32. P4 fits its own to its masses and does not print them.
+_COCO_ANCHORS = ((10, 13), (16, 30), (33, 23), (30, 61), (62, 45), (59, 119), (116, 90), (156, 198), (373, 326))
+_MSP_SIZES = ((320, 160), (512, 256), (640, 320), (832, 416), (960, 480))
+# Of the range of grey: P2 cuts rows and columns off that are all darker, and gives no number.
+_BACKGROUND = 0.02
+# P3's largest crops, and pixels so large that a whole mammogram (24 x 30 cm) is one of them: the context network sees
+# 1222 pixels to each side, and beside such a halo little of a tile would be left.
+_TILE, _PIXEL_SIZE_MM = (1400, 1400), 0.25
+# A network that sees its whole input has no halo; this much keeps the tiles' edges out of what is kept.
+_GLOBAL_HALO = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RoleMade:
+    """What a role's network turned out to be: the sizes it runs at, its channels and its geometry."""
+
+    sizes: tuple[Size, ...]
+    channels: int
+    geometry: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """A network's place in a method.
+
+    network: the default, a name of the catalogue. input: the method's name for its input.
+    outputs: those that the method reads. sizes: (rows, cols) that it runs at; none takes the catalogue's.
+    channels: that the method gives; None takes the network's own. options: of the default network.
+    """
+
+    network: str
+    input: str
+    outputs: tuple[str, ...]
+    sizes: tuple[Size, ...] = ()
+    channels: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodDefaults:
+    """A method: its roles, and its parameters from what the networks turned out to be."""
+
+    roles: Mapping[str, Role]
+    parameters: Callable[[Made], dict[str, Any]]
+
+
+def _two_stage(made: Made) -> dict[str, Any]:
+    return {
+        "grey": _GREY,
+        "contrast": _CONTRAST,
+        "scales": _lists(made["detector"].sizes),
+        "strides": [8, 16, 32],
+        "anchors": _lists(_COCO_ANCHORS),
+        "confidence_threshold": 0.3,
+        "nms_iou": 0.45,
+        "fusion_threshold": 0.6,
+        "crop_margin": 0.0,
+        "crop_shape": list(made["segmenter"].sizes[0]),
+        "mask_threshold": 0.5,
+    }
+
+
+def _whole_image(made: Made) -> dict[str, Any]:
+    segmenter = made["segmenter"]
+    return {
+        "grey": _GREY,
+        "scaling": {"contrast": "minmax", "channels": segmenter.channels},
+        "threshold": 0.5,
+        "shape": list(segmenter.sizes[0]),
+        "background": _BACKGROUND,
+    }
+
+
+def _tiled(made: Made) -> dict[str, Any]:
+    segmenter = made["segmenter"]
+    halo = segmenter.geometry.get("halo")
+    return {
+        "grey": _GREY,
+        "scaling": {"contrast": "minmax", "mean": 0.5, "channels": segmenter.channels},
+        "threshold": 0.5,
+        "pixel_size_mm": _PIXEL_SIZE_MM,
+        "tile": list(segmenter.sizes[0]),
+        "stride": segmenter.geometry.get("stride", 1),
+        "halo": _GLOBAL_HALO if halo is None else halo,
+        "margin": segmenter.geometry.get("margin", 0),
+    }
+
+
+def _lists(pairs: Sequence[Sequence[float]]) -> list[list[float]]:
+    return [list(pair) for pair in pairs]
+
+
+METHODS: Mapping[str, MethodDefaults] = MappingProxyType(
+    {
+        "two_stage": MethodDefaults(
+            {
+                "detector": Role("yolov3", "image", ("stride_8", "stride_16", "stride_32"), _MSP_SIZES, 1),
+                "segmenter": Role("v19-unet-pp", "crop", ("mask",), ((256, 256),), 1),
+            },
+            _two_stage,
+        ),
+        "whole_image": MethodDefaults({"segmenter": Role("aunet", "image", ("mask",))}, _whole_image),
+        "tiled": MethodDefaults(
+            {"segmenter": Role("dilation10-context", "image", ("mask",), (_TILE,))},
+            _tiled,
+        ),
+    }
+)
