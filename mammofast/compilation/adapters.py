@@ -95,4 +95,6 @@ def _append(graph: onnx.GraphProto, tensor: str, name: str, mapped: Mapped) -> N
         graph.node.append(helper.make_node("Gather", [tensor, index], [f"{name}.kept"], axis=1))
         tensor = f"{name}.kept"
     graph.node.append(helper.make_node("Identity", [tensor], [name]))
-    graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    graph.output.append(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", *(f"{name}_{i}" for i in (1, 2, 3))])
+    )

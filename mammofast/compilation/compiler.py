@@ -16,7 +16,7 @@ from mammofast.errors import EngineError
 
 Say = Callable[[str], None]
 
-# fp16 arithmetic is rounded alike by ONNX Runtime's CPU, which computes in fp32 between fp16 tensors; it has no bf16.
+# ONNX Runtime's CPU runs fp16 networks too, with sums in another order than a GPU's; it has no bf16.
 _CPU_STANDS_IN = ("fp32", "fp16")
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the default engine, true fp32; fp16 where a network's tensors are, computed in fp32."""
+"""ONNX Runtime on the CPU: the default engine, true fp32; fp16 where a network's tensors are."""
 
 import os
 from collections.abc import Mapping
