@@ -5,6 +5,7 @@ What is found is opened only when it is its turn. Names stay in here: what leave
 
 import hashlib
 import io
+import json
 import os
 import stat
 import zipfile
@@ -52,7 +53,7 @@ def checked_sources(sources: str | Path | Iterable[str | Path]) -> list[Path]:
     Raises
     ------
     ValueError
-        When one does not exist.
+        When one does not exist, or is neither a file nor a folder: a pipe would be waited on for ever.
 
     """
     paths = [Path(source) for source in ([sources] if isinstance(sources, (str, Path)) else sources)]
@@ -60,6 +61,8 @@ def checked_sources(sources: str | Path | Iterable[str | Path]) -> list[Path]:
         # os.path's say no where pathlib's raise, and name the file.
         if not os.path.exists(path):  # noqa: PTH110
             raise ValueError(f"sources: got a source {number} that does not exist, expected a file or folder")
+        if not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH112, PTH113
+            raise ValueError(f"sources: source {number} is a pipe or a device, expected a file or folder")
     return paths
 
 
@@ -71,7 +74,8 @@ def find_files(
     A folder is walked to its ends, zip files inside included; where it holds a DICOMDIR, references to files that
     are not there are yielded as files that cannot be opened. A DICOMDIR given itself yields what it references.
     A folder or zip file that cannot be read is yielded as one file that cannot be opened.
-    ``exclude`` is a folder never walked into: the archive, when it stands inside a source.
+    Folders that are a mammofast archive or the results of a screening are passed over: what is in them was made here.
+    ``exclude`` is one more folder never walked into: the archive, before it is one.
     ``opened`` is called with the place of each folder and zip file that could be read.
 
     Raises
@@ -104,7 +108,7 @@ class _Search:
         for root, names, files in os.walk(folder, onerror=unread.append, followlinks=True):
             yield from self._unread(unread)
             real = os.path.realpath(root)
-            if real in self._visited:  # where a link leads back, or the archive
+            if real in self._visited or _is_ours(Path(root), files):  # where a link leads back, or the archive
                 names.clear()
                 continue
             self._visited.add(real)
@@ -166,6 +170,18 @@ class _Search:
             if real not in self._visited and not isinstance(error, FileNotFoundError):
                 self._visited.add(real)
                 yield _unreadable(real, f"the folder, and what is in it, cannot be read ({error.strerror})")
+
+
+def _is_ours(folder: Path, files: list[str]) -> bool:
+    """Say whether a folder is an archive, or results of a screening."""
+    try:
+        if "zarr.json" in files:
+            return "archive_id" in json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
+        if "results.json" in files:
+            return {"id", "path", "relative"} <= json.loads((folder / "results.json").read_bytes())["archive"].keys()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        pass  # somebody else's
+    return False
 
 
 def _unreadable(real: str, detail: str) -> SourceFile:
