@@ -9,6 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from mammofast.bundles.manifest import ACTIVATIONS
 from mammofast.errors import EngineError
 
+_THEIRS = "theirs/"
 _NODES = {"sigmoid": "Sigmoid", "softmax": "Softmax"}
 
 
@@ -30,12 +31,14 @@ class Mapped:
             When it is not that.
 
         """
-        tensor, activation, channel, *rest = [*text.split(":"), "none", ""][: max(3, text.count(":") + 1)]
-        if rest or not tensor or activation not in ACTIVATIONS or not (channel == "" or channel.isdigit()):
+        parts = text.split(":")
+        tensor, activation, channel = [*parts, "none", "0"][:3] if len(parts) == 1 else [*parts, "0"][:3]
+        known = activation in ACTIVATIONS and channel.isdigit()
+        if not tensor or not known or len(parts) > 3:
             raise EngineError(
                 f"output: got {text!r}, expected TENSOR[:ACTIVATION[:CHANNEL]], ACTIVATION one of {list(ACTIVATIONS)}"
             )
-        return cls(tensor, activation, int(channel) if channel else None)
+        return cls(tensor, activation, int(channel) if len(parts) == 3 else None)
 
 
 def adapt(model: bytes, input: str, outputs: dict[str, Mapped]) -> bytes:
@@ -54,24 +57,26 @@ def adapt(model: bytes, input: str, outputs: dict[str, Mapped]) -> bytes:
         raise EngineError(f"output: the file has no {missing}, only {sorted(there)}")
     weights = {tensor.name for tensor in graph.initializer}
     (old,) = (value.name for value in graph.input if value.name not in weights)
-    _rename(graph, old, input)
-    # Free the outputs' names, so that a method's name may be that of another tensor of the file.
-    for name in there:
-        _rename(graph, name, f"{name}.given")
+    _rename_all(graph, old, input)
     del graph.output[:]
     for name, mapped in outputs.items():
-        _append(graph, f"{mapped.tensor}.given", name, mapped)
+        _append(graph, f"{_THEIRS}{mapped.tensor}", name, mapped)
     del graph.value_info[:]
     adapted: bytes = proto.SerializeToString()
     return adapted
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for value in graph.input:
-        value.name = new if value.name == old else value.name
+def _rename_all(graph: onnx.GraphProto, input: str, new: str) -> None:
+    """Call the input ``new`` and put a word before all other names, so that none of them is a method's."""
+
+    def name(old: str) -> str:
+        return new if old == input else f"{_THEIRS}{old}" if old else ""
+
+    for value in (*graph.input, *graph.initializer):
+        value.name = name(value.name)
     for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
-        node.output[:] = [new if name == old else name for name in node.output]
+        node.input[:] = map(name, node.input)
+        node.output[:] = map(name, node.output)
 
 
 def _append(graph: onnx.GraphProto, tensor: str, name: str, mapped: Mapped) -> None:

@@ -115,7 +115,7 @@ def _check_equal_rows(engine: Engine, source: Source, cases: Sequence[Case]) -> 
     rows = [case.input for case in cases if case.input.shape[2:] == source.sizes[0]]
     outputs = engine.run({source.input: np.concatenate([rows[0], rows[-1], rows[0]])})
     for name in source.outputs:
-        if not np.array_equal(outputs[name][0], outputs[name][2]):
+        if not np.array_equal(outputs[name][0], outputs[name][2], equal_nan=True):
             raise EngineError(
                 f"{source.name}: equal rows of a batch gave different {name!r}; this engine is not usable"
             )

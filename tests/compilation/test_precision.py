@@ -72,7 +72,7 @@ def test_fp16_gives_what_rounding_by_hand_gives(image, kernel):
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))
     expected = np.maximum(np.einsum("ncijkl,ockl->noij", windows, w), 0)
     found = run(content, image, "fp16")["y"]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=4e-3)  # sums of 18 terms
+    np.testing.assert_allclose(found, expected, rtol=0, atol=8e-3)  # a unit in the last place of 12, the largest
     assert np.abs(found - expected).max() > 1e-6  # it is not fp32
 
 
