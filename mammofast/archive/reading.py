@@ -191,7 +191,7 @@ def _inflate(stream: BinaryIO, start: bytes, refuse: bool, before_large: Callabl
     if inflater.unconsumed_tail:
         before_large()
         data += inflater.decompress(inflater.unconsumed_tail, MAX_FILE_BYTES - LARGE_BYTES)
-    if inflater.unconsumed_tail:
+    if inflater.unconsumed_tail and not inflater.eof:  # behind the end a byte of padding may follow
         raise BrokenImage(Reason.TOO_LARGE, f"the data set inflates to more than {MAX_FILE_BYTES} bytes")
     dataset = read_dataset(io.BytesIO(data), is_implicit_VR=False, is_little_endian=True)
     dataset.file_meta = file_meta

@@ -1,8 +1,13 @@
 import json
+import os
+import platform
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 
+from mammofast.archive import open_archive
 from mammofast.cli import main
 
 
@@ -38,6 +43,79 @@ def test_ingest_counts_and_exit_codes(tmp_path, source, dicom):
     assert run("ingest", source).exit_code == 2
     assert run("ingest", tmp_path / "nothing", tmp_path / "a.zarr").exit_code == 2
     assert run("ingest", source, source).exit_code == 1
+
+
+def test_a_source_without_a_file_is_no_success(tmp_path, source):
+    (tmp_path / "unmounted" / "deep").mkdir(parents=True)
+    result = run("ingest", source, tmp_path / "unmounted", tmp_path / "a.zarr", "--quiet")
+    assert result.exit_code == 1
+    assert "no file in source 2," in result.stderr
+    assert "mounted" in result.stderr
+    assert len(list(open_archive(tmp_path / "a.zarr").images())) == 2
+    # What is known already, or lies inside another source, is a success; the archive's own files are nobody's.
+    assert run("ingest", source, source / "a", tmp_path / "a.zarr").exit_code == 0
+    result = run("ingest", tmp_path / "unmounted", tmp_path / "a.zarr", tmp_path / "b.zarr", "--json")
+    assert result.exit_code == 1
+    assert "source 1 and 2," in result.stderr
+    assert json.loads(result.stdout) == {"added": 0, "known": 0, "skipped": 0, "failed": 0}
+
+
+def test_what_is_no_source_is_refused_with_what_to_do(tmp_path, source):
+    result = run("ingest", source)
+    assert result.exit_code == 2
+    assert "then the ARCHIVE" in result.stderr
+    os.mkfifo(tmp_path / "pipe")
+    result = run("ingest", tmp_path / "pipe", tmp_path / "a.zarr")
+    assert result.exit_code == 2
+    assert "source 1 is a pipe" in result.stderr
+    assert not (tmp_path / "a.zarr").exists()
+
+
+def test_one_file_is_no_files(tmp_path, source):
+    assert "1 file: 1 added," in run("ingest", source / "a", tmp_path / "a.zarr").stdout
+
+
+@pytest.mark.parametrize("name", ["ingest", "sources.find_files"])
+def test_an_interrupt_says_that_nothing_is_lost(tmp_path, source, monkeypatch, name):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"mammofast.archive.{name}", interrupted)
+    result = run("ingest", source, tmp_path / "a.zarr")
+    assert result.exit_code == 1
+    assert "what was added is safe" in result.stderr
+    assert "Aborted" not in result.stderr
+
+
+# Blocks as large as an image's, freed while small ones between them stay: the heap they would lie in keeps its size.
+ALLOCATOR = """
+import sys
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+if sys.argv[1] == "flat":
+    from mammofast.cli.allocator import keep_memory_flat
+    keep_memory_flat()
+kept = []
+for size in (20, 18, 18):
+    block = b"x" * (size << 20)
+del block
+before = held()
+blocks = []
+for _ in range(20):
+    blocks.append(b"x" * (9 << 20))
+    kept.append(b"x" * 100_000)
+blocks.clear()
+print((held() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc's allocator is told anything")
+def test_freed_images_leave_no_holes(elsewhere):
+    def grown(how):
+        done = subprocess.run([sys.executable, "-c", ALLOCATOR, how], **elsewhere, capture_output=True, check=True)
+        return int(done.stdout)
+
+    assert grown("flat") < 10 < 100 < grown("usual")
 
 
 def test_info_and_list(tmp_path, source):

@@ -5,7 +5,9 @@ import os
 import re
 import shutil
 import sys
+import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -358,6 +360,90 @@ def test_a_full_disk_stops_the_run_and_leaves_a_whole_archive(tmp_path, dicom, m
     assert not list(verify(archive))
     assert sorted(path.name for path in (tmp_path / "a.zarr").iterdir()) == ["images", "skipped", "zarr.json"]
     assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(added=2, known=2)
+
+
+def test_an_image_is_on_the_disk_before_it_has_its_name(tmp_path, dicom, monkeypatch):
+    """Every file and folder of it, whichever thread syncs them; and its name before the run says that it is added."""
+    for number in range(3):
+        dicom.write(tmp_path / "in" / str(number), dicom.pixels(600, 500, seed=number))
+    synced, moved, counted = set(), [], []
+    fsync, rename = os.fsync, Path.rename
+
+    def note(descriptor):
+        time.sleep(0.005)  # so that whoever does not wait is early
+        fsync(descriptor)
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def checked(path, target):
+        if target.parent.parent.name == "images":
+            whole = {str(path), *(str(part) for part in path.rglob("*"))}
+            assert len([part for part in whole if Path(part).is_file()]) >= 6
+            assert whole <= synced
+            synced.discard(str(target.parent))
+            moved.append(target.parent)
+        return rename(path, target)
+
+    def count(n):
+        assert str(moved[len(counted)]) in synced
+        counted.append(n)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "rename", checked)
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr", progress=count) == IngestReport(added=3)
+    assert len(counted) == 3
+    for made in (tmp_path, tmp_path / "a.zarr", tmp_path / "a.zarr" / "images"):
+        assert str(made) in synced
+
+
+def test_what_the_disk_refuses_to_keep_stops_the_run(tmp_path, dicom, monkeypatch):
+    for number in range(4):
+        dicom.write(tmp_path / "in" / str(number), dicom.pixels(seed=number))
+    fsync, shards = os.fsync, []
+
+    def full(descriptor):
+        shards.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()).endswith("/0/c/0/0"))
+        if sum(shards) > 2:
+            raise OSError(28, "No space left on device", "SECRET")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ArchiveError, match="No space left") as caught:
+        ingest(tmp_path / "in", tmp_path / "a.zarr", workers=1)
+    assert "SECRET" not in str(caught.value)
+    monkeypatch.undo()
+    archive = open_archive(tmp_path / "a.zarr")
+    assert len(list(archive.images())) <= 2
+    assert not list(verify(archive))
+    assert not (tmp_path / "a.zarr" / ".ingest").exists()
+    again = ingest(tmp_path / "in", tmp_path / "a.zarr")
+    assert (again.added + again.known, again.files) == (4, 4)
+
+
+@pytest.mark.parametrize("name", ["explicit", "deflated"])
+def test_large_images_are_worked_on_one_at_a_time(tmp_path, dicom, monkeypatch, name):
+    for number in range(8):
+        pixels = dicom.pixels(200, 200, seed=number)
+        dicom.write(tmp_path / "in" / str(number), pixels, syntax=dicom.lossless[name])
+    read_pixels, at_work, most = INGEST.read_pixels, [], []
+
+    def counted(header, frame):
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.01)
+        try:
+            return read_pixels(header, frame)
+        finally:
+            at_work.pop()
+
+    monkeypatch.setattr(INGEST, "read_pixels", counted)
+    assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=4) == IngestReport(added=8)
+    assert max(most) > 1
+    most.clear()
+    # Of explicit pixels the frame's size is what counts, of deflated ones what is inflated: frame and header.
+    monkeypatch.setattr(INGEST, "LARGE_BYTES", 79_999 if name == "explicit" else 1 << 20)
+    monkeypatch.setattr("mammofast.archive.reading.LARGE_BYTES", 1 << 20 if name == "explicit" else 80_001)
+    assert ingest(tmp_path / "in", tmp_path / "b.zarr", workers=4) == IngestReport(added=8)
+    assert max(most) == 1
 
 
 def test_an_interrupt_ends_the_run_cleanly(tmp_path, dicom):

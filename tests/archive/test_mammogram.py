@@ -235,11 +235,17 @@ def test_a_file_that_is_not_dicom():
 def test_an_inflation_bomb_is_refused(dicom, monkeypatch):
     ds = dicom.dataset(syntax=dicom.lossless["deflated"])
     data = dicom.bytes(ds)
+    monkeypatch.setattr("mammofast.archive.reading.LARGE_BYTES", 5_000)
+    told = []
+    found = read_dicom(io.BytesIO(data), before_large=lambda: told.append(1))
+    assert (found.PixelData, told) == (ds.PixelData, [1])
     monkeypatch.setattr("mammofast.archive.reading.MAX_FILE_BYTES", 10_000)
     with pytest.raises(BrokenImage) as caught:
         read_dicom(io.BytesIO(data))
     assert caught.value.reason == Reason.TOO_LARGE
     monkeypatch.undo()
+    read_dicom(io.BytesIO(data), before_large=lambda: told.append(1))
+    assert told == [1]
     with pytest.raises(BrokenImage) as caught:
         read_dicom(io.BytesIO(data), header_only=True)
     assert caught.value.reason == Reason.TOO_LARGE

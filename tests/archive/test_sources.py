@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from mammofast.archive import sources
+from mammofast.archive import ingest, open_archive, sources
 from mammofast.archive.sources import find_files
 from mammofast.errors import BrokenImage, Reason
+from mammofast.screening.ledger import Results
 
 
 def contents(found):
@@ -143,6 +144,9 @@ def test_folders_and_zips_that_open_are_told(tmp_path, refuse):
 def test_fifos_and_sockets_are_no_files(tmp_path):
     os.mkfifo(tmp_path / "fifo")
     assert contents(find_files([tmp_path])) == []
+    with pytest.raises(ValueError, match="source 2 is a pipe") as caught:
+        list(find_files([tmp_path, tmp_path / "fifo"]))
+    assert str(tmp_path) not in str(caught.value)
 
 
 def test_a_source_that_is_not_there(tmp_path):
@@ -156,6 +160,26 @@ def test_the_excluded_folder_is_not_walked(tmp_path):
     (tmp_path / "archive").mkdir()
     (tmp_path / "archive" / "zarr.json").write_bytes(b"2")
     assert contents(find_files([tmp_path], exclude=tmp_path / "archive")) == [b"1"]
+
+
+def test_archives_and_results_are_passed_over_and_nothing_else_that_looks_like_them(tmp_path, dicom):
+    dicom.write(tmp_path / "in" / "1")
+    ingest(tmp_path / "in" / "1", tmp_path / "in" / "a.zarr")
+    Results.create_or_open(tmp_path / "in" / "results", open_archive(tmp_path / "in" / "a.zarr"))
+    assert (tmp_path / "in" / "results" / "results.json").exists()
+    expected = [(tmp_path / "in" / "1").read_bytes()]
+    assert contents(find_files([tmp_path / "in"])) == expected
+    assert contents(find_files([tmp_path / "in" / "a.zarr", tmp_path / "in" / "results"])) == []
+    texts = ["", "[]", "1", '"archive_id"', '{"attributes": []}', '{"attributes": {"mammofast": "archive_i"}}',
+             '{"attributes": {"mammofast": {"format": 1}}}', '{"archive": null}', '{"archive": {"id": "1"}}',
+             "\xff"]  # fmt: skip
+    for number, text in enumerate(texts):
+        for name in ("zarr.json", "results.json"):
+            path = tmp_path / f"other-{number}" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(text.encode("latin-1"))
+            expected.append(path.read_bytes())
+    assert sorted(contents(find_files([tmp_path]))) == sorted(expected)
 
 
 def test_damaged_zips(tmp_path):
