@@ -1,4 +1,4 @@
-"""From presentation values to the 0..1 that networks read: one contrast window per image."""
+"""Which presentation values become 0 and 1: one contrast window per image."""
 
 from dataclasses import dataclass
 
@@ -38,6 +38,17 @@ class Contrast:
             float(values[np.searchsorted(cumulative, percentile / 100 * cumulative[-1])])
             for percentile in (self.low_percentile, self.high_percentile)
         )
+        return low, high if high > low else low + 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MinMax:
+    """The smallest presentation value becomes 0 and the largest 1."""
+
+    def window(self, pixels: npt.NDArray[np.generic], table: GreyTable | None) -> tuple[float, float]:
+        """Return the presentation values that become 0 and 1, as :meth:`Contrast.window`."""
+        values, _ = _histogram(pixels, table)
+        low, high = float(values[0]), float(values[-1])
         return low, high if high > low else low + 1.0
 
 

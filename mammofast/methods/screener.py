@@ -3,21 +3,27 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.bundles import Bundle, load_bundle
-from mammofast.engine import Engine, load_engine
+from mammofast.bundles import Bundle, load_bundle, open_network
+from mammofast.engine import Engine
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods.arrays import array_image
 from mammofast.methods.parameters import read_parameters
+from mammofast.methods.tiled import Tiled
 from mammofast.methods.two_stage import TwoStage
+from mammofast.methods.whole_image import WholeImage
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
 
-_METHODS = {"two_stage": TwoStage}
+_METHODS: dict[str, Any] = {
+    "tiled": Tiled,
+    "two_stage": TwoStage,
+    "whole_image": WholeImage,
+}
 
 
 class Method(Protocol):
@@ -35,7 +41,7 @@ class Screener:
     so that what a VOI window does to them comes after. One screener serves one thread at a time.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Settings, device: str = "auto") -> None:
         if bundle.method not in _METHODS:
             raise BundleError(
                 f"bundle {bundle.name!r}: method {bundle.method!r} is unknown, expected one of {sorted(_METHODS)}"
@@ -47,9 +53,7 @@ class Screener:
         self._engines: dict[str, Engine] = {}
         try:
             for name in kind.networks:
-                model = bundle.read(name)
-                network = bundle.networks[name]
-                self._engines[name] = load_engine(model, network.backend, settings.device, network.precision)
+                self._engines[name] = open_network(bundle, name, device)
             self._method: Method | None = kind(parameters, self._engines, settings)
         except BaseException:
             self.close()
@@ -145,7 +149,7 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
     Parameters
     ----------
     bundle: a folder, or "demo" for the one that comes with mammofast.
-    device: "auto" or "cpu". "auto" takes the best device the bundle was compiled for; so far that is the CPU.
+    device: "auto", "cpu", "cuda" or "cuda:i". "auto" is the device that the bundle was compiled for.
     settings: how networks are run; batch sizes of one by default.
 
     Raises
@@ -153,12 +157,11 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
     BundleError
         When the bundle is incomplete, changed or malformed.
     EngineError
-        When its backend is missing or refuses a network.
+        When its backend is missing or refuses a network, it was compiled for another device or another version of its
+        backend, or a network that is not verified yet goes beyond its parity budget.
 
     """
-    if device not in ("auto", "cpu"):
-        raise EngineError(f"device: got {device!r}, expected 'auto' or 'cpu'")
-    return Screener(load_bundle(bundle), settings or Settings())
+    return Screener(load_bundle(bundle), settings or Settings(), device)
 
 
 def _source(image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, float] | None = None) -> ImageSource:

@@ -8,20 +8,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from mammofast import ops
 from mammofast.engine import Engine
-from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
-from mammofast.records import Box, Finding, GreyPipeline, GreyTable, ImageResult, ImageSource, level_shape, tight_box
+from mammofast.methods.stages import (
+    Case,
+    are_sizes,
+    batches,
+    blaming,
+    check_network,
+    coarsest_level,
+    finite,
+    run_rows,
+    sound,
+)
+from mammofast.records import Box, Finding, GreyPipeline, ImageResult, ImageSource, tight_box
 from mammofast.settings import Settings
-
-T = TypeVar("T")
 
 BOX_FUSED, BOX_MASK = "fused", "mask"
 
@@ -57,13 +64,13 @@ class TwoStageParameters:
             object.__setattr__(self, "grey", GreyPipeline(**self.grey))
         if isinstance(self.contrast, Mapping):
             object.__setattr__(self, "contrast", Contrast(**self.contrast))
-        if not _are_sizes(self.strides):
+        if not are_sizes(self.strides):
             raise ValueError(f"strides: got {self.strides}, expected at least one size in pixels")
         if not self.scales or not all(
-            _are_sizes(s, 2) and not any(n % max(self.strides) for n in s) for s in self.scales
+            are_sizes(s, 2) and not any(n % max(self.strides) for n in s) for s in self.scales
         ):
             raise ValueError(f"scales: got {self.scales}, expected (rows, cols) in multiples of {max(self.strides)}")
-        if not _are_sizes(self.crop_shape, 2):
+        if not are_sizes(self.crop_shape, 2):
             raise ValueError(f"crop_shape: got {self.crop_shape}, expected (rows, cols)")
         if len(self.anchors) != yolo.ANCHORS_PER_HEAD * len(self.strides):
             raise ValueError(
@@ -85,28 +92,14 @@ class TwoStageParameters:
 
 
 @dataclass(slots=True)
-class _Case:
-    """One image on its way through the stages."""
-
-    image: ImageSource
-    error: str | None = None
-    table: GreyTable | None = None
-    low: float = 0.0
-    high: float = 1.0
-    frame: tuple[int, int] = (0, 0)
+class _Case(Case):
     inputs: list[npt.NDArray[np.float32]] = field(default_factory=list)
     boxes: list[npt.NDArray[np.float32]] = field(default_factory=list)
     scores: list[npt.NDArray[np.float32]] = field(default_factory=list)
     candidates: ops.FusedBoxes | None = None
-    findings: list[Finding] = field(default_factory=list)
-
-    def result(self) -> ImageResult:
-        if self.error is not None:
-            return ImageResult(shape=self.image.shape, error=self.error)
-        return ImageResult(self.image.shape, tuple(self.findings), None, self.detections())
 
     def detections(self) -> npt.NDArray[np.float32]:
-        """Return the boxes of all scales as results keep them."""
+        """Return the boxes of all scales."""
         scales = (np.full((len(scores), 1), scale) for scale, scores in enumerate(self.scores))
         parts = [np.hstack(part) for part in zip(scales, self.boxes, (s[:, None] for s in self.scores), strict=True)]
         return np.concatenate(parts).astype(np.float32)
@@ -134,20 +127,20 @@ class TwoStage:
         self._settings = settings
         self._heads = [f"stride_{stride}" for stride in parameters.strides]
         for shape in parameters.scales:
-            _check_network("detector", self._detector, "image", shape, self._heads, settings.detection_batch)
-        _check_network(
-            "segmenter", self._segmenter, "crop", parameters.crop_shape, ["mask"], settings.segmentation_batch
+            check_network("detector", self._detector, "image", (1, *shape), self._heads, settings.detection_batch)
+        check_network(
+            "segmenter", self._segmenter, "crop", (1, *parameters.crop_shape), ["mask"], settings.segmentation_batch
         )
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, batched across them; an image that fails has a result with ``error`` set."""
         cases = [_Case(image) for image in images]
         for case in cases:
-            with _blaming(case):
+            with blaming(case):
                 self._prepare(case)
         self._detect(cases)
-        for case in _sound(cases):
-            with _blaming(case):
+        for case in sound(cases):
+            with blaming(case):
                 self._fuse(case)
         self._segment(cases)
         return [case.result() for case in cases]
@@ -155,12 +148,7 @@ class TwoStage:
     def detection_level(self, shape: tuple[int, int]) -> int:
         """Return the coarsest level that is not smaller than the largest scale; 0 where even the native image is."""
         rows, cols = (max(sizes) for sizes in zip(*self._parameters.scales, strict=True))
-        level = 0
-        while True:
-            coarser = level_shape(shape, level + 1)
-            if coarser[0] < rows or coarser[1] < cols:
-                return level
-            level += 1
+        return coarsest_level(shape, (rows, cols))
 
     def _prepare(self, case: _Case) -> None:
         """Read the detection level and resample it to all scales in one pass."""
@@ -175,12 +163,12 @@ class TwoStage:
     def _detect(self, cases: Sequence[_Case]) -> None:
         p = self._parameters
         for scale, (rows, cols) in enumerate(p.scales):
-            for batch in _batches(list(_sound(cases)), self._settings.detection_batch):
+            for batch in batches(list(sound(cases)), self._settings.detection_batch):
                 images = np.stack([case.inputs[scale] for case in batch])[:, None]
-                rows_out = _run(self._detector, "image", images, self._settings.detection_batch)
+                rows_out = run_rows(self._detector, "image", images, self._settings.detection_batch)
                 for case, output in zip(batch, rows_out, strict=True):
-                    with _blaming(case):
-                        heads = [_finite(output, head, "detector") for head in self._heads]
+                    with blaming(case):
+                        heads = [finite(output, head, "detector") for head in self._heads]
                         boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
                         kept = ops.nms(boxes, scores, p.nms_iou)
                         to_native = np.array([case.frame[1] / cols, case.frame[0] / rows] * 2)
@@ -199,27 +187,27 @@ class TwoStage:
         )
 
     def _segment(self, cases: Sequence[_Case]) -> None:
-        candidates = [candidate for case in _sound(cases) for candidate in self._candidates(case)]
-        for batch in _batches(candidates, self._settings.segmentation_batch):
+        candidates = [candidate for case in sound(cases) for candidate in self._candidates(case)]
+        for batch in batches(candidates, self._settings.segmentation_batch):
             windows = []
             for candidate in batch:
-                with _blaming(candidate.case):
+                with blaming(candidate.case):
                     windows.append((candidate, candidate.case.image.read(window=candidate.window)))
-            sound = [(candidate, pixels) for candidate, pixels in windows if candidate.case.error is None]
-            if not sound:
+            windows = [(candidate, pixels) for candidate, pixels in windows if candidate.case.error is None]
+            if not windows:
                 continue
-            batch = [candidate for candidate, _ in sound]
+            batch = [candidate for candidate, _ in windows]
             crops = ops.segmentation_inputs(
-                [pixels for _, pixels in sound],
+                [pixels for _, pixels in windows],
                 [candidate.case.table for candidate in batch],
                 [candidate.case.low for candidate in batch],
                 [candidate.case.high for candidate in batch],
                 self._parameters.crop_shape,
             )
-            rows_out = _run(self._segmenter, "crop", crops, self._settings.segmentation_batch)
+            rows_out = run_rows(self._segmenter, "crop", crops, self._settings.segmentation_batch)
             for candidate, output in zip(batch, rows_out, strict=True):
-                with _blaming(candidate.case):
-                    candidate.case.findings.append(self._finding(candidate, _finite(output, "mask", "segmenter")))
+                with blaming(candidate.case):
+                    candidate.case.findings.append(self._finding(candidate, finite(output, "mask", "segmenter")))
 
     def _candidates(self, case: _Case) -> Iterator[_Candidate]:
         fused = case.candidates
@@ -242,78 +230,3 @@ class TwoStage:
             box = tight_box(mask, x, y)
         inside = mask[box[1] - y : box[3] - y, box[0] - x : box[2] - x]
         return Finding(box, candidate.score, candidate.confidence, np.ascontiguousarray(inside))
-
-
-def _are_sizes(values: object, count: int | None = None) -> bool:
-    """Whether these are whole numbers of pixels, at least one of them."""
-    return (
-        isinstance(values, tuple)
-        and len(values) == (count or max(len(values), 1))
-        and all(isinstance(value, int) and value > 0 for value in values)
-    )
-
-
-def _check_network(
-    name: str, engine: Engine, source: str, shape: tuple[int, int], outputs: Sequence[str], batch: int
-) -> None:
-    """Say at once that a network is not the one this method runs, rather than of every image."""
-    image = np.empty((batch, 1, *shape), dtype=np.float32)
-    if [spec.name for spec in engine.inputs] != [source] or not engine.inputs[0].accepts(image):
-        raise BundleError(f"{name}: takes {engine.inputs}, expected {source!r}, float32 {image.shape}")
-    if missing := set(outputs) - {spec.name for spec in engine.outputs}:
-        raise BundleError(f"{name}: has no output {sorted(missing)}, only {[spec.name for spec in engine.outputs]}")
-
-
-class _blaming:  # noqa: N801 - reads as a statement
-    """Within this block, what goes wrong is the fault of one image and stays with it."""
-
-    def __init__(self, case: _Case) -> None:
-        self._case = case
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
-        if error is None:
-            return False
-        if isinstance(error, ImageError):
-            self._case.error = str(error)
-        elif isinstance(error, Exception):
-            # The message of an error nobody expected may hold anything, a patient's name included.
-            self._case.error = f"{Reason.INTERNAL}: {type(error).__name__}"
-        return self._case.error is not None
-
-
-def _sound(cases: Sequence[_Case]) -> Iterator[_Case]:
-    return (case for case in cases if case.error is None)
-
-
-def _batches(items: Sequence[T], size: int) -> Iterator[list[T]]:
-    for start in range(0, len(items), size):
-        yield list(items[start : start + size])
-
-
-def _run(
-    engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int
-) -> list[dict[str, npt.NDArray[np.float32]] | EngineError]:
-    """Run one batch, padded to its fixed size; where it fails, each row alone, so that only a bad row fails."""
-    padding = np.zeros((size - len(rows), *rows.shape[1:]), dtype=np.float32)
-    try:
-        outputs = engine.run({name: np.concatenate([rows, padding])})
-    except EngineError as error:
-        if len(rows) == 1:
-            return [error]
-        return [outcome for row in rows for outcome in _run(engine, name, row[None], size)]
-    return [{key: value[i] for key, value in outputs.items()} for i in range(len(rows))]
-
-
-def _finite(
-    output: dict[str, npt.NDArray[np.float32]] | EngineError, name: str, network: str
-) -> npt.NDArray[np.float32]:
-    """NaN or infinity is an error of its image: read as a number it would say "no finding"."""
-    if isinstance(output, EngineError):
-        raise BrokenImage(Reason.INTERNAL, f"the {network} could not be run on this image") from output
-    values = output[name]
-    if not np.isfinite(values).all():
-        raise BrokenImage(Reason.NOT_FINITE, f"the {network} gave NaN or infinity for this image")
-    return values

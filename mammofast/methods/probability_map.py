@@ -1,0 +1,146 @@
+"""What methods share that segment a whole image: a map of probabilities, and the findings in it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast import ops
+from mammofast.engine import Engine
+from mammofast.errors import BrokenImage, BundleError, Reason
+from mammofast.methods.scaling import Scaling
+from mammofast.methods.stages import Outcome, check_network, finite
+from mammofast.records import Box, Finding, GreyPipeline, ImageSource
+
+NETWORK, INPUT, OUTPUT = "segmenter", "image", "mask"
+# How far half-precision arithmetic may leave 0..1.
+_ROUNDING = 1e-2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapParameters:
+    """What the manifest of every such bundle states.
+
+    grey, scaling: from stored values to the network's input. threshold: probability from which a pixel is mass.
+    min_area_mm2: smaller components are left out.
+    assumed_pixel_spacing_mm: (between rows, between columns) of images that do not say; without it an image that does
+    not say fails where the size of its pixels is needed.
+    """
+
+    grey: GreyPipeline
+    scaling: Scaling
+    threshold: float = 0.5
+    min_area_mm2: float = 0.0
+    assumed_pixel_spacing_mm: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.grey, Mapping):
+            object.__setattr__(self, "grey", GreyPipeline(**self.grey))
+        if isinstance(self.scaling, Mapping):
+            object.__setattr__(self, "scaling", Scaling(**self.scaling))
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold: got {self.threshold}, expected above 0 and at most 1")
+        if not 0 <= self.min_area_mm2 < np.inf:
+            raise ValueError(f"min_area_mm2: got {self.min_area_mm2}, expected 0 or more")
+        spacing = self.assumed_pixel_spacing_mm
+        if spacing is not None and (len(spacing) != 2 or not all(0 < size < np.inf for size in spacing)):
+            raise ValueError(f"assumed_pixel_spacing_mm: got {spacing}, expected two positive lengths")
+
+    def spacing(self, image: ImageSource) -> tuple[float, float]:
+        """Return an image's millimetres between rows and between columns.
+
+        Raises
+        ------
+        BrokenImage
+            When neither the image nor the bundle knows them.
+
+        """
+        spacing = image.pixel_spacing or self.assumed_pixel_spacing_mm
+        if spacing is None:
+            raise BrokenImage(
+                Reason.BAD_HEADER,
+                "the pixel spacing is not known, and this bundle needs it; give pixel_spacing, "
+                "or state assumed_pixel_spacing_mm in the bundle",
+            )
+        return spacing
+
+
+def check_segmenter(
+    engine: Engine, parameters: MapParameters, shape: tuple[int, int], map_shape: tuple[int, int], batch: int
+) -> None:
+    """Check when a bundle is opened that its network takes inputs of ``shape`` and gives maps of ``map_shape``.
+
+    Raises
+    ------
+    BundleError
+        When it does not.
+
+    """
+    check_network(NETWORK, engine, INPUT, (parameters.scaling.channels, *shape), [OUTPUT], batch)
+    spec = next(spec for spec in engine.outputs if spec.name == OUTPUT)
+    expected = (batch, 1, *map_shape)
+    if not spec.accepts(np.broadcast_to(np.float32(0), expected)):
+        raise BundleError(
+            f"{NETWORK}: gives {spec}, expected {OUTPUT!r}, float32 {expected}; "
+            "'outputs' in the manifest can name another tensor, an activation and a channel"
+        )
+
+
+def probabilities(output: Outcome, map_shape: tuple[int, int]) -> npt.NDArray[np.float32]:
+    """Return a row's map (rows, cols).
+
+    Raises
+    ------
+    BrokenImage
+        When it holds NaN or infinity, has another shape, or holds no probabilities.
+
+    """
+    values = finite(output, OUTPUT, NETWORK)
+    if values.shape != (1, *map_shape):
+        raise BrokenImage(Reason.INTERNAL, f"the {NETWORK} gave {values.shape}, expected {(1, *map_shape)}")
+    low, high = float(values.min()), float(values.max())
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        raise BrokenImage(
+            Reason.VALUE_RANGE,
+            f"the {NETWORK} gave values from {low:.3g} to {high:.3g}, expected probabilities; "
+            "its manifest can state an activation",
+        )
+    found: npt.NDArray[np.float32] = values[0]
+    return found
+
+
+def find_components(
+    probabilities: npt.NDArray[np.float32], region: Box, image: ImageSource, parameters: MapParameters
+) -> list[Finding]:
+    """Return the 8-connected components of a map at native resolution, ordered by (y_min, x_min, y_max, x_max).
+
+    Score and confidence are both the mean over a component's pixels of the probability of the nearest pixel of the map:
+    unlike the peak it does not tie where a network saturates, and one bright pixel does not rank a component first.
+
+    probabilities: (rows, cols). region: the native pixels they are of; what leaves the image is cut off.
+    """
+    mask = ops.paste_masks(probabilities[None], np.array([region], np.int32), image.shape, parameters.threshold)
+    smallest = 0.0
+    if parameters.min_area_mm2:
+        row_mm, col_mm = parameters.spacing(image)
+        smallest = parameters.min_area_mm2 / (row_mm * col_mm)
+    rows = _nearest(probabilities.shape[0], region[1], region[3], image.shape[0])
+    cols = _nearest(probabilities.shape[1], region[0], region[2], image.shape[1])
+    labels, boxes, areas = ops.label_mask(mask)
+    findings = []
+    for number in np.lexsort((boxes[:, 2], boxes[:, 3], boxes[:, 0], boxes[:, 1])):
+        if areas[number] < smallest:
+            continue
+        x_min, y_min, x_max, y_max = map(int, boxes[number])
+        inside = labels[y_min:y_max, x_min:x_max] == number + 1
+        values = probabilities[np.ix_(rows[y_min:y_max], cols[x_min:x_max])][inside]
+        confidence = float(np.clip(values.mean(dtype=np.float64), 0, 1))
+        findings.append(Finding((x_min, y_min, x_max, y_max), confidence, confidence, inside))
+    return findings
+
+
+def _nearest(size: int, start: int, stop: int, length: int) -> npt.NDArray[np.int64]:
+    """Return which of ``size`` map pixels, stretched from ``start`` to ``stop``, each of ``length`` pixels lies in."""
+    twice = 2 * (np.arange(length) - start) + 1
+    return np.clip(twice * size // (2 * (stop - start)), 0, size - 1)

@@ -1,0 +1,108 @@
+"""Segment the whole image at once, stretched to one size: Hai et al. 2019 and Sun et al. 2020, P1 and P2.
+
+1. The coarsest level not smaller than the network's input is read, and the background around the breast cut off.
+2. What is left is stretched to the input, whatever its aspect, and scaled.
+3. The probabilities are stretched back to native resolution and cut at a threshold; each component is a finding.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast import ops
+from mammofast.engine import Engine
+from mammofast.methods.probability_map import (
+    INPUT,
+    NETWORK,
+    MapParameters,
+    check_segmenter,
+    find_components,
+    probabilities,
+)
+from mammofast.methods.stages import Case, are_sizes, batches, blaming, coarsest_level, run_rows
+from mammofast.records import Box, GreyTable, ImageResult, ImageSource, tight_box
+from mammofast.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WholeImageParameters(MapParameters):
+    """What a whole-image bundle's manifest states, beside :class:`MapParameters`.
+
+    shape: (rows, cols) of the network's input; P1's is 512 x 512, P2's 256 x 256.
+    background: rows and columns at the edges are cut off where no pixel is brighter than this part of the image's range
+    of presentation values; null cuts nothing off, as P1 does. P2 cuts and gives no number; 0.02 is a fair one.
+    """
+
+    shape: tuple[int, int]
+    background: float | None = None
+
+    def __post_init__(self) -> None:
+        MapParameters.__post_init__(self)
+        if not are_sizes(self.shape, 2):
+            raise ValueError(f"shape: got {self.shape}, expected (rows, cols)")
+        if self.background is not None and not 0 <= self.background < 1:
+            raise ValueError(f"background: got {self.background}, expected 0 or more and below 1, or null")
+
+
+@dataclass(slots=True)
+class _Case(Case):
+    region: Box = (0, 0, 0, 0)
+
+
+class WholeImage:
+    """P1's and P2's method over one engine; results do not depend on which images share a call."""
+
+    parameters_type = WholeImageParameters
+    networks = (NETWORK,)
+
+    def __init__(self, parameters: WholeImageParameters, engines: Mapping[str, Engine], settings: Settings) -> None:
+        self._parameters = parameters
+        self._segmenter = engines[NETWORK]
+        self._batch = settings.segmentation_batch
+        check_segmenter(self._segmenter, parameters, parameters.shape, parameters.shape, self._batch)
+
+    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
+        """Screen images, batched across them; an image that fails has a result with ``error`` set."""
+        cases = [_Case(image) for image in images]
+        for batch in batches(self._prepared(cases), self._batch):
+            rows = np.stack([row for _, row in batch])
+            for (case, _), output in zip(batch, run_rows(self._segmenter, INPUT, rows, self._batch), strict=True):
+                with blaming(case):
+                    found = probabilities(output, self._parameters.shape)
+                    case.findings = find_components(found, case.region, case.image, self._parameters)
+        return [case.result() for case in cases]
+
+    def _prepared(self, cases: Sequence[_Case]) -> Iterator[tuple[_Case, npt.NDArray[np.float32]]]:
+        for case in cases:
+            row = None
+            with blaming(case):
+                row = self._prepare(case)
+            if row is not None:
+                yield case, row
+
+    def _prepare(self, case: _Case) -> npt.NDArray[np.float32]:
+        """Read an image and return its row of the network's input (channels, rows, cols)."""
+        p = self._parameters
+        level = coarsest_level(case.image.shape, p.shape)
+        pixels = case.image.read(level=level)
+        case.table = case.image.grey_table(p.grey)
+        box = (0, 0, pixels.shape[1], pixels.shape[0])
+        if p.background is not None:
+            box = _foreground(pixels, case.table, p.background)
+        x_min, y_min, x_max, y_max = box
+        pixels = pixels[y_min:y_max, x_min:x_max]
+        case.region = (x_min << level, y_min << level, x_max << level, y_max << level)
+        case.low, case.high = p.scaling.contrast.window(pixels, case.table)
+        (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
+        return p.scaling.rows(grey)
+
+
+def _foreground(pixels: npt.NDArray[np.generic], table: GreyTable | None, part: float) -> Box:
+    """Return the box of what is brighter than ``part`` of the way from the darkest to the brightest value."""
+    shown = pixels.astype(np.float64) if table is None else table.apply(pixels)
+    low, high = float(shown.min()), float(shown.max())
+    if low == high:
+        return (0, 0, pixels.shape[1], pixels.shape[0])
+    return tight_box(shown > low + part * (high - low))
