@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from mammofast.models.blocks import scaled
 from mammofast.models.resizing import size_of, stretch
-from mammofast.models.resnet import Norm, ResNet, group_norm
+from mammofast.models.resnet import GroupNorm, Norm, ResNet
 
-NORMS: dict[str, Norm] = {"batch": nn.BatchNorm2d, "group": group_norm}
+NORMS: dict[str, Norm] = {"batch": nn.BatchNorm2d, "group": GroupNorm}
 
 
 class Unit(nn.Sequential):
@@ -38,7 +38,7 @@ class ASPP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the joined maps, of the input's size."""
         maps = [branch(x) for branch in self.branches]
-        maps.append(self.pooling(x).expand_as(maps[0]))
+        maps.append(stretch(self.pooling(x), size_of(x)))
         out: Tensor = self.project(torch.cat(maps, dim=1))
         return out
 

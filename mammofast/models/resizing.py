@@ -16,7 +16,12 @@ def size_of(image: Tensor) -> tuple[int, int]:
 
 def stretch(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Return a batch of images resized to (rows, cols)."""
-    return functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
+    (rows, cols), (from_rows, from_cols) = size, size_of(image)
+    if rows % from_rows or cols % from_cols:
+        return functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
+    # Whole factors export as constants, sizes as arithmetic on the batch's shape.
+    factors = (rows // from_rows, cols // from_cols)
+    return functional.interpolate(image, scale_factor=factors, mode="bilinear", align_corners=False)
 
 
 def fill_bilinear(deconvolution: nn.ConvTranspose2d) -> nn.ConvTranspose2d:

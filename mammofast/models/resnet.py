@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from math import gcd
 
+import torch
 from torch import Tensor, nn
 
 Norm = Callable[[int], nn.Module]
@@ -11,9 +12,16 @@ Norm = Callable[[int], nn.Module]
 WIDTHS = (64, 128, 256, 512)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Return group normalization (Wu & He 2018, arXiv 1803.08494) of 32 groups, fewer where they do not divide."""
-    return nn.GroupNorm(gcd(32, channels), channels)
+class GroupNorm(nn.GroupNorm):
+    """Group normalization (Wu & He 2018, arXiv 1803.08494) of 32 groups, fewer where they do not divide."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(gcd(32, channels), channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` normalized; torch's own forward also looks at the batch, which an export must not."""
+        normalized: Tensor = torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+        return normalized
 
 
 class Residual(nn.Module):
@@ -109,7 +117,7 @@ class ResNet(nn.Module):
     width
         Multiplies every layer's channels (the stem's are at least 8).
     norm
-        Makes the normalization of so many channels: ``nn.BatchNorm2d``, ``group_norm``, ...
+        Makes the normalization of so many channels: ``nn.BatchNorm2d``, ``GroupNorm``, ...
     dilations
         Of the four stages; a dilated stage keeps its input's size. (1, 1, 2, 4) gives output stride 8,
         (1, 1, 1, 2) gives 16.
