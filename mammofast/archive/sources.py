@@ -178,7 +178,7 @@ def _is_ours(folder: Path, files: list[str]) -> bool:
         if "zarr.json" in files:
             return "archive_id" in json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
         if "results.json" in files:
-            return {"id", "path", "relative"} <= json.loads((folder / "results.json").read_bytes())["archive"].keys()
+            return {"id", "path", "relative"} <= set(json.loads((folder / "results.json").read_bytes())["archive"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass  # somebody else's
     return False
