@@ -1,5 +1,6 @@
 """Reading weights from files of several makers. Nothing in a file is ever executed."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
@@ -107,7 +108,9 @@ def _read_safetensors(path: Path) -> Any:
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what PyTorch warns of here, it then refuses
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ModelError(
             f"{path} is damaged, or holds more than tensors, a whole pickled module perhaps; reading that would run "
