@@ -15,7 +15,7 @@ import cv2
 import torch
 
 from bench import harness
-from bench.ops import fuse_boxes, nms, paste_masks
+from bench.ops import fuse_boxes, label_mask, nms, paste_masks, roi_align
 
 PACKAGES = (
     "ensemble-boxes",
@@ -34,19 +34,27 @@ NOTES = (
     "Outputs are checked against each other before timing; results are new arrays for everyone, canvases included.",
 )
 
+OPS = {
+    "fuse_boxes": fuse_boxes,
+    "label_mask": label_mask,
+    "nms": nms,
+    "paste_masks": paste_masks,
+    "roi_align": roi_align,
+}
+
 if __name__ == "__main__":
     arguments = harness.parse_arguments(
         __doc__,
         [
             ("--rounds", {"type": int, "default": 15}),
-            ("--only", {"choices": ("fuse_boxes", "nms", "paste_masks")}),
+            ("--only", {"choices": tuple(OPS)}),
         ],
     )
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
     measured = []
-    for name, module in (("fuse_boxes", fuse_boxes), ("nms", nms), ("paste_masks", paste_masks)):
+    for name, module in OPS.items():
         if arguments.only in (None, name):
             measured += module.cases(arguments.rounds)
     harness.write(arguments.json, measured, PACKAGES, NOTES)

@@ -1,7 +1,7 @@
 """The ops in plain NumPy: short, slow and meant to be obviously right. Tests hold every kernel against them.
 
 They take the same arguments as the ops, and check none of them. All agree with the kernels to the bit, except
-:func:`pool` of floats, whose sums may be taken in another order.
+:func:`pool` of floats and :func:`roi_align`, whose sums may be taken in another order.
 """
 
 from collections.abc import Sequence
@@ -134,6 +134,49 @@ def label_mask(mask: Array) -> LabelledMask:
         areas.append(len(xs))
         labels[ys, xs] = len(boxes)
     return LabelledMask(labels, np.array(boxes, dtype=np.int32).reshape(-1, 4), np.array(areas, dtype=np.int64))
+
+
+def roi_align(
+    features: Array,
+    boxes: Array,
+    batch_index: Array,
+    output_size: Sequence[int],
+    spatial_scale: float,
+    sampling_ratio: int = 2,
+) -> Array:
+    """Look at every sample, average."""
+    aligned = np.zeros((len(boxes), features.shape[1], *output_size), dtype=np.float32)
+    for roi, box, image in zip(aligned, boxes, batch_index, strict=True):
+        x, x_samples = _roi_samples(box[[0, 2]], output_size[1], spatial_scale, sampling_ratio)
+        y, y_samples = _roi_samples(box[[1, 3]], output_size[0], spatial_scale, sampling_ratio)
+        for row, col in np.ndindex(*output_size):
+            values = [_sampled(features[image], v, u) for v in y[row] for u in x[col]]
+            if values:
+                roi[:, row, col] = np.sum(values, axis=0) / (x_samples * y_samples)
+    return aligned
+
+
+def _roi_samples(side: Array, bins: int, spatial_scale: float, sampling_ratio: int) -> tuple[Array, int]:
+    """Positions (bins, samples) along one side of a box, in float32 as all kernels have them, and samples a bin."""
+    with np.errstate(over="ignore", invalid="ignore"):  # a box that float32 cannot hold lies nowhere
+        start, end = side * np.float32(spatial_scale) - np.float32(0.5)
+        size = (end - start) / np.float32(bins)
+        samples = sampling_ratio or int(np.ceil(size))
+        steps = (np.arange(samples, dtype=np.float32) + np.float32(0.5)) * size / np.float32(max(samples, 1))
+        return start + np.arange(bins, dtype=np.float32)[:, np.newaxis] * size + steps, samples
+
+
+def _sampled(feature: Array, y: np.float32, x: np.float32) -> Array:
+    """Bilinear value (channels,) at a place between pixel centres; 0 more than a pixel outside of them."""
+    _, rows, cols = feature.shape
+    if not (-1 <= y <= rows and -1 <= x <= cols):
+        return np.zeros(len(feature))
+    y, x = min(max(float(y), 0), rows - 1), min(max(float(x), 0), cols - 1)
+    top, left = int(y), int(x)
+    bottom, right = min(top + 1, rows - 1), min(left + 1, cols - 1)
+    high = feature[:, top, left] * (1 - (x - left)) + feature[:, top, right] * (x - left)
+    low = feature[:, bottom, left] * (1 - (x - left)) + feature[:, bottom, right] * (x - left)
+    return np.asarray(high * (1 - (y - top)) + low * (y - top))
 
 
 def pool(image: Array, levels: Sequence[int]) -> list[Array]:
