@@ -45,8 +45,7 @@ class TiledParameters(MapParameters):
     pixel_size_mm: of the working pixels, which are square. tile: (rows, cols) of the network's input.
     stride: input sides are multiples of this apart.
     halo: how many pixels of input, on each side, an output pixel may depend on; as many as wanted where it is the whole
-    image, 0 where the network pads nothing and its margin is all the context there is.
-    margin: by how many pixels, on each side, the network's output is smaller than its input.
+    image. margin: by how many pixels, on each side, the network's output is smaller than its input.
     """
 
     pixel_size_mm: float

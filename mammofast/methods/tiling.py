@@ -2,8 +2,8 @@
 
 A network whose output is smaller than its input by ``margin`` on each side reads mirrored pixels beyond the image
 (Ronneberger et al. 2015, the overlap-tile strategy). One that pads inside itself reads its own zeros there, so that an
-outer tile's edge must be the image's, and an inner tile's outputs count only ``halo`` pixels away from its edges. Tiles
-must begin multiples of ``stride`` apart, or pooling would pair other pixels.
+outer tile's edge must be the image's, and an inner tile's outputs count only where ``halo`` pixels of input lie around
+them. Tiles must begin multiples of ``stride`` apart, or pooling would pair other pixels.
 """
 
 from dataclasses import dataclass
@@ -53,12 +53,13 @@ def lay_tiles(size: int, tile: int, stride: int, halo: int, margin: int = 0) -> 
     last = extended_size(size, tile, stride, margin) - inner
     if last == 0:
         return [Piece(0, 0, size)]
-    step = (inner - 2 * halo) // stride * stride
+    beyond = max(halo - margin, 0)
+    step = (inner - 2 * beyond) // stride * stride
     if step <= 0:
         raise ValueError(
             f"an axis of {size} pixels is longer than a tile, and tiles of {tile} pixels with a margin of {margin} and "
             f"a halo of {halo} leave no stride of {stride} to keep; expected tiles of at least "
-            f"{min(size, 2 * halo + stride) + 2 * margin} pixels"
+            f"{min(size, 2 * beyond + stride) + 2 * margin} pixels"
         )
     count = -(-last // step) + 1
     origins = [last * i // (count - 1) // stride * stride for i in range(count)]
