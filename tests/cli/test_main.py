@@ -1,10 +1,15 @@
+import io
+import re
 import subprocess
 import sys
+import time
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from mammofast import __version__, cli
+from mammofast.cli import progress as progress_module
 from mammofast.cli.progress import progress
 
 
@@ -60,6 +65,27 @@ def test_quiet_progress_says_nothing(capsys):
     with progress("Counting", 5, quiet=True) as advance:
         advance(5)
     assert capsys.readouterr() == ("", "")
+
+
+def test_plain_progress_takes_a_total_that_is_known_later(capsys):
+    with progress("Counting") as advance:
+        for _ in range(5):
+            advance(1, 5)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert re.fullmatch(r"Counting: 5 of 5, \d+\.\d/s, 0 s left", lines[0])
+
+
+def test_a_terminal_shows_a_bar_with_rate_and_time_left(monkeypatch):
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120)
+    monkeypatch.setattr(progress_module, "Console", lambda **options: terminal)
+    with progress("Counting") as advance:
+        advance(2, 4)
+        time.sleep(0.01)
+        advance(1, 4)
+        terminal.file.truncate(0)
+    shown = re.sub(r"\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())
+    assert re.search(r"Counting .*━.* 3/4 \d+\.\d/s 0:00:00 0:00:\d\d", shown), shown
 
 
 @pytest.mark.parametrize(

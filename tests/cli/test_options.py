@@ -29,7 +29,13 @@ def test_every_command_can_be_quiet_and_verbose_and_gives_an_example(name):
     text = run(*name, "--help").output
     assert "--quiet " in text
     assert "--verbose " in text
+    assert "--json" in text
     assert f"mammofast {' '.join(name)}" in text.partition("Options:")[0].partition("Usage:")[2].partition("\n")[2]
+
+
+@pytest.mark.parametrize("name", commands(), ids=" ".join)
+def test_misuse_of_any_command_ends_with_2(name):
+    assert run(*name, "--no-such-option").exit_code == 2
 
 
 def test_exit_statuses_are_written_down_once():

@@ -1,5 +1,7 @@
 """The report page in a real browser: what a person sees."""
 
+import html
+import json
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 import mammofast
+from mammofast.report.html import write_html
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -61,6 +64,40 @@ def test_page_needs_nothing_beside_it_and_names_no_patient(demo):
     assert str(header.PatientID)
     assert str(header.PatientID) not in page
     assert str(header.PatientName) not in page
+
+
+def test_overview_shows_when_it_ran_and_how_fast(demo, tmp_path):
+    """By the browser's own account of the text that it shows, at the top of the page."""
+    look = (
+        "<script>const at = document.querySelector('.timings'), box = at.getBoundingClientRect();"
+        "document.body.dataset.seen = JSON.stringify({text: document.querySelector('.counts').innerText + '\\n' + "
+        "at.innerText, width: box.width, bottom: box.bottom})</script></body>"
+    )
+    copy = tmp_path / "page.html"
+    copy.write_text(demo.page.read_text().replace("</body>", look))
+    (seen,) = re.findall(r'data-seen="([^"]*)"', browse(copy, tmp_path / "profile", "--dump-dom"))
+    seen = json.loads(html.unescape(seen))
+    assert seen["width"] > 300
+    assert 0 < seen["bottom"] < 900
+    (run,) = mammofast.open_results(demo.results).runs()
+    (timing,) = run["timings"]
+    rate = f"{timing['images'] / timing['seconds']:.2f}"
+    assert f"{rate}\nimages/s" in seen["text"]
+    for words in (timing["started"][:10], timing["ended"][11:19], f"{timing['image_ms']['p95']:.0f} ms", "Took"):
+        assert words in seen["text"]
+    assert timing["images"] == mammofast.open_results(demo.results).images().num_rows
+
+
+def test_without_the_archive_nothing_is_black(demo, tmp_path):
+    results = shutil.copytree(demo.results, tmp_path / "results")
+    header = json.loads((results / "results.json").read_text())
+    header["archive"] |= {"path": str(tmp_path / "gone"), "relative": "gone"}
+    (results / "results.json").write_text(json.dumps(header))
+    page, shot = write_html(results, tmp_path / "report"), tmp_path / "page.png"
+    browse(page, tmp_path / "profile", f"--screenshot={shot}", "--window-size=1300,2000")
+    picture = imagecodecs.png_decode(shot.read_bytes())[..., :3]
+    assert (picture.max(axis=2) < 40).mean() < 0.02
+    assert page.read_text().count("image not available") == 8
 
 
 def test_outlines_are_drawn_where_the_masks_are(demo, tmp_path):

@@ -12,6 +12,7 @@ from mammofast.errors import ResultsError
 from mammofast.records import Finding, ImageResult
 from mammofast.report import html
 from mammofast.report.html import write_html
+from mammofast.report.words import duration
 from mammofast.screening import Results
 from mammofast.screening.entry import Entry, ImageInfo, Run
 
@@ -122,6 +123,66 @@ def test_without_its_archive_the_page_claims_nothing_of_it(ledger, archive, info
     assert "No picture" not in text
     assert '<path d="M' in text
     assert "2 images of the archive are not on record" in page(archive=archive.path.with_name("away.zarr"))
+
+
+def test_views_without_a_picture_say_so_and_the_others_do_not(ledger, archive, infos, page):
+    for info in infos:
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING,))))
+    damage(archive, infos[1].sop_uid, ["0"])
+    text = page()
+    assert ["image not available" in figure(text, info.sop_uid) for info in infos] == [False, True, False]
+    archive.path.rename(archive.path.with_name("away.zarr"))
+    assert page().count("image not available") == 3
+
+
+def test_the_page_says_when_and_how_fast(ledger, infos, page):
+    ledger.record(Entry.of(infos[0], RUN, ImageResult((96, 80))))
+    assert "images/s" not in page()
+    assert "timings" not in page()
+    shared = {"workers": 2, "image_ms": {"p50": 300.4, "p90": 400.0, "p95": 512.6, "p99": 600.0}, "stopped": None}
+    first = {"started": "2026-03-28T22:30:00+01:00", "ended": "2026-03-29T03:10:00+02:00", "seconds": 13200.0}
+    second = {"started": "2026-03-30T22:30:00+02:00", "ended": "2026-03-30T22:30:08+02:00", "seconds": 8.0}
+    killed = {"started": "2026-03-31T22:30:00+02:00", "ended": None, "seconds": None}
+    ledger.put_timing(RUN, "3", {**shared, **killed, "images": 0, "image_ms": None, "workers": None})
+    ledger.put_timing(RUN, "1", {**shared, **first, "images": 26410})
+    ledger.put_timing(RUN, "2", {**shared, **second, "images": 6, "stopped": "interrupted"})
+    text = page()
+    assert "<b>2.00</b>images/s" in text
+    rows = [
+        re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", row)).strip() for row in re.findall(r"<tr>(.*?)</tr>", text, re.S)
+    ]
+    assert rows[1:4] == [
+        "2026-03-28 22:30:00 +0100 2026-03-29 03:10:00 +0200 3 h 40 min 2 26410 2.00 300 ms, 513 ms",
+        "2026-03-30 22:30:00 +0200 2026-03-30 22:30:08 +0200, interrupted 8.0 s 2 6 0.75 300 ms, 513 ms",
+        "2026-03-31 22:30:00 +0200 not yet, or killed of a cluster",
+    ]
+
+
+def test_two_damaged_copies_of_one_image_are_told_apart(ledger, infos, page):
+    for number in "67":
+        copy = replace(infos[0], content_sha256=number * 64, file_key=number * 64)
+        ledger.record_file(Entry(copy, RUN, "failed", "decode: cut off"))
+    text = page()
+    assert text.count(infos[0].sop_uid) == 2
+    for number in "67":
+        assert text.count(number * 64) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.04, "0.0 s"), (59.94, "59.9 s"), (60, "1 min 0 s"), (3599.4, "59 min 59 s"), (3600, "1 h 0 min")],
+)
+def test_durations(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_progress_counts_the_studies_that_are_drawn(ledger, infos, tmp_path, monkeypatch):
+    monkeypatch.setattr(html, "MAX_PICTURED_STUDIES", 2)
+    for info in infos:
+        ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING,))))
+    seen = []
+    write_html(ledger.path, tmp_path / "report", progress=lambda n, total: seen.append((n, total)))
+    assert seen == [(1, 2), (1, 2)]
 
 
 def test_another_archive_is_refused(ledger, infos, page, tmp_path):

@@ -1,13 +1,15 @@
 """``mammofast screen`` as a shell sees it."""
 
 import json
+from datetime import datetime
 
 import pytest
 from click.testing import CliRunner
 
-from mammofast import open_archive
+from mammofast import open_archive, open_results
 from mammofast.cli import main
 from mammofast.screening import run as run_module
+from mammofast.screening import stopping
 
 
 def mammofast(*arguments):
@@ -27,6 +29,21 @@ def test_a_run_and_its_rerun(new_archive, bundle, tmp_path):
     assert (quiet.exit_code, quiet.output) == (0, "")
 
 
+def test_until_says_which_day_it_means(archive, bundle, tmp_path, monkeypatch):
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 3, 28, 22, 30, 5, tzinfo=tz)
+
+    monkeypatch.setattr(stopping, "datetime", Now)
+    monkeypatch.setattr(run_module, "screen", lambda *arguments, **options: run_module.ScreenReport())
+    for until, words in (("22:31", "22:31\n"), ("22:30", "22:30 tomorrow\n"), ("6:30", "06:30 tomorrow\n")):
+        done = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--until", until)
+        assert done.stderr == f"Screening until {words}"
+    quiet = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--until", "22:30", "--quiet")
+    assert quiet.stderr == ""
+
+
 def test_failed_images_end_with_3_and_their_reasons(new_archive, bundle, tmp_path):
     archive = new_archive(2)
     for image in open_archive(archive).images():
@@ -36,7 +53,11 @@ def test_failed_images_end_with_3_and_their_reasons(new_archive, bundle, tmp_pat
     done = mammofast("screen", archive, tmp_path / "results", "--bundle", bundle, "--workers", 1, "--verbose")
     assert done.exit_code == 3
     assert "1 done, 0 skipped, 1 failed" in done.output
-    assert "failed: 1.2.1.1.1: read: " in done.output
+    rows = open_results(tmp_path / "results").images().to_pylist()
+    (sha256,) = {row["content_sha256"] for row in rows if row["status"] == "failed"}
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert line.startswith("failed: 1.2.1.1.1: read: ")
+    assert line.endswith(f" (SHA-256 {sha256})")
 
 
 def test_an_interrupted_run_ends_with_1_and_says_how_to_go_on(archive, bundle, tmp_path, monkeypatch):
