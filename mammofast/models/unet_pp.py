@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mammofast.models.blocks import ConvNormReLU, Encoder, context, scaled
+from mammofast.models.blocks import ConvNormReLU, Encoder, scaled
+from mammofast.models.receptive_field import halo
 
 Widths = Sequence[int]
 
@@ -70,6 +71,10 @@ class NestedDecoder(nn.ModuleDict):
                 below = lower[i] if j == 1 else widths[i + 1]
                 self[f"{i}_{j}"] = node(encoder[i] + (j - 1) * width, below, width)
 
+    def deepest(self) -> list[nn.Module]:
+        """Return the nodes on the way up from the lowest map, in order: no other way to the last node sees farther."""
+        return [self[f"{i}_{self.rows - i}"] for i in reversed(range(self.rows))]
+
     def forward(self, encoder: Sequence[Tensor], lower: Sequence[Tensor]) -> list[Tensor]:
         """Return row 0's nodes, from column 1 on."""
         grid = [[x] for x in encoder[: self.rows]]
@@ -101,7 +106,8 @@ class Heads(nn.ModuleDict):
 class UNetPP(nn.Module):
     """UNet++ trained from scratch: the breast-region network of P5.
 
-    Input (n, channels, rows, cols), sides multiples of 16. Output (n, classes, rows, cols): logits of the last head;
+    Input (n, channels, rows, cols), sides multiples of 16 (of 2^(number of widths - 1)). Output (n, classes, rows,
+    cols): logits of the last head;
     with deep supervision a list of four heads' logits while training, else the mean of their sigmoids.
 
     Parameters
@@ -115,7 +121,6 @@ class UNetPP(nn.Module):
 
     """
 
-    stride = 16
     margin = 0
 
     def __init__(
@@ -136,11 +141,13 @@ class UNetPP(nn.Module):
             raise ValueError(f"up is one of {', '.join(ways)}, not {up!r}")
         unit, node = ways[up]
         widths = [scaled(w, width) for w in widths]
+        self.stride = 1 << (len(widths) - 1)
         self.encoder = Encoder(unit(inputs, outputs) for inputs, outputs in pairwise([channels, *widths]))
         self.decoder = NestedDecoder(widths[:-1], widths[1:], widths[:-1], node)
         self.heads = Heads(widths[0], classes, len(widths) - 1, deep_supervision)
         self.unused_weights = tuple(f"heads.{j}." for j in self.heads.unused)
-        self.halo = context([4] * (len(widths) - 1) + [2])
+        way_down = [layer for stage in self.encoder for layer in (nn.MaxPool2d(2), stage)][1:]
+        self.halo = halo(self.stride, [*way_down, *self.decoder.deepest()])
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return logits or probabilities, see above."""

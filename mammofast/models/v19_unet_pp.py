@@ -6,9 +6,10 @@ from functools import partial
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mammofast.models.blocks import ConvNormReLU, context, scaled
+from mammofast.models.blocks import ConvNormReLU, scaled
+from mammofast.models.receptive_field import halo
 from mammofast.models.unet_pp import Heads, NestedDecoder, Node, NodeFactory, upsampling_node
-from mammofast.models.vgg import CONVOLUTIONS, stages, vgg, widths
+from mammofast.models.vgg import stages, vgg, widths
 
 
 class V19UNetPP(nn.Module):
@@ -29,8 +30,7 @@ class V19UNetPP(nn.Module):
         self.decoder = NestedDecoder(column[:-1], column[1:], column[:-1], partial(upsampling_node, mode="nearest"))
         self.heads = Heads(column[0], classes, len(column) - 1, deep_supervision)
         self.unused_weights = tuple(f"heads.{j}." for j in self.heads.unused)
-        *down, deepest = CONVOLUTIONS[19]
-        self.halo = context([convs + 2 for convs in down] + [deepest])
+        self.halo = halo(self.stride, [self.features, *self.decoder.deepest()])
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return logits or probabilities, see above."""
@@ -65,9 +65,7 @@ class XnetVGG19(nn.Module):
         self.features = vgg(19, channels, width, pools=4)
         self.decoder = NestedDecoder(column, column, rows, nodes[up])
         self.head = nn.Conv2d(rows[0], classes, 3, padding=1)
-        # The head; a 4×4 transposed convolution reaches no further than what ``context`` counts for upsampling.
-        reach = [convs + 2 for convs in CONVOLUTIONS[19]]
-        self.halo = context([reach[0] + 1, *reach[1:], 0])
+        self.halo = halo(self.stride, [self.features, nn.MaxPool2d(2), *self.decoder.deepest(), self.head])
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""

@@ -5,9 +5,9 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mammofast.models.blocks import context
+from mammofast.models.receptive_field import halo
 from mammofast.models.unet_pp import upsampling_node
-from mammofast.models.vgg import CONVOLUTIONS, stages, vgg, widths
+from mammofast.models.vgg import stages, vgg, widths
 
 
 class VGG19UNet(nn.Module):
@@ -27,8 +27,7 @@ class VGG19UNet(nn.Module):
             upsampling_node(low, high, low, mode="nearest") for low, high in reversed(list(pairwise(column)))
         )
         self.head = nn.Conv2d(column[0], classes, 1)
-        *down, deepest = CONVOLUTIONS[19]
-        self.halo = context([convs + 2 for convs in down] + [deepest])
+        self.halo = halo(self.stride, [self.features, self.decoder, self.head])
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""
