@@ -186,7 +186,7 @@ BACKBONES = frozenset(
 
 def _checked(network: nn.Module, state: State, *, partial: bool) -> dict[str, Tensor]:
     """Return the network's state dict with the file's values in it."""
-    own = network.state_dict()
+    own: dict[str, Tensor] = network.state_dict()
     unused = tuple(getattr(network, "unused_weights", ()))
     unexpected = [key for key in state if key not in own and not key.startswith(unused)]
     missing = [] if partial else [key for key in own if key not in state and not key.endswith(_COUNTER)]

@@ -29,7 +29,7 @@ def as_onnx(network, example, outputs, axes):
             buffer,
             input_names=["image"],
             output_names=outputs,
-            dynamic_axes={name: axes for name in ["image", *outputs]},
+            dynamic_axes=dict.fromkeys(["image", *outputs], axes),
             opset_version=18,
             dynamo=False,
         )
