@@ -170,6 +170,7 @@ LAYOUTS: Mapping[str, Callable[[Path, nn.Module], State]] = {
     "torchvision-vgg16": _torchvision,
     "torchvision-vgg19": _torchvision,
     "torchvision-resnet18": _torchvision,
+    "torchvision-resnet50": _torchvision,
     "torchvision-resnet101": _torchvision,
     "torchvision-faster-rcnn": _faster_rcnn,
 }
@@ -179,6 +180,7 @@ BACKBONES = frozenset(
         "torchvision-vgg16",
         "torchvision-vgg19",
         "torchvision-resnet18",
+        "torchvision-resnet50",
         "torchvision-resnet101",
     }
 )

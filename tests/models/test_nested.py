@@ -169,3 +169,12 @@ def test_a_pixel_depends_on_nothing_outside_the_halo(name):
 def test_an_unknown_way_up_is_named(name):
     with pytest.raises(Exception, match=r"up is one of .*, not 'sideways'"):
         create(name, up="sideways")
+
+
+def test_vgg19_unet_is_a_u_net_on_vgg19s_blocks():
+    network = small("vgg19-unet")
+    image = torch.rand(2, 3, 32, 48)
+    x0, x1, x2, x3, x = vgg19(network, image)
+    for node, skip in zip(network.decoder, [x3, x2, x1, x0], strict=True):
+        x = node.convs(torch.cat([skip, nearest(x)], dim=1))
+    torch.testing.assert_close(network(image), network.head(x))

@@ -198,6 +198,13 @@ def test_what_is_no_file_or_no_format(tmp_path):
         load_weights(network(), tmp_path / "w.h5", "caffe")
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_a_layout_does_not_fit_is_one_error(tmp_path, layout, state):
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"w\.pt cannot be loaded into Sequential: "):
+        load_weights(network(), tmp_path / "w.pt", layout)
+
+
 def test_vgg19_of_torchvision_is_a_backbone(tmp_path):
     torch.manual_seed(3)
     donor, taker = create("vgg19-unet", width=1 / 8), create("v19-unet-pp", width=1 / 8)
