@@ -6,7 +6,9 @@
    threshold; each component is a finding.
 
 What is put together equals whole-image inference, up to rounding, where an output pixel depends on no input further
-away than the halo. With a global operation (DeepLabv3's pooling, GroupNorm) every tile is an image of its own.
+away than the halo. With a global operation (DeepLabv3's pooling, GroupNorm) every tile is an image of its own, and
+beside whole-image inference no bound but 1 can be given for its probabilities: one tile should hold the image, as 776
+pixels of 0.4 mm do.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,14 +46,15 @@ class TiledParameters(MapParameters):
 
     pixel_size_mm: of the working pixels, which are square. tile: (rows, cols) of the network's input.
     stride: input sides are multiples of this apart.
-    halo: how many pixels of input, on each side, an output pixel may depend on; as many as wanted where it is the whole
-    image. margin: by how many pixels, on each side, the network's output is smaller than its input.
+    halo: how many pixels of input, on each side, an output pixel may depend on. null where it is the whole image: one
+    tile must then hold it. A number all the same accepts that tiles differ from the whole image, by anything at all.
+    margin: by how many pixels, on each side, the network's output is smaller than its input.
     """
 
     pixel_size_mm: float
     tile: tuple[int, int]
     stride: int
-    halo: int
+    halo: int | None
     margin: int = 0
 
     def __post_init__(self) -> None:
@@ -60,8 +63,7 @@ class TiledParameters(MapParameters):
             raise ValueError(f"pixel_size_mm: got {self.pixel_size_mm}, expected a positive length")
         if not are_sizes((self.stride,)):
             raise ValueError(f"stride: got {self.stride}, expected an integer >= 1")
-        for name in ("halo", "margin"):
-            value = getattr(self, name)
+        for name, value in (("halo", 0 if self.halo is None else self.halo), ("margin", self.margin)):
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name}: got {value!r}, expected an integer >= 0")
         if not are_sizes(self.tile, 2) or not all(side > 2 * self.margin for side in self.tile):

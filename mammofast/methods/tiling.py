@@ -36,12 +36,13 @@ def extended_size(size: int, tile: int, stride: int, margin: int = 0) -> int:
     return inner + max(size - inner + stride - 1, 0) // stride * stride
 
 
-def lay_tiles(size: int, tile: int, stride: int, halo: int, margin: int = 0) -> list[Piece]:
+def lay_tiles(size: int, tile: int, stride: int, halo: int | None, margin: int = 0) -> list[Piece]:
     """Lay the fewest tiles along an axis, as evenly as strides allow, cut in the middle of what they share.
 
     Parameters
     ----------
-    size: of the axis. tile: of the network's input. stride, halo, margin: the network's.
+    size: of the axis. tile: of the network's input. stride, halo, margin: the network's; no halo means that it sees the
+        whole image, which must then fit one tile.
 
     Raises
     ------
@@ -53,12 +54,12 @@ def lay_tiles(size: int, tile: int, stride: int, halo: int, margin: int = 0) -> 
     last = extended_size(size, tile, stride, margin) - inner
     if last == 0:
         return [Piece(0, 0, size)]
-    beyond = max(halo - margin, 0)
+    beyond = size if halo is None else max(halo - margin, 0)
     step = (inner - 2 * beyond) // stride * stride
     if step <= 0:
         raise ValueError(
-            f"an axis of {size} pixels is longer than a tile, and tiles of {tile} pixels with a margin of {margin} and "
-            f"a halo of {halo} leave no stride of {stride} to keep; expected tiles of at least "
+            f"a side of {size} pixels is longer than a tile, and tiles of {tile} pixels with a margin of {margin} and "
+            f"a halo of {halo or 'the whole image'} leave no stride of {stride} to keep; expected tiles of at least "
             f"{min(size, 2 * beyond + stride) + 2 * margin} pixels"
         )
     count = -(-last // step) + 1

@@ -69,6 +69,12 @@ def test_a_tile_without_room_for_its_halo_serves_small_images_only():
         lay_tiles(500, 64, 8, 48, margin=24)
 
 
+def test_a_network_that_sees_the_whole_image_has_it_in_one_tile():
+    assert len(lay_tiles(64, 64, 8, None)) == 1
+    with pytest.raises(ValueError, match=r"halo of the whole image.*at least 500 pixels"):
+        lay_tiles(500, 64, 8, None)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 10])
 @pytest.mark.parametrize(("before", "after"), [(0, 0), (3, 0), (0, 25), (40, 17)])
 def test_mirroring_is_numpys_reflection(size, before, after):
