@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -408,6 +409,16 @@ def test_a_killed_run_goes_on_where_it_was_and_leaves_no_workers(archive, privat
     report = screen(archive, results, private_bundle, workers=1)
     assert report.done == 6
     assert snapshot(results) == undisturbed
+
+
+def test_what_a_killed_run_left_in_the_temporary_folder_the_next_one_clears(archive, bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    scratch = tmp_path / "dask-scratch-space"
+    (scratch / "worker-dead").mkdir(parents=True)
+    (scratch / "worker-dead.dirlock").touch()
+    screen(archive, tmp_path / "results", bundle, workers=1)
+    assert {path.name for path in tmp_path.iterdir()} == {"results", "dask-scratch-space"}
+    assert not [path for path in scratch.iterdir() if path.is_dir() or path.name.endswith(".dirlock")]
 
 
 @pytest.fixture
