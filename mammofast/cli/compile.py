@@ -244,7 +244,7 @@ def _tell(found: Mapping[str, Any], precision: str, backend: str, verbose: bool)
         worst = max((o["max_abs"] / o["budget"] for o in network["outputs"].values()), default=None)
         verdict = "" if worst is None else f", largest error {worst:.0%} of its budget"
         where = "" if network["verified"] else "; not yet verified on a GPU, compared when it is first opened"
-        click.echo(f"{role or 'engine':<10} {network['network']}, {precision} for {backend}, {size}{verdict}{where}")
+        click.echo(f"{role:<10} {network['network']}, {precision} for {backend}, {size}{verdict}{where}")
         if verbose:
             for name, output in network["outputs"].items():
                 click.echo(

@@ -12,8 +12,10 @@ from mammofast.bundles.manifest import FORMAT, MANIFEST
 from mammofast.compilation.adapters import Mapped
 from mammofast.compilation.compiler import Compiled, Say, Target, compile_source
 from mammofast.compilation.defaults import METHODS, Role, RoleMade
+from mammofast.compilation.rcnn import from_rcnn
 from mammofast.compilation.sources import Size, Source, Weights, from_catalogue, from_onnx
 from mammofast.errors import BundleError, EngineError
+from mammofast.models import find
 
 RANDOM_NOTICE = "Random weights: for trying the software only, its findings mean nothing."
 REPORT = "compile.json"
@@ -95,7 +97,8 @@ def compile_bundle(
 
 
 def compile_engine(choice: Choice, target: Target, out: Path, say: Say = lambda words: None) -> dict[str, Any]:
-    """Compile one network into a folder: the engine, and ``engine.json``, its entry for a manifest.
+    """Compile one network into a folder: the engine, and ``engine.json``, its entry for a
+    manifest; Faster R-CNN is two engines.
 
     Raises
     ------
@@ -111,12 +114,20 @@ def compile_engine(choice: Choice, target: Target, out: Path, say: Say = lambda 
         raise EngineError("network: a checkpoint holds weights only; say whose with --network NAME")
     role = Role(choice.network, "image", ())
     _check_weights("", role, choice)
-    compiled = compile_source(_source("", role, choice), target, say)
+    compiled = {stem: compile_source(each, target, say) for stem, each in _sources(role, choice).items()}
+    report = {stem: each.report() for stem, each in compiled.items()}
     with _complete_or_nothing(out) as folder:
-        entry = compiled.write(folder, Path(choice.network).stem)
-        report = compiled.report()
-        _write_json(folder / ENGINE, {"network": entry, "measured": report})
-    return {"engine": entry["file"], "networks": {"": report}}
+        entries = {stem: each.write(folder, stem) for stem, each in compiled.items()}
+        _write_json(folder / ENGINE, {"networks": entries, "measured": report})
+    return {"networks": report}
+
+
+def _sources(role: Role, choice: Choice) -> dict[str, Source]:
+    """Return the engines that one network is, by the stem of their files: one, but for Faster R-CNN."""
+    network = role.network
+    if not network.endswith(_ONNX) and find(network).output == "rcnn" and choice.weights is not None:
+        return from_rcnn(network, choice.weights, options=choice.options, sizes=choice.sizes)
+    return {Path(network).stem: _source("", role, choice)}
 
 
 def _source(role: str, default: Role, choice: Choice) -> Source:

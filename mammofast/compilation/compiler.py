@@ -184,7 +184,9 @@ def _compile_for_gpu(
 
 def profiles(source: Source, max_batch: int) -> list[Profile]:
     """Return one profile for each size: batches of 1 to ``max_batch``, tuned for the largest."""
-    smallest, largest = (1, max_batch) if source.fixed_batch is None else (source.fixed_batch,) * 2
+    smallest, largest = (
+        (1, source.largest_batch or max_batch) if source.fixed_batch is None else (source.fixed_batch,) * 2
+    )
     return [
         {source.input: tuple((n, source.channels, *size) for n in (smallest, largest, largest))}  # type: ignore[dict-item]
         for size in source.sizes

@@ -38,6 +38,8 @@ class Source:
     probabilities: whether outputs are in 0..1, not raw values of any size.
     fixed_batch: the only batch size it takes; None where the batch axis is free.
     geometry: "stride", "halo" and "margin" of a segmenter, where it states them.
+    examples: what it is compared on, where a phantom image is not its input.
+    largest_batch: that it will be given; None where the target says.
     reference: what must come out, computed in fp32 by PyTorch (or, of an ONNX file, by ONNX Runtime).
     """
 
@@ -51,6 +53,8 @@ class Source:
     reference: Callable[[Array], dict[str, Array]]
     fixed_batch: int | None = None
     geometry: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[Array, ...] = ()
+    largest_batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def from_catalogue(
     given = own if channels is None else channels
     replicate = own if given == 1 and own != 1 else 1
     sizes = tuple(sizes) or (entry.input[1:],)
-    network = _with_weights(name, weights, options, _example(own, min(sizes)))
+    network = _with_weights(name, weights, options, own, sizes)
     outputs: tuple[str, ...] = (MASK,)
     if entry.output in _PROBABILITIES:
         wrapped: nn.Module = Probabilities(network, entry.output, replicate)
@@ -182,19 +186,39 @@ def from_onnx(
     return Source(path.stem, model, name, interface.channels, sizes, names, probabilities, reference, interface.batch)
 
 
-def _with_weights(name: str, weights: Weights, options: Mapping[str, Any], images: torch.Tensor) -> nn.Module:
-    if weights.file is not None:
-        from mammofast.models.weights import load_weights
+def _check_sizes(name: str, network: nn.Module, sizes: Sequence[Size]) -> None:
+    stride, margin = getattr(network, "stride", None), getattr(network, "margin", 0)
+    wrong = [size for size in sizes if any(side % stride for side in size)] if stride and not margin else []
+    if wrong:
+        raise EngineError(f"size: got {wrong[0]}, {name} takes multiples of {stride}")
 
-        network: nn.Module = create(name, **options)
-        load_weights(network, weights.file, weights.layout)
-        return network.eval()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(weights.random or 0)
-        network = create(name, **options)
-        settle(network, images)
+
+def _with_weights(
+    name: str, weights: Weights, options: Mapping[str, Any], channels: int, sizes: Sequence[Size]
+) -> nn.Module:
+    network = created(name, weights, options)
+    _check_sizes(name, network, sizes)
+    if weights.file is None:
+        try:
+            settle(network, _example(channels, min(sizes)))
+        except RuntimeError as error:
+            raise EngineError(f"{name} cannot be run at {min(sizes)}: {error}") from error
     return network.eval()
 
 
 def _example(channels: int, size: Size) -> torch.Tensor:
     return torch.from_numpy(np.concatenate([samples.real(channels, size), samples.noise(channels, size, seed=1)]))
+
+
+def created(name: str, weights: Weights, options: Mapping[str, Any]) -> nn.Module:
+    """Return a network of the catalogue with its weights, or with random ones as it is initialized; set to eval."""
+    if weights.file is not None:
+        from mammofast.models.weights import load_weights
+
+        network: nn.Module = create(name, **options)
+        load_weights(network, weights.file, weights.layout)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(weights.random or 0)
+            network = create(name, **options)
+    return network.eval()

@@ -1,0 +1,110 @@
+import json
+import pickle
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from mammofast.cli import main
+from mammofast.models import create
+
+SMALL = ["--random", "--width", "0.0625", "--size", "64x64"]
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["compile", *map(str, arguments)])
+
+
+def test_a_bundle_in_one_line(tmp_path):
+    done = run("whole_image", "--to", "onnxruntime", "--out", tmp_path / "b", *SMALL, "--verbose")
+    assert done.exit_code == 0, done.output
+    assert "segmenter  aunet, fp32 for onnxruntime" in done.output
+    assert "mask: max " in done.output
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert manifest["notice"].startswith("Random weights")
+
+
+def test_what_was_measured_as_json(tmp_path):
+    done = run("unet", "--to", "onnxruntime", "--out", tmp_path / "e", *SMALL, "--json")
+    found = json.loads(done.stdout)
+    assert found["networks"]["unet"]["outputs"]["mask"]["max_abs"] < 1e-4
+
+
+def test_quiet_says_nothing(tmp_path):
+    assert run("unet", "--to", "onnxruntime", "--out", tmp_path / "e", *SMALL, "--quiet").output == ""
+
+
+def test_roles_are_told_apart(tmp_path):
+    done = run(
+        "two_stage",
+        *("--to", "onnxruntime", "--out", tmp_path / "b", "--random"),
+        *("--network", "detector=compact-yolo", "--size", "detector=160x96", "--size", "detector=320x160"),
+        *("--network", "segmenter=unet", "--size", "segmenter=64x64", "--option", "segmenter.width=0.0625"),
+        *("--parameter", "fusion_threshold=0.5", "--parameter", "box=mask", "--name", "ours"),
+    )
+    assert done.exit_code == 0, done.output
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())
+    assert manifest["name"] == "ours"
+    parameters = manifest["parameters"]
+    assert (parameters["scales"], parameters["crop_shape"]) == ([[160, 96], [320, 160]], [64, 64])
+    assert (parameters["fusion_threshold"], parameters["box"]) == (0.5, "mask")
+
+
+def test_trained_weights_are_loaded_and_torn_ones_are_not(tmp_path):
+    torch.manual_seed(3)
+    network = create("unet", width=0.0625)
+    path = tmp_path / "unet.pt"
+    torch.save(network.state_dict(), path)
+    arguments = ("--to", "onnxruntime", "--size", "64x64", "--width", "0.0625")
+    done = run(path, "--network", "unet", *arguments, "--out", tmp_path / "a")
+    assert done.exit_code == 0, done.output
+    assert run("unet", "--weights", path, *arguments, "--out", tmp_path / "b").exit_code == 0
+    assert (tmp_path / "a" / "unet.onnx").read_bytes() == (tmp_path / "b" / "unet.onnx").read_bytes()
+    # Kept as they are: a trained network is not scaled.
+    last = network.state_dict()[list(network.state_dict())[-2]].numpy().tobytes()
+    assert last in (tmp_path / "a" / "unet.onnx").read_bytes()
+
+    path.write_bytes(path.read_bytes()[:1000])
+    done = run("unet", "--weights", path, *arguments, "--out", tmp_path / "c")
+    assert done.exit_code == 1
+    assert "no whole PyTorch file" in done.output
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (lambda path: path.write_bytes(pickle.dumps(print)), "refused|no whole PyTorch file"),
+        (lambda path: torch.save(torch.nn.Linear(1, 1), path), "run code from the file, so it is refused"),
+        (lambda path: torch.save({"theirs.weight": torch.zeros(1)}, path), "theirs.weight"),
+    ],
+)
+def test_broken_weights_give_one_clear_line(content, words, tmp_path):
+    path = tmp_path / "w.pt"
+    content(path)
+    done = run("unet", "--weights", path, "--to", "onnxruntime", "--width", "0.0625", "--out", tmp_path / "e")
+    assert done.exit_code == 1
+    assert done.output.startswith("mammofast: ")
+    assert any(word in done.output for word in words.split("|"))
+    assert not (tmp_path / "e").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, status, words",
+    [
+        (["unet"], 1, "no weights. Give --weights FILE; or --random"),
+        (["two_stage", "--random", "--size", "64x64"], 2, "say whose it is, as detector=... or segmenter=..."),
+        (["two_stage", "--random", "--option", "classes=1"], 2, "detector.classes=... or segmenter.classes=..."),
+        (["unet", "--random", "--size", "64"], 2, "expected ROWSxCOLS"),
+        (["unet", "--random", "--option", "classes"], 2, "expected KEY=VALUE"),
+        (["unet", "--random", "--option", "clases=1"], 1, "clases"),
+        (["no-such.onnx"], 1, "cannot be read: No such file"),
+        (["unet", "--network", "aunet", "--random"], 2, "two networks"),
+        (["nothing", "--random"], 1, "no network is called 'nothing'"),
+        (["unet", "--random", "--precision", "bf16"], 1, "expected one of ['fp32', 'fp16']"),
+    ],
+)
+def test_misuse_is_said_in_one_line(arguments, status, words, tmp_path):
+    done = run(*arguments, "--to", "onnxruntime", "--out", tmp_path / "e")
+    assert done.exit_code == status, done.output
+    assert words in done.output
+    assert not (tmp_path / "e").exists()
