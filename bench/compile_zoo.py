@@ -1,11 +1,11 @@
-"""Compile every network at full width: what compiles, how large the engines are, how long it takes, how far from PyTorch.
+"""Compile every network at full width: what compiles, how large engines are, how long it takes, how far from PyTorch.
 
     python -m bench.compile_zoo [NAME...] [--json bench/results/compile.json] [--width W]
 
-For each network, with random weights and one image size: exported once in fp32 and held against PyTorch in ONNX Runtime;
-converted to fp16 and held against PyTorch again; both built by TensorRT for RTX for cards from Ampere on, batches 1 to 8.
-Errors are of probabilities, or for raw outputs as a part of their largest value. Each network has a process of its own,
-so that peak memory is its own too. Networks already in the file are kept: give names to measure them again.
+For each network, with random weights: exported once in fp32 and held against PyTorch in ONNX Runtime; converted to fp16
+and held against PyTorch again; both built by TensorRT for RTX for cards from Ampere on, batches of 1 to 8. Errors are of
+probabilities, or for raw outputs parts of their largest value. Each network has a process of its own, so that peak memory
+is its own too. Networks that the file holds are kept: give their names to measure them again.
 """
 
 import argparse
