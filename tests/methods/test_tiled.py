@@ -204,7 +204,7 @@ def test_deeplabv3_equals_the_whole_image_in_one_tile_and_sees_each_of_several_a
 
 
 class Blur(nn.Module):
-    """Class 1 where the mean of 5 × 5 pixels is bright; NaN, where it is poisonous, if a tile's first pixel is white."""
+    """Class 1 where the mean of 5 × 5 pixels is bright; if poisonous, NaN where a tile's first pixel is white."""
 
     def __init__(self, poisonous=False):
         super().__init__()
