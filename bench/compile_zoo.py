@@ -3,9 +3,9 @@
     python -m bench.compile_zoo [NAME...] [--json bench/results/compile.json] [--width W]
 
 For each network, with random weights: exported once in fp32 and held against PyTorch in ONNX Runtime; converted to fp16
-and held against PyTorch again; both built by TensorRT for RTX for cards from Ampere on, batches of 1 to 8. Errors are of
-probabilities, or for raw outputs parts of their largest value. Each network has a process of its own, so that peak memory
-is its own too. Networks that the file holds are kept: give their names to measure them again.
+and held against PyTorch again; both built by TensorRT for RTX for cards from Ampere on, batches of 1 to 8. Errors are
+of probabilities, or for raw outputs parts of their largest value. Each network has a process of its own, so that peak
+memory is its own too. Networks that the file holds are kept: give their names to measure them again.
 """
 
 import argparse

@@ -1,31 +1,17 @@
-# mypy: disallow-subclassing-any=False
 """Trained networks as ONNX files with the bundle's interface."""
 
-import warnings
 from itertools import pairwise
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mammofast.compilation.export import Probabilities, export
 from mammofast.models.compact_yolo import CHANNELS, CompactYolo
 from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES
 
-_OPSET = 18
 _OBJECTNESS = 4
-
-
-class Probabilities(nn.Module):
-    """A segmenter whose logits become probabilities."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, crop: Tensor) -> Tensor:
-        """Return probabilities."""
-        return torch.sigmoid(self.network(crop))
 
 
 def fold_batch_norms(network: nn.Module) -> nn.Module:
@@ -57,28 +43,10 @@ def export_detector(network: CompactYolo, path: Path) -> None:
     names = [f"stride_{stride}" for stride in STRIDES]
     axes = {0: "n", 2: "rows", 3: "cols"}
     dynamic = {"image": axes} | {name: {0: "n", 2: f"rows_{name}", 3: f"cols_{name}"} for name in names}
-    _export(fold_batch_norms(network), torch.zeros(1, 1, 320, 160), path, "image", names, dynamic)
+    path.write_bytes(export(fold_batch_norms(network), torch.zeros(1, 1, 320, 160), "image", names, dynamic))
 
 
 def export_segmenter(network: nn.Module, shape: tuple[int, int], path: Path) -> None:
     """Write the segmenter: "crop" (n, 1, rows, cols) to "mask", probabilities of the same shape; n free."""
-    network = Probabilities(fold_batch_norms(network)).eval()
-    _export(network, torch.zeros(1, 1, *shape), path, "crop", ["mask"], {"crop": {0: "n"}, "mask": {0: "n"}})
-
-
-def _export(
-    network: nn.Module, example: Tensor, path: Path, name: str, outputs: list[str], axes: dict[str, dict[int, str]]
-) -> None:
-    with warnings.catch_warnings():
-        # The tracing exporter is called legacy, but the other needs a package that nothing else here does.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network,
-            (example,),
-            str(path),
-            input_names=[name],
-            output_names=outputs,
-            dynamic_axes=axes,
-            opset_version=_OPSET,
-            dynamo=False,
-        )
+    network = Probabilities(fold_batch_norms(network), "logits")
+    path.write_bytes(export(network, torch.zeros(1, 1, *shape), "crop", ["mask"], {"crop": {0: "n"}, "mask": {0: "n"}}))
