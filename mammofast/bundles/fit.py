@@ -2,13 +2,12 @@
 
 import ctypes
 import re
-from importlib import import_module
 
 from mammofast.bundles.manifest import CPU, Bundle
+from mammofast.engine import tensorrt
+from mammofast.engine.tensorrt import FLAVOURS, import_flavour
 from mammofast.errors import BundleError, EngineError
 
-# Backends whose files only the version that wrote them can read, and the Python module of each.
-_SERIALIZED = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 # CUdevice_attribute: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
@@ -68,10 +67,10 @@ def compute_capability(index: int) -> int | None:
 
 
 def installed_version(backend: str) -> str | None:
-    """Return the version of a backend on this machine; None where it is not installed."""
+    """Return the version of TensorRT or TensorRT for RTX on this machine; None where it is not installed."""
     try:
-        return str(import_module(_SERIALIZED.get(backend, backend)).__version__)
-    except (ImportError, AttributeError):
+        return str(tensorrt.import_flavour(backend).__version__)
+    except ImportError:
         return None
 
 
@@ -87,7 +86,8 @@ def _runs_on(target: str, capability: int) -> bool:
 def _check_version(bundle: Bundle, name: str, where: str) -> None:
     network = bundle.networks[name]
     backend = network.backend
-    if backend not in _SERIALIZED:
+    # Only the version that wrote a serialized engine can read it; ONNX is read by all.
+    if backend not in tensorrt.FLAVOURS:
         return
     made_with = network.versions.get(backend)
     if made_with is None:
