@@ -5,7 +5,6 @@ import re
 
 from mammofast.bundles.manifest import CPU, Bundle
 from mammofast.engine import tensorrt
-from mammofast.engine.tensorrt import FLAVOURS, import_flavour
 from mammofast.errors import BundleError, EngineError
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
