@@ -46,6 +46,8 @@ class _LazyGroup(click.Group):
         except (MammofastError, ImportError) as error:
             click.echo(f"mammofast: {error}", err=True)
             ctx.exit(COULD_NOT_RUN)
+        except BrokenPipeError:
+            raise  # whoever read the output has had enough: click ends quietly
         except OSError as error:
             # Its whole text would name the file, and file names may hold a patient's name.
             click.echo(f"mammofast: a file could not be used: {error.strerror or type(error).__name__}", err=True)

@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import subprocess
 import sys
@@ -86,6 +87,15 @@ def test_a_terminal_shows_a_bar_with_rate_and_time_left(monkeypatch):
         terminal.file.truncate(0)
     shown = re.sub(r"\[[0-9;?]*[A-Za-z]", "", terminal.file.getvalue())
     assert re.search(r"Counting .*━.* 3/4 \d+\.\d/s 0:00:00 0:00:\d\d", shown), shown
+
+
+def test_a_reader_who_has_had_enough_is_no_error(elsewhere):
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "mammofast", "doctor"]
+    done = subprocess.run(command, **elsewhere, stdout=writes, stderr=subprocess.PIPE, text=True)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(
