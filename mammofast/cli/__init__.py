@@ -25,6 +25,7 @@ _COMMANDS = {
     "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
     "models": ("mammofast.cli.models", "models_command"),
     "compile": ("mammofast.cli.compile", "compile_command"),
+    "bench": ("mammofast.cli.bench", "bench_command"),
     "doctor": ("mammofast.cli.doctor", "doctor_command"),
 }
 

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mammofast.ops._native import kernels
 
-_SECONDS = 0.3
+_SECONDS = 0.1
 _ROUNDS = 3
 
 

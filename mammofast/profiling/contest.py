@@ -39,4 +39,4 @@ def contest(
         if other != ours and not agree(expected, way()):
             raise ProfilingError(f"{name}: {other} gives another result than {ours}, so that their times say nothing")
     samples = interleave(ways, effort)
-    return Case(name, reason, samples, ours, items, unit, facts or {}, doubts(samples[ours], threads=None))
+    return Case(name, reason, samples, ours, items, unit, facts or {}, doubts(samples[ours], effort.seconds))

@@ -12,13 +12,14 @@ _FEWEST = 10
 _FIFTHS = 5
 
 
-def doubts(samples: Sequence[float], calls_per_sample: int = 1, threads: int | None = None) -> tuple[str, ...]:
+def doubts(samples: Sequence[float], seconds: float, threads: int | None = None) -> tuple[str, ...]:
     """Return what speaks against a series of samples.
 
-    samples: seconds a call, in the order they were taken. threads: how many the measured code was given, where it was.
+    samples: seconds a call, in the order they were taken. seconds: how long that took at least.
+    threads: how many the measured code was given, where it was.
     """
     found = []
-    seconds = sum(samples) * calls_per_sample
+    seconds = max(seconds, sum(samples))
     if len(samples) < _FEWEST or seconds < _SHORTEST_SECONDS:
         found.append(
             f"too short a run: {len(samples)} samples in {seconds:.2g} s, at least {_FEWEST} and "

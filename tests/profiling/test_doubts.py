@@ -8,8 +8,8 @@ STEADY = [0.01] * 100
 
 
 def test_a_steady_run_is_not_doubted():
-    assert doubts(STEADY) == ()
-    assert doubts(STEADY, threads=cores()) == ()
+    assert doubts(STEADY, 1) == ()
+    assert doubts(STEADY, 1, threads=cores()) == ()
 
 
 @pytest.mark.parametrize(
@@ -23,15 +23,15 @@ def test_a_steady_run_is_not_doubted():
     ],
 )
 def test_each_doubt_has_its_words(samples, words):
-    assert any(words in doubt for doubt in doubts(samples))
+    assert any(words in doubt for doubt in doubts(samples, 0))
 
 
 def test_calls_within_a_sample_count_as_time():
-    assert doubts([1e-5] * 1000, calls_per_sample=100) == ()
+    assert doubts([1e-5] * 1000, 1.0) == ()
 
 
 def test_more_threads_than_cores():
-    (doubt,) = doubts(STEADY, threads=cores() + 1)
+    (doubt,) = doubts(STEADY, 1, threads=cores() + 1)
     assert f"on {cores()} cores" in doubt
 
 

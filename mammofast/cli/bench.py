@@ -1,0 +1,235 @@
+"""``mammofast bench``: where the time goes, and how far from the limit."""
+
+import re
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mammofast.cli.progress import progress
+
+if TYPE_CHECKING:
+    from mammofast.profiling.record import Case
+    from mammofast.profiling.sampling import Effort
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.group("bench")
+def bench_command() -> None:
+    """Measure: the ops, the networks, the archive, the whole pipeline.
+
+    \b
+    Example: mammofast bench engines demo --json today.json
+             mammofast bench engines demo --compare today.json
+    """  # noqa: D301
+
+
+def _measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Give a command the options that all of them have; it returns (cases, packages) and the rest is done here."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., None]:
+        @click.option(
+            "--seconds",
+            default=3.0,
+            show_default=True,
+            type=click.FloatRange(0, min_open=True),
+            help="How long each way of doing a case is measured.",
+        )
+        @click.option(
+            "--warm-up", default=0.5, show_default=True, type=click.FloatRange(0), help="Seconds before that."
+        )
+        @click.option("--json", "json_file", type=_FILE, help="Write all samples to this file.")
+        @click.option("--compare", type=_FILE, help="A file of --json: say what became slower or faster since.")
+        @click.option(
+            "--against",
+            type=click.Path(path_type=Path),
+            help="A virtual environment with another mammofast: run both in turns and judge.",
+        )
+        @click.option("--plot", type=_FILE, help="Draw it, as PNG or SVG.")
+        @click.option("--quiet", is_flag=True, help="Print nothing.")
+        @click.option("--verbose", is_flag=True, help="What each case is for and what was fixed, too.")
+        @click.pass_context
+        @wraps(command)
+        def run(
+            ctx: click.Context,
+            seconds: float,
+            warm_up: float,
+            json_file: Path | None,
+            compare: Path | None,
+            against: Path | None,
+            plot: Path | None,
+            quiet: bool,
+            verbose: bool,
+            **options: Any,
+        ) -> None:
+            from mammofast.profiling.sampling import Effort
+
+            if against is not None:
+                _against(against, quiet)
+                return
+            cases, packages = command(effort=Effort(warm_up, seconds), **options)
+            _report(kind, cases, packages, json_file, compare, plot, quiet, verbose)
+
+        return run
+
+    return decorate
+
+
+def _report(
+    kind: str,
+    cases: Iterable["Case"],
+    packages: Iterable[str],
+    json_file: Path | None,
+    compare: Path | None,
+    plot: Path | None,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    from mammofast.cli.bench_table import print_case, print_environment
+    from mammofast.profiling.comparison import compare as judge
+    from mammofast.profiling.environment import environment
+    from mammofast.profiling.record import Record, read_record
+
+    old = None if compare is None else read_record(compare)
+    before = environment(packages)
+    measured = []
+    for case in cases:
+        measured.append(case)
+        if not quiet:
+            print_case(case, verbose)
+    record = Record(kind, " ".join(["mammofast", *_arguments()]), before, tuple(measured))
+    if not quiet:
+        print_environment(before)
+    if json_file is not None:
+        record.write(json_file)
+    if plot is not None:
+        from mammofast.profiling.plots import draw
+
+        draw(record, plot)
+    if old is not None:
+        for verdict in judge(old, record):
+            click.echo(str(verdict))
+
+
+def _against(other: Path, quiet: bool) -> None:
+    from mammofast.profiling.against import PAIRS, run_against
+
+    with progress("Pairs of runs", PAIRS, quiet) as advance:
+        verdicts = run_against(other, _without_against(_arguments()), progress=advance)
+    for verdict in verdicts:
+        click.echo(str(verdict))
+
+
+def _arguments() -> list[str]:
+    return sys.argv[1:]
+
+
+def _without_against(arguments: list[str]) -> list[str]:
+    """Return the command's arguments as the two versions get them."""
+    kept, skip = [], False
+    for argument in arguments:
+        if skip or argument in ("--quiet", "--verbose"):
+            skip = False
+        elif argument in ("--against", "--json", "--compare", "--plot"):
+            skip = True
+        elif not argument.startswith(("--against=", "--json=", "--compare=", "--plot=")):
+            kept.append(argument)
+    return kept
+
+
+def _size(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    sizes = []
+    for value in values:
+        if not (found := re.fullmatch(r"(\d+)[x×](\d+)", value)):
+            raise click.BadParameter(f"got {value!r}, expected ROWSxCOLS such as 256x256")
+        sizes.append((int(found[1]), int(found[2])))
+    return tuple(sizes)
+
+
+def _run(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    runs = []
+    for value in values:
+        backend, _, precision = value.partition(":")
+        runs.append((backend, precision or "fp32"))
+    return tuple(runs)
+
+
+@bench_command.command("engines")
+@click.argument("targets", nargs=-1)
+@click.option("--case", help="A paper's table: table-6 (P2's networks at 256 × 256).")
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    callback=_run,
+    metavar="BACKEND[:PRECISION]",
+    help="Say onnxruntime, openvino:bf16; may be given again. [default: the bundle's own, or onnxruntime]",
+)
+@click.option(
+    "--batch",
+    "batches",
+    multiple=True,
+    default=(1,),
+    type=click.IntRange(1),
+    show_default=True,
+    help="Images in one run; may be given again.",
+)
+@click.option("--size", "sizes", multiple=True, callback=_size, metavar="ROWSxCOLS", help="May be given again.")
+@click.option("--threads", default=1, show_default=True, type=click.IntRange(1), help="Of one run.")
+@click.option("--eager", is_flag=True, help="Beside PyTorch, one image at a time.")
+@click.option(
+    "--width",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, min_open=True),
+    help="Of a catalogue's network: a factor on its channels.",
+)
+@_measuring("engines")
+def engines_command(
+    targets: tuple[str, ...],
+    case: str | None,
+    runs: tuple[tuple[str, str], ...],
+    batches: tuple[int, ...],
+    sizes: tuple[tuple[int, int], ...],
+    threads: int,
+    eager: bool,
+    width: float,
+    effort: "Effort",
+) -> tuple[Iterable["Case"], Iterable[str]]:
+    """Time TARGETS: bundles, networks that `mammofast models` lists, ONNX files; the demo bundle by default.
+
+    \b
+    Example: mammofast bench engines demo --run onnxruntime --run openvino:bf16
+             mammofast bench engines --case table-6 --eager
+
+    A share of the ceiling is that of multiply-adds in registers, measured on as many cores as there are threads.
+    """  # noqa: D301
+    from mammofast.profiling import engines
+
+    subjects = [engines.of_target(target, sizes, eager=eager, width=width) for target in targets]
+    if case is not None:
+        subjects.append(engines.of_paper(case, eager=eager, width=width))
+    if not subjects:
+        subjects.append(engines.of_bundle("demo"))
+    chained = (subject for several in subjects for subject in several)
+    return (
+        engines.engine_cases(chained, effort, runs=runs, batches=batches, threads=threads),
+        engines.PACKAGES,
+    )
+
+
+@bench_command.command("archive")
+@_measuring("archive")
+def archive_command(effort: "Effort") -> tuple[Iterable["Case"], Iterable[str]]:
+    """Time decoding in each transfer syntax, and writing and reading an image in several layouts.
+
+    \b
+    Example: mammofast bench archive --seconds 1
+    """  # noqa: D301
+    from mammofast.profiling.archive import PACKAGES, archive_cases
+
+    return archive_cases(effort), PACKAGES

@@ -1,0 +1,63 @@
+"""What was measured, for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from mammofast.profiling.record import Case
+
+_COLUMNS = ("min", "mean", "p50", "p90", "p95", "p99", "max")
+
+
+def print_case(case: Case, verbose: bool) -> None:
+    """Print a case's times in ms, its rate, what there is to know of it and what speaks against it."""
+    console = Console(highlight=False)
+    console.print(f"\n[bold]{case.name}[/bold]")
+    if verbose:
+        console.print(f"  {case.reason}", style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("  ms")
+    for name in ("n", *_COLUMNS, f"{case.unit}/s", "× ours"):
+        table.add_column(name, justify="right")
+    ours = case.statistics[case.ours]["p50"]
+    for name, values in case.statistics.items():
+        rate = case.items / (values["p50"] / 1e3) if values["p50"] else 0.0
+        ratio = "" if name == case.ours else f"{values['p50'] / ours:.2f}"
+        table.add_row(f"  {name}", str(values["n"]), *(_number(values[key]) for key in _COLUMNS), _number(rate), ratio)
+    console.print(table)
+    if words := _facts(case.facts):
+        console.print(f"  {words}")
+    for warning in case.warnings:
+        console.print(f"  ! {warning}", style="yellow")
+
+
+def print_environment(environment: Mapping[str, Any]) -> None:
+    """Print where it was measured, on one line."""
+    commit = (environment["commit"] or "")[:8]
+    changed = " and uncommitted changes" if environment["uncommitted_changes"] else ""
+    Console(highlight=False).print(
+        f"\n{environment['cpu'].get('model name', '?')}, {environment['cores']} cores, load "
+        f"{environment['load_average'][0]:.1f}; mammofast {environment['mammofast']} {commit}{changed}",
+        style="dim",
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> str:
+    words = []
+    if facts.get("gmac_per_image"):
+        words.append(f"{facts['gmac_per_image']:.1f} GMAC an image")
+    if facts.get("gflops"):
+        words.append(f"{facts['gflops']:.0f} GFLOP/s")
+    if facts.get("share_of_ceiling"):
+        words.append(f"{facts['share_of_ceiling']:.0%} of this machine's {facts['ceiling_gflops']:.0f}")
+    if facts.get("paper_images_per_s"):
+        words.append(f"the paper: {facts['paper_images_per_s']:g} images/s")
+    return ", ".join(words)
+
+
+def _number(value: float) -> str:
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"

@@ -1,0 +1,234 @@
+"""``mammofast bench engines``: networks on the backends of this machine, beside what its cores can do at most."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.bundles import load_bundle
+from mammofast.bundles.manifest import DEMO, MANIFEST
+from mammofast.engine import Engine, load_engine
+from mammofast.errors import ProfilingError
+from mammofast.profiling.ceiling import ceiling_gflops
+from mammofast.profiling.contest import contest
+from mammofast.profiling.doubts import doubts
+from mammofast.profiling.macs import count_onnx_macs
+from mammofast.profiling.record import Case
+from mammofast.profiling.sampling import Call, Effort
+
+Array = npt.NDArray[np.float32]
+Size = tuple[int, int]
+
+PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx-cu13-libs", "torch")
+_SEED = 0
+# Past this the agreement with PyTorch is that of a precision, not of a network: see mammofast.compilation.parity.
+_AGREE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.1}
+
+
+@dataclass(frozen=True, slots=True)
+class PaperCase:
+    """A table of a paper, to be measured again. fps: the paper's images per second, by network."""
+
+    reason: str
+    size: Size
+    fps: dict[str, float]
+
+
+CASES = {
+    "table-6": PaperCase(
+        "Sun et al. 2020, table 6: frames per second at 256 × 256 on a GeForce GTX 1080 Ti",
+        (256, 256),
+        {"unet-p2": 59, "fusionnet": 36, "fc-densenet103-p2": 27, "aunet": 32},
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A network to time. eager: the same in PyTorch, one image at a time, where there is that."""
+
+    name: str
+    reason: str
+    model: bytes
+    backend: str
+    precision: str
+    channels: int
+    sizes: tuple[Size, ...]
+    eager: Any = None
+    paper_fps: float | None = None
+
+
+def of_bundle(bundle: str | Path) -> Iterator[Subject]:
+    """Yield every network of a bundle, at the sizes that its method runs it at."""
+    opened = load_bundle(bundle)
+    parameters = opened.parameters
+    sizes = {
+        "detector": parameters.get("scales", ()),
+        "segmenter": [parameters[key] for key in ("crop_shape", "shape", "tile") if key in parameters],
+    }
+    for role, network in opened.networks.items():
+        yield Subject(
+            name=f"{opened.name}/{role}",
+            reason="what a night runs",
+            model=opened.read(role),
+            backend=network.backend,
+            precision=network.precision,
+            channels=0,
+            sizes=tuple((int(rows), int(cols)) for rows, cols in sizes.get(role, ())),
+        )
+
+
+def of_network(name: str, sizes: Sequence[Size] = (), *, eager: bool = False, width: float = 1.0) -> Subject:
+    """Return a network of the catalogue with random weights; their values change no time.
+
+    Raises
+    ------
+    ImportError
+        When PyTorch or onnx is missing.
+
+    """
+    from mammofast.compilation.sources import Weights, from_catalogue
+
+    options = {} if width == 1 else {"width": width}
+    source = from_catalogue(name, Weights(random=_SEED), options=options, sizes=sizes)
+    return Subject(
+        name=name if width == 1 else f"{name}, {width:g} as wide",
+        reason="a network of the catalogue, random weights",
+        model=source.model,
+        backend="onnxruntime",
+        precision="fp32",
+        channels=source.channels,
+        sizes=source.sizes,
+        eager=source.reference if eager else None,
+    )
+
+
+def of_onnx(path: Path, sizes: Sequence[Size] = ()) -> Subject:
+    """Return the network of an ONNX file."""
+    from mammofast.compilation.onnx_files import read_onnx
+
+    model, interface = read_onnx(path)
+    sizes = tuple(sizes) or interface.sizes()
+    return Subject(path.name, "a file", model, "onnxruntime", "fp32", interface.channels, sizes)
+
+
+def of_target(target: str, sizes: Sequence[Size] = (), *, eager: bool = False, width: float = 1.0) -> Iterator[Subject]:
+    """Yield what a name stands for: a bundle's networks, a network of the catalogue, or an ONNX file."""
+    path = Path(target)
+    if target == DEMO or (path / MANIFEST).exists():
+        yield from of_bundle(target)
+    elif path.suffix == ".onnx":
+        yield of_onnx(path, sizes)
+    else:
+        yield of_network(target, sizes, eager=eager, width=width)
+
+
+def of_paper(case: str, *, eager: bool = False, width: float = 1.0) -> Iterator[Subject]:
+    """Yield the networks of a paper's table.
+
+    Raises
+    ------
+    ProfilingError
+        When there is no such case.
+
+    """
+    if case not in CASES:
+        raise ProfilingError(f"case: got {case!r}, expected one of {sorted(CASES)}")
+    table = CASES[case]
+    for name, fps in table.fps.items():
+        yield replace(of_network(name, [table.size], eager=eager, width=width), reason=table.reason, paper_fps=fps)
+
+
+def engine_cases(
+    subjects: Iterable[Subject],
+    effort: Effort,
+    *,
+    runs: Sequence[tuple[str, str]] = (),
+    batches: Sequence[int] = (1,),
+    threads: int = 1,
+) -> Iterator[Case]:
+    """Yield a case for each network, backend and precision, size and batch.
+
+    runs: (backend, precision) pairs, the subject's own where there are none. threads: of one run.
+    """
+    for subject in subjects:
+        for backend, precision in runs or ((subject.backend, subject.precision),):
+            with load_engine(_converted(subject, backend, precision), backend, "cpu", precision, threads) as engine:
+                for size in subject.sizes or _sizes(engine):
+                    for batch in batches:
+                        run = replace(subject, backend=backend, precision=precision)
+                        yield _case(run, engine, size, batch, threads, effort)
+
+
+def _converted(subject: Subject, backend: str, precision: str) -> bytes:
+    """Return the network in a precision; OpenVINO is told its own when it loads fp32."""
+    if precision in ("fp32", subject.precision) or backend == "openvino":
+        return subject.model
+    from mammofast.compilation.precision import convert
+
+    return convert(subject.model, precision)
+
+
+def _sizes(engine: Engine) -> tuple[Size, ...]:
+    *_, rows, cols = engine.inputs[0].shape
+    if rows is None or cols is None:
+        raise ProfilingError("size: this network takes images of any size; say which with --size ROWSxCOLS")
+    return ((rows, cols),)
+
+
+def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int, effort: Effort) -> Case:
+    spec = engine.inputs[0]
+    shape = (batch, spec.shape[1] or subject.channels, *size)
+    image = np.random.default_rng(_SEED).random(shape, dtype=np.float32)
+    ours = f"{subject.backend}, {subject.precision}"
+    ways: dict[str, Call] = {ours: partial(engine.run, {spec.name: image})}
+    if subject.eager is not None:
+        _torch_threads(threads)
+        ways["PyTorch eager, fp32"] = partial(subject.eager, image)
+    tolerance = _AGREE[subject.precision]
+
+    def agree(expected: dict[str, Array], got: dict[str, Array]) -> bool:
+        return all(
+            np.abs(expected[name] - got[name]).max() <= tolerance * max(1.0, float(np.abs(expected[name]).max()))
+            for name in expected
+        )
+
+    ceiling = ceiling_gflops(subject.precision, threads)
+    case = contest(
+        f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}",
+        subject.reason,
+        ways,
+        effort,
+        agree=agree,
+        ours=ours,
+        items=batch,
+        unit="images",
+    )
+    if ceiling is not None:  # once more: what else runs here takes from the ceiling too
+        ceiling = max(ceiling, ceiling_gflops(subject.precision, threads) or 0.0)
+    macs = count_onnx_macs(subject.model, shape)
+    gflops = None if macs is None else 2 * macs / batch * case.throughput / 1e9
+    facts = {
+        "network": subject.name,
+        "backend": subject.backend,
+        "precision": subject.precision,
+        "batch": batch,
+        "size": list(size),
+        "threads": threads,
+        "gmac_per_image": None if macs is None else macs / batch / 1e9,
+        "gflops": gflops,
+        "ceiling_gflops": ceiling,
+        "share_of_ceiling": gflops / ceiling if gflops and ceiling else None,
+        "paper_images_per_s": subject.paper_fps,
+    }
+    return replace(case, facts=facts, warnings=doubts(case.samples[ours], effort.seconds, threads))
+
+
+def _torch_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
