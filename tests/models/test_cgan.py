@@ -95,3 +95,19 @@ def test_a_verdict_sees_70_pixels():
     verdicts[0, 0, 15, 12].backward()
     rows, cols = (pair.grad.abs().amax(dim=(0, 1, axis)).nonzero().flatten() for axis in (3, 2))
     assert (len(rows), len(cols)) == (70, 70)
+
+
+def test_the_critic_is_the_authors():
+    torch.manual_seed(4)
+    critic = create("cgan-discriminator", width=1 / 8)
+    norms = [module for module in critic.modules() if isinstance(module, nn.BatchNorm2d)]
+    convs = [module for module in critic.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        critic(torch.rand(2, 6, 64, 64))  # statistics that are not 0 and 1
+        pair = torch.rand(1, 6, 64, 64)
+        x = convs[0](pair)
+        for conv, norm in zip(convs[1:4], norms, strict=True):
+            x = norm.eval()(conv(functional.leaky_relu(x, 0.2)))
+        logits = convs[4](functional.leaky_relu(x, 0.2))
+        torch.testing.assert_close(critic.eval()(pair), 1 / (1 + torch.exp(-logits)))
+    assert [conv.stride[0] for conv in convs] == [2, 2, 2, 1, 1]

@@ -192,3 +192,11 @@ def test_a_wrong_header(write, content, message):
 def test_another_network(write):
     with pytest.raises(ModelError, match="for YOLOv3, not for Conv2d"):
         load_weights(torch.nn.Conv2d(1, 1, 1), write())
+
+
+def test_lengths_of_the_published_files():
+    """yolov3.weights and darknet53.conv.74 from pjreddie.com, by their sizes in bytes."""
+    with torch.device("meta"):
+        coco = YOLOv3(classes=80)
+    assert len(header()) + 4 * floats_of(coco) == 248_007_048
+    assert len(header()) + 4 * (floats_of(coco.stem) + floats_of(coco.stages)) == 162_482_580
