@@ -7,7 +7,7 @@ without the "+ 1" of widths in the first implementations.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -210,7 +210,7 @@ def _clipped(boxes: npt.NDArray[np.float64], shape: tuple[int, int]) -> Array:
     return boxes.clip(0, [cols, rows, cols, rows]).astype(np.float32)
 
 
-def _not_empty(boxes: Array, *others: npt.NDArray[np.generic]) -> tuple[npt.NDArray, ...]:
+def _not_empty(boxes: Array, *others: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
     """Return the rows of boxes that have an area."""
     some = (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
     return boxes[some], *(other[some] for other in others)

@@ -171,12 +171,13 @@ def _sampled(feature: Array, y: np.float32, x: np.float32) -> Array:
     _, rows, cols = feature.shape
     if not (-1 <= y <= rows and -1 <= x <= cols):
         return np.zeros(len(feature))
-    y, x = min(max(float(y), 0), rows - 1), min(max(float(x), 0), cols - 1)
-    top, left = int(y), int(x)
+    dy, dx = min(max(float(y), 0.0), rows - 1.0), min(max(float(x), 0.0), cols - 1.0)
+    top, left = int(dy), int(dx)
     bottom, right = min(top + 1, rows - 1), min(left + 1, cols - 1)
-    high = feature[:, top, left] * (1 - (x - left)) + feature[:, top, right] * (x - left)
-    low = feature[:, bottom, left] * (1 - (x - left)) + feature[:, bottom, right] * (x - left)
-    return np.asarray(high * (1 - (y - top)) + low * (y - top))
+    dy, dx = dy - top, dx - left
+    high = feature[:, top, left] * (1 - dx) + feature[:, top, right] * dx
+    low = feature[:, bottom, left] * (1 - dx) + feature[:, bottom, right] * dx
+    return np.asarray(high * (1 - dy) + low * dy)
 
 
 def pool(image: Array, levels: Sequence[int]) -> list[Array]:
