@@ -218,6 +218,15 @@ def test_the_context_module_starts_as_the_identity_of_what_is_positive():
         assert torch.equal(context(maps), maps)
 
 
+@pytest.mark.parametrize(
+    "cols, values", [(1, [0.5]), (2, [0, 1]), (3, [0, 0.5, 1]), (4, [0, 0.25, 0.75, 1]), (5, [0, 0.1, 0.5, 0.9, 1])]
+)
+def test_resizing_interpolates_between_pixel_centres(cols, values):
+    pair = torch.tensor([0.0, 1.0]).reshape(1, 1, 1, 2)
+    expected = torch.tensor([values, values], dtype=torch.float32).reshape(1, 1, 2, cols)
+    torch.testing.assert_close(stretch(pair, (2, cols)), expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("stride, groups", [(8, 3), (2, 1)])
 def test_bilinear_deconvolution_is_resizing_but_at_the_edge(stride, groups):
     layer = fill_bilinear(nn.ConvTranspose2d(3, 3, 2 * stride, stride, stride // 2, groups=groups, bias=groups == 1))
