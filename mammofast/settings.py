@@ -14,8 +14,8 @@ class Settings:
 
     device: "cpu" or "cuda", without an index, since cards of a kind agree. What runs the networks, and in which
     precision, is the bundle's.
-    detection_batch, segmentation_batch: images, and candidates, in one network run. A batch gains a CPU nothing but
-    would have a lone image pay for padding, hence one of each.
+    detection_batch: images in one run of a detector. segmentation_batch: candidates, whole images or tiles in one of a
+    segmenter. A batch gains a CPU nothing but would have a lone image pay for padding, hence one of each.
     """
 
     device: str = "cpu"
