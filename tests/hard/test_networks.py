@@ -1,6 +1,9 @@
 """NaN and infinity out of a network, through the whole command: that image fails, the others are done."""
 
+import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from mammofast import open_results
 from tests.hard.shell import contents, mammofast
@@ -61,3 +64,14 @@ def test_masks_that_are_not_numbers_fail_the_images_that_have_candidates(tmp_pat
     assert failed == (with_candidates if bias != bias else set())
     assert all(rows[sop_uid][1].startswith("not-finite: ") for sop_uid in failed)
     assert done.returncode == (3 if failed else 0)
+
+
+def test_infinity_out_of_the_detector_fails_the_images(tmp_path, pair, networks):
+    """Where it is confident without bounds, its logits are no confidence: sigmoid would make 1 of them."""
+    detector = onnx.load_from_string(networks.bright_detector())
+    (bias,) = (tensor for tensor in detector.graph.initializer if tensor.name == "b8")
+    bias.CopyFrom(numpy_helper.from_array(np.full(18, np.inf, np.float32), "b8"))
+    bundle = networks.write_bundle(tmp_path / "bundle", detector=detector.SerializeToString())
+    done, rows = screened(pair[0], bundle, tmp_path / "results")
+    assert done.returncode == 3
+    assert {(status, reason.partition(":")[0]) for status, reason, _ in rows.values()} == {("failed", "not-finite")}
