@@ -1,6 +1,7 @@
 """Faster R-CNN between its networks: against PyTorch, written plainly, and by hand."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -213,9 +214,11 @@ def test_proposals_by_hand():
     boxes, scores = propose(objectness, deltas, (32, 48), ONE)
     assert boxes.tolist() == [[32, 16, 48, 32], [16, 16, 32, 32]]
     np.testing.assert_allclose(scores, 1 / (1 + np.exp([-5, -3])), rtol=1e-6)
-    # The best anchor's box lies off the image; of the four candidates, it is lost.
+    # Boxes off the image are lost after the candidates were chosen.
     boxes, scores = propose(objectness, deltas, (16, 48), ONE)
     assert boxes.tolist() == [[16, 0, 32, 16], [32, 0, 48, 16]]
+    boxes, _ = propose(objectness, deltas, (16, 48), replace(ONE, candidates=3))
+    assert boxes.tolist() == [[16, 0, 32, 16]]
     # One that is drawn over its better neighbour goes.
     deltas[0, 1, 1] = 1
     boxes, _ = propose(objectness, deltas, (32, 48), ONE)

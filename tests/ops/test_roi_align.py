@@ -134,8 +134,10 @@ def test_a_huge_box_on_every_pixel():
     got = ops.roi_align(features, box, np.zeros(1, np.int64), (7, 7), 1.0, 0)
     # Samples a pixel apart: nine by nine fall on the map, the outer ones of which count fully.
     assert got.sum() == pytest.approx(81 / 30_000**2, rel=0.3)
-    with pytest.raises(ValueError, match=r"boxes: got bins of 60000 x 60000 .* at index 1, expected at most 32768"):
-        ops.roi_align(features, np.concatenate([box, 2 * box]), np.zeros(2, np.int64), (7, 7), 1.0, 0)
+    for stretch, bins in (((2, 1), "60000 x 30000"), ((1, 2), "30000 x 60000"), ((1e30, 1e30), ".*e.* x .*e.*")):
+        boxes = np.concatenate([box, box * np.tile(np.float32(stretch), 2)])
+        with pytest.raises(ValueError, match=f"boxes: got bins of {bins} .* at index 1, expected at most 32768"):
+            ops.roi_align(features, boxes, np.zeros(2, np.int64), (7, 7), 1.0, 0)
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
