@@ -247,10 +247,11 @@ def test_same_bytes_whatever_shares_the_batch(tmp_path, blobs, batch):
     assert together == alone == backwards
 
 
-def test_nan_of_one_tile_fails_its_image_only(tmp_path, blobs):
+@pytest.mark.parametrize("first_pixel", [(0, 0), (118, 130)], ids=["first tile", "last tile"])
+def test_nan_of_one_tile_fails_its_image_only(tmp_path, blobs, first_pixel):
     folder = write(tmp_path / "b", exported(Blur(poisonous=True), (32, 40)), **BLUR)
     good, bad = blobs(), blobs()
-    bad[118, 130] = 4095  # the last tile's first pixel
+    bad[first_pixel] = 4095
     for batch in (1, 7):
         with open_bundle(folder, settings=Settings(segmentation_batch=batch)) as screener:
             results = screener.screen_images([ArrayImage(image, (PIXEL, PIXEL)) for image in (good, bad, good)])
