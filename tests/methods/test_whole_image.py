@@ -177,7 +177,7 @@ def test_crop_and_scaling_are_seen_by_the_network(tmp_path):
 
 def test_one_channel_and_stored_values_of_any_sign(tmp_path):
     image = breast()
-    folder = write(tmp_path / "b", smooth_threshold(channels=1), scaling={})
+    folder = write(tmp_path / "b", smooth_threshold(channels=1), scaling={}, background=0.02)
     with open_bundle(folder) as screener:
         found = screener.screen(image).findings
         assert len(found) == 2
