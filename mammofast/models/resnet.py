@@ -13,10 +13,13 @@ WIDTHS = (64, 128, 256, 512)
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group normalization (Wu & He 2018, arXiv 1803.08494) of 32 groups, fewer where they do not divide."""
+    """Group normalization (Wu & He 2018, arXiv 1803.08494) of 32 groups, fewer where channels are few.
+
+    A group has two channels at least: one value alone, as of an image's mean, would become zero.
+    """
 
     def __init__(self, channels: int) -> None:
-        super().__init__(gcd(32, channels), channels)
+        super().__init__(gcd(32, channels // 2, channels), channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` normalized; torch's own forward also looks at the batch, which an export must not."""

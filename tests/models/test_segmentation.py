@@ -260,10 +260,11 @@ def test_deeplabv3_is_dilated_as_the_paper_says():
     assert not any(isinstance(m, nn.BatchNorm2d) for m in network.modules())
 
 
-def test_group_normalization_is_torchs():
-    norm, maps = GroupNorm(48), torch.randn(2, 48, 5, 7)
+@pytest.mark.parametrize("channels, groups", [(512, 32), (64, 32), (48, 8), (8, 4), (9, 1)])
+def test_group_normalization_is_torchs(channels, groups):
+    norm, maps = GroupNorm(channels), torch.randn(2, channels, 5, 7)
     nn.init.normal_(norm.weight)
-    expected = functional.group_norm(maps, 16, norm.weight, norm.bias)
+    expected = functional.group_norm(maps, groups, norm.weight, norm.bias)
     torch.testing.assert_close(norm(maps), expected, rtol=1e-5, atol=1e-6)
 
 
