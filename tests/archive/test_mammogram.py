@@ -237,7 +237,8 @@ def test_an_inflation_bomb_is_refused(dicom, monkeypatch):
     data = dicom.bytes(ds)
     monkeypatch.setattr("mammofast.archive.reading.LARGE_BYTES", 5_000)
     told = []
-    found = read_dicom(io.BytesIO(data), before_large=lambda: told.append(1))
+    # A byte of padding may follow the end: deflated data sets are of even length.
+    found = read_dicom(io.BytesIO(data + b"\0"), before_large=lambda: told.append(1))
     assert (found.PixelData, told) == (ds.PixelData, [1])
     monkeypatch.setattr("mammofast.archive.reading.MAX_FILE_BYTES", 10_000)
     with pytest.raises(BrokenImage) as caught:
