@@ -104,7 +104,8 @@ def test_a_residual_at_the_end_is_no_ending(kernel):
 
 def test_the_scales_of_resize_stay_float32_even_computed_ones(image, kernel):
     nodes = conv_and(
-        helper.make_node("Add", ["one", "ones"], ["scales"]),
+        helper.make_node("Add", ["one", "ones"], ["sum"]),
+        helper.make_node("Mul", ["sum", "one"], ["scales"]),
         helper.make_node("Resize", ["c", "", "scales"], ["r"], mode="nearest"),
         helper.make_node("Mul", ["r", "one"], ["y"]),
     )
@@ -112,7 +113,7 @@ def test_the_scales_of_resize_stay_float32_even_computed_ones(image, kernel):
     fp32 = model(nodes, weights)
     content = convert(fp32, "fp16")
     values, makers = types(content)
-    assert values["scales"] == TensorProto.FLOAT
+    assert values["scales"] == values["sum"] == TensorProto.FLOAT
     assert values[makers["r"].input[0]] == TensorProto.FLOAT16
     assert run(content, image, "fp16")["y"].shape == (3, 2, 16, 16)
     np.testing.assert_allclose(run(content, image, "fp16")["y"], run(fp32, image)["y"], atol=2e-2)
