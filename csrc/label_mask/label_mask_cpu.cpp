@@ -3,15 +3,17 @@
 #include "label_mask.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <limits>
 #include <stdexcept>
 
-#include "../core/bits.h"
 #include "../core/simd.h"
 
 namespace mammofast {
 namespace {
+
+constexpr size_t MOST_RUNS = std::numeric_limits<int32_t>::max();
 
 struct Run {
     int32_t row, begin, end;  // columns [begin, end)
@@ -31,18 +33,34 @@ uint64_t bits_of(uint64_t bytes) {
     return ((high >> 7) & 0x0101010101010101) * GATHER >> 56;
 }
 
-void pack(const uint8_t* row, int64_t n, std::vector<uint64_t>& words) {
-    for (size_t word = 0; word < words.size(); ++word) {
-        uint64_t bytes[8] = {};  // eight columns each; a byte's place is its column's place on little-endian machines
-        const int64_t first = static_cast<int64_t>(word) * 64;
-        std::memcpy(bytes, row + first, std::min<int64_t>(64, n - first));
-        uint64_t any = 0;
-        for (uint64_t eight : bytes) any |= eight;
-        uint64_t packed = 0;
-        if (any)
-            for (int i = 0; i < 8; ++i) packed |= bits_of(bytes[i]) << (8 * i);
-        words[word] = packed;
+// The bits of up to 64 bytes; a byte's place in a word is its column's place on little-endian machines.
+uint64_t packed(const uint8_t* bytes, int64_t n) {
+    uint64_t eights[8] = {}, any = 0, bits = 0;
+    std::memcpy(eights, bytes, std::min<int64_t>(64, n));
+    for (uint64_t eight : eights) any |= eight;
+    if (any)
+        for (int i = 0; i < 8; ++i) bits |= bits_of(eights[i]) << (8 * i);
+    return bits;
+}
+
+void append_runs(const uint8_t* pixels, int32_t row, int64_t cols, std::vector<Run>& runs) {
+    int32_t begin = 0;
+    uint64_t inside = 0;  // whether the last pixel was foreground, 0 or 1
+    const auto append = [&](int64_t end) {
+        if (runs.size() == MOST_RUNS)
+            throw std::invalid_argument("mask: got 2^31 runs of pixels, expected fewer: label parts of it");
+        runs.push_back({row, begin, static_cast<int32_t>(end), static_cast<int32_t>(runs.size())});
+    };
+    for (int64_t first = 0; first < cols; first += 64) {
+        const uint64_t bits = packed(pixels + first, cols - first);
+        for (uint64_t edges = bits ^ (bits << 1 | inside); edges; edges &= edges - 1) {
+            const int64_t x = first + std::countr_zero(edges);
+            if (inside) append(x);
+            begin = static_cast<int32_t>(x);
+            inside ^= 1;
+        }
     }
+    if (inside) append(cols);
 }
 
 int32_t root_of(std::vector<Run>& runs, int32_t run) {
@@ -71,22 +89,12 @@ void join_rows(std::vector<Run>& runs, int32_t begin, int32_t middle, int32_t en
 }
 
 std::vector<Run> joined_runs(Image<const uint8_t> mask) {
-    constexpr size_t MOST = std::numeric_limits<int32_t>::max();
     std::vector<Run> runs;
-    std::vector<uint64_t> words((mask.cols + 63) / 64);
     int32_t above = 0;  // first run of the row above
     for (int64_t y = 0; y < mask.rows; ++y) {
         const int32_t first = static_cast<int32_t>(runs.size());
         if (!is_empty(mask.row(y), mask.cols)) {
-            pack(mask.row(y), mask.cols, words);
-            const int32_t cols = static_cast<int32_t>(mask.cols);
-            for (int32_t x = next_set(words, 0); x < cols;) {
-                const int32_t end = std::min(next_clear(words, x), cols);
-                if (runs.size() == MOST)
-                    throw std::invalid_argument("mask: got 2^31 runs of pixels, expected fewer: label parts of it");
-                runs.push_back({static_cast<int32_t>(y), x, end, static_cast<int32_t>(runs.size())});
-                x = next_set(words, end);
-            }
+            append_runs(mask.row(y), static_cast<int32_t>(y), mask.cols, runs);
             join_rows(runs, above, first, static_cast<int32_t>(runs.size()));
         }
         above = first;

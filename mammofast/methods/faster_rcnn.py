@@ -167,7 +167,7 @@ def classify(logits: Array, deltas: Array, proposals: Array, shape: tuple[int, i
     if deltas.shape != (k, 4 * classes) or len(proposals) != k:
         raise ValueError(f"head: got logits {logits.shape} and deltas {deltas.shape} for {len(proposals)} proposals")
     _check_finite("head", logits, deltas)
-    weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True, initial=-np.inf))
+    weights = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     scores = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     row, kind = np.nonzero(scores[:, 1:] > settings.score_threshold)
     shifts = deltas.reshape(k, classes, 4)[row, kind + 1]
