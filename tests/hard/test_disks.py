@@ -1,5 +1,6 @@
 """A disk that is full or cannot be written: a clear end, and a rerun that completes."""
 
+import shutil
 import subprocess
 import time
 
@@ -131,3 +132,18 @@ def test_the_archive_is_gone_under_a_run(tmp_path, images, bundle, gone):
     again = mammofast("screen", archive, results, "--bundle", bundle, "--workers", 1, "--retry-failed")
     assert again.returncode == 0, again.stderr
     assert contents(results / "images") == contents(whole / "images")
+
+
+def test_what_failed_while_its_disk_was_away_is_screened_when_asked_again(tmp_path, archive, bundle, undisturbed):
+    copy, results = shutil.copytree(archive, tmp_path / "archive.zarr"), tmp_path / "results"
+    screen = ("screen", copy, results, "--bundle", bundle, "--workers", 1)
+    shard = sorted(copy.glob("images/*/*/0/c/0/0"))[5]
+    shard.rename(tmp_path / "away")
+    for _ in range(2):
+        assert mammofast(*screen).returncode == 3
+        (failed,) = (row for row in open_results(results).images().to_pylist() if row["status"] == "failed")
+        assert (failed["sop_uid"], failed["reason"].partition(":")[0]) == (shard.parents[3].name, "read")
+        if (tmp_path / "away").exists():
+            (tmp_path / "away").rename(shard)
+    assert mammofast(*screen, "--retry-failed").returncode == 0
+    assert contents(results / "images") == undisturbed
