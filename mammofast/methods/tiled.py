@@ -33,6 +33,7 @@ from mammofast.methods.stages import LAST_LEVEL, Case, are_sizes, batches, blami
 from mammofast.methods.tiling import Piece, lay_tiles, mirrored
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
+from mammofast.tracing import span
 
 # A map of this many working pixels takes half a GiB; a mammogram at its native resolution has a tenth of them.
 _MAX_PIXELS = 2**27
@@ -110,9 +111,11 @@ class Tiled:
         # Tiles are cut when their batch is, and a map ends with its last tile: few images are in memory at a time.
         for batch in batches(self._tiles(cases), self._batch):
             rows = np.stack([self._parameters.scaling.rows(tile.pixels) for tile in batch])
-            for tile, output in zip(batch, run_rows(self._segmenter, INPUT, rows, self._batch), strict=True):
+            with span("segment", len(batch)):
+                outputs = run_rows(self._segmenter, INPUT, rows, self._batch)
+            for tile, output in zip(batch, outputs, strict=True):
                 if tile.case.error is None:
-                    with blaming(tile.case):
+                    with blaming(tile.case), span("paste"):
                         self._keep(tile, probabilities(output, self._parameters.map_shape))
                 if tile.case.error is not None:
                     tile.case.probabilities = None
@@ -136,15 +139,17 @@ class Tiled:
         level = 0
         while level < LAST_LEVEL and max(spacing) * 2 ** (level + 1) <= p.pixel_size_mm * (1 + _TOLERANCE):
             level += 1
-        pixels = case.image.read(level=level)
+        with span("read"):
+            pixels = case.image.read(level=level)
+            case.table = case.image.grey_table(p.grey)
         case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
         rows, cols = (max(round(side * mm / p.pixel_size_mm), 1) for side, mm in zip(case.frame, spacing, strict=True))
         if rows * cols > _MAX_PIXELS:
             raise BrokenImage(Reason.TOO_LARGE, f"{rows} x {cols} pixels of the bundle's {p.pixel_size_mm} mm")
         pieces = self._lay(rows, cols)
-        case.table = case.image.grey_table(p.grey)
-        case.low, case.high = p.scaling.contrast.window(pixels, case.table)
-        (case.grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [(rows, cols)])
+        with span("prepare"):
+            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
+            (case.grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [(rows, cols)])
         case.probabilities = np.empty((rows, cols), dtype=np.float32)
         case.left = len(pieces)
         return pieces

@@ -29,6 +29,7 @@ from mammofast.methods.stages import (
 )
 from mammofast.records import Box, Finding, GreyPipeline, ImageResult, ImageSource, tight_box
 from mammofast.settings import Settings
+from mammofast.tracing import span
 
 BOX_FUSED, BOX_MASK = "fused", "mask"
 
@@ -140,7 +141,7 @@ class TwoStage:
                 self._prepare(case)
         self._detect(cases)
         for case in sound(cases):
-            with blaming(case):
+            with blaming(case), span("fuse"):
                 self._fuse(case)
         self._segment(cases)
         return [case.result() for case in cases]
@@ -154,20 +155,23 @@ class TwoStage:
         """Read the detection level and resample it to all scales in one pass."""
         p = self._parameters
         level = self.detection_level(case.image.shape)
-        pixels = case.image.read(level=level)
+        with span("read"):
+            pixels = case.image.read(level=level)
+            case.table = case.image.grey_table(p.grey)
         case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
-        case.table = case.image.grey_table(p.grey)
-        case.low, case.high = p.contrast.window(pixels, case.table)
-        case.inputs = ops.detection_inputs(pixels, case.table, case.low, case.high, p.scales)
+        with span("prepare"):
+            case.low, case.high = p.contrast.window(pixels, case.table)
+            case.inputs = ops.detection_inputs(pixels, case.table, case.low, case.high, p.scales)
 
     def _detect(self, cases: Sequence[_Case]) -> None:
         p = self._parameters
         for scale, (rows, cols) in enumerate(p.scales):
             for batch in batches(list(sound(cases)), self._settings.detection_batch):
                 images = np.stack([case.inputs[scale] for case in batch])[:, None]
-                rows_out = run_rows(self._detector, "image", images, self._settings.detection_batch)
+                with span("detect", len(batch)):
+                    rows_out = run_rows(self._detector, "image", images, self._settings.detection_batch)
                 for case, output in zip(batch, rows_out, strict=True):
-                    with blaming(case):
+                    with blaming(case), span("decode"):
                         heads = [finite(output, head, "detector") for head in self._heads]
                         boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
                         kept = ops.nms(boxes, scores, p.nms_iou)
@@ -191,22 +195,24 @@ class TwoStage:
         for batch in batches(candidates, self._settings.segmentation_batch):
             windows = []
             for candidate in batch:
-                with blaming(candidate.case):
+                with blaming(candidate.case), span("read native"):
                     windows.append((candidate, candidate.case.image.read(window=candidate.window)))
             windows = [(candidate, pixels) for candidate, pixels in windows if candidate.case.error is None]
             if not windows:
                 continue
             batch = [candidate for candidate, _ in windows]
-            crops = ops.segmentation_inputs(
-                [pixels for _, pixels in windows],
-                [candidate.case.table for candidate in batch],
-                [candidate.case.low for candidate in batch],
-                [candidate.case.high for candidate in batch],
-                self._parameters.crop_shape,
-            )
-            rows_out = run_rows(self._segmenter, "crop", crops, self._settings.segmentation_batch)
+            with span("crop", len(batch)):
+                crops = ops.segmentation_inputs(
+                    [pixels for _, pixels in windows],
+                    [candidate.case.table for candidate in batch],
+                    [candidate.case.low for candidate in batch],
+                    [candidate.case.high for candidate in batch],
+                    self._parameters.crop_shape,
+                )
+            with span("segment", len(batch)):
+                rows_out = run_rows(self._segmenter, "crop", crops, self._settings.segmentation_batch)
             for candidate, output in zip(batch, rows_out, strict=True):
-                with blaming(candidate.case):
+                with blaming(candidate.case), span("paste"):
                     candidate.case.findings.append(self._finding(candidate, finite(output, "mask", "segmenter")))
 
     def _candidates(self, case: _Case) -> Iterator[_Candidate]:

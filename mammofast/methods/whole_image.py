@@ -24,6 +24,7 @@ from mammofast.methods.probability_map import (
 from mammofast.methods.stages import Case, are_sizes, batches, blaming, coarsest_level, run_rows
 from mammofast.records import Box, GreyTable, ImageResult, ImageSource, tight_box
 from mammofast.settings import Settings
+from mammofast.tracing import span
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,8 +69,10 @@ class WholeImage:
         cases = [_Case(image) for image in images]
         for batch in batches(self._prepared(cases), self._batch):
             rows = np.stack([row for _, row in batch])
-            for (case, _), output in zip(batch, run_rows(self._segmenter, INPUT, rows, self._batch), strict=True):
-                with blaming(case):
+            with span("segment", len(batch)):
+                outputs = run_rows(self._segmenter, INPUT, rows, self._batch)
+            for (case, _), output in zip(batch, outputs, strict=True):
+                with blaming(case), span("paste"):
                     found = probabilities(output, self._parameters.shape)
                     case.findings = find_components(found, case.region, case.image, self._parameters)
         return [case.result() for case in cases]
@@ -86,8 +89,15 @@ class WholeImage:
         """Read an image and return its row of the network's input (channels, rows, cols)."""
         p = self._parameters
         level = coarsest_level(case.image.shape, p.shape)
-        pixels = case.image.read(level=level)
-        case.table = case.image.grey_table(p.grey)
+        with span("read"):
+            pixels = case.image.read(level=level)
+            case.table = case.image.grey_table(p.grey)
+        with span("prepare"):
+            return self._scaled(case, pixels, level)
+
+    def _scaled(self, case: _Case, pixels: npt.NDArray[np.generic], level: int) -> npt.NDArray[np.float32]:
+        """Cut a level's background off and bring the rest to the network's input."""
+        p = self._parameters
         box = (0, 0, pixels.shape[1], pixels.shape[0])
         if p.background is not None:
             box = _foreground(pixels, case.table, p.background)
