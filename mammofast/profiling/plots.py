@@ -1,0 +1,148 @@
+"""Pictures of what was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mammofast.errors import ProfilingError
+from mammofast.profiling.record import Case, Record
+
+_SUFFIXES = (".png", ".svg")
+_COLOURS = ("#2f6f9f", "#c8752d", "#5b8c5a", "#8d5b8c", "#a33b3b", "#7a7a7a")
+
+
+def draw(record: Record, path: Path) -> None:
+    """Draw a record as PNG or SVG, by the file's name.
+
+    Latency distributions for all of it; beside them throughput against batch and the roofline's arithmetic side for
+    engines, shares of the workers' time for a pipeline.
+
+    Raises
+    ------
+    ProfilingError
+        When the name ends otherwise.
+    ImportError
+        When matplotlib is missing.
+
+    """
+    if path.suffix not in _SUFFIXES:
+        raise ProfilingError(f"plot: got a name that ends in {path.suffix!r}, expected one of {list(_SUFFIXES)}")
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("drawing needs matplotlib: pip install matplotlib") from error
+    panels = [_latencies]
+    if len({case.facts.get("batch") for case in record.cases}) > 1:
+        panels.append(_throughput)
+    if any(case.facts.get("gflops") for case in record.cases):
+        panels.append(_ceiling)
+    if any("stages" in case.facts for case in record.cases):
+        panels.append(_stages)
+    figure = Figure(figsize=(7, 0.8 + sum(_height(panel, record) for panel in panels)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(
+        len(panels), squeeze=False, gridspec_kw={"height_ratios": [_height(panel, record) for panel in panels]}
+    )
+    for panel, axis in zip(panels, axes[:, 0], strict=True):
+        panel(axis, record)
+    commit = (record.environment.get("commit") or "")[:8]
+    figure.suptitle(f"mammofast bench {record.kind} {commit}", fontsize=10)
+    # Without a date the same record gives the same file.
+    metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+    figure.savefig(path, metadata=metadata, dpi=150)
+
+
+def _height(panel: Any, record: Record) -> float:
+    return 0.7 + 0.3 * len(record.cases) if panel is _latencies else 2.6
+
+
+def _latencies(axis: Any, record: Record) -> None:
+    """Draw each case's samples as a box from the quartiles, whiskers from the 5th to the 95th percentile."""
+    cases = list(reversed(record.cases))
+    data = [np.asarray(case.samples[case.ours]) * 1e3 for case in cases]
+    axis.boxplot(data, orientation="horizontal", whis=(5, 95), widths=0.6, flierprops={"markersize": 2})
+    axis.set_yticks(range(1, len(cases) + 1), [_short(case.name) for case in cases], fontsize=7)
+    axis.set_xscale("log")
+    axis.set_xlabel("ms", fontsize=8)
+    axis.tick_params(axis="x", which="both", labelsize=7)
+
+
+def _throughput(axis: Any, record: Record) -> None:
+    for colour, (name, cases) in zip(_cycle(), _series(record).items(), strict=False):
+        points = sorted((case.facts["batch"], case.throughput) for case in cases)
+        axis.plot(*zip(*points, strict=True), "o-", color=colour, label=_short(name), markersize=3, linewidth=1)
+    axis.set_xlabel("batch", fontsize=8)
+    axis.set_ylabel("images/s", fontsize=8)
+    axis.set_ylim(bottom=0)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=6)
+
+
+def _ceiling(axis: Any, record: Record) -> None:
+    """Draw arithmetic rates against work per image, and the ceilings they are held against."""
+    for colour, (name, cases) in zip(_cycle(), _series(record).items(), strict=False):
+        points = [(case.facts["gmac_per_image"], case.facts["gflops"]) for case in cases if case.facts.get("gflops")]
+        if points:
+            axis.plot(*zip(*points, strict=True), "o", color=colour, label=_short(name), markersize=3)
+    ceilings = {
+        case.facts["precision"]: case.facts["ceiling_gflops"]
+        for case in record.cases
+        if case.facts.get("ceiling_gflops")
+    }
+    for precision, ceiling in ceilings.items():
+        axis.axhline(ceiling, color="#444444", linewidth=0.8, linestyle="--")
+        axis.annotate(
+            f"ceiling, {precision}",
+            (0.99, ceiling),
+            xycoords=("axes fraction", "data"),
+            ha="right",
+            va="bottom",
+            fontsize=6,
+        )
+    axis.set_xscale("log")
+    axis.set_yscale("log")
+    axis.set_ylim(top=1.5 * max(ceilings.values(), default=1))
+    axis.set_xlabel("GMAC an image", fontsize=8)
+    axis.set_ylabel("GFLOP/s", fontsize=8)
+    axis.tick_params(which="both", labelsize=7)
+    axis.legend(fontsize=6)
+
+
+def _stages(axis: Any, record: Record) -> None:
+    """Draw how the workers' time is spent, a bar for each case."""
+    names: dict[str, None] = {}
+    cases = [case for case in record.cases if "stages" in case.facts]
+    for case in cases:
+        names |= dict.fromkeys(case.facts["stages"])
+    left = np.zeros(len(cases))
+    for colour, stage in zip(_cycle(), names, strict=False):
+        shares = np.array([case.facts["stages"].get(stage, 0.0) for case in cases])
+        axis.barh([_short(case.name) for case in cases], shares, left=left, color=colour, label=stage)
+        left += shares
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("share of the workers' time", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=6, ncols=4, loc="upper center", bbox_to_anchor=(0.5, -0.3))
+
+
+def _series(record: Record) -> dict[str, list[Case]]:
+    """Return engine cases by network, size and backend: what a line joins."""
+    series: dict[str, list[Case]] = {}
+    for case in record.cases:
+        if "batch" in case.facts:
+            facts = case.facts
+            rows, cols = facts["size"]
+            key = f"{facts['network']}, {rows} × {cols}, {facts['backend']} {facts['precision']}"
+            series.setdefault(key, []).append(case)
+    return series
+
+
+def _cycle() -> Any:
+    while True:
+        yield from _COLOURS
+
+
+def _short(name: str, length: int = 60) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
