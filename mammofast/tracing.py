@@ -7,10 +7,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,32 @@ class Span:
         return self.end - self.start
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What something counted at a moment was: ``value`` of ``name`` from ``time`` on, on the spans' clock."""
+
+    name: str
+    time: float
+    value: float
+    process: int
+
+
 class Recorder:
-    """Spans of this process."""
+    """Spans and samples of this process."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
+        self.samples: list[Sample] = []
 
     def add(self, stage: str, start: float, end: float, items: int = 1) -> None:
         """Keep a span."""
         self.spans.append(Span(stage, start, end, items, os.getpid(), threading.get_ident()))
+
+    def take(self) -> tuple[list[Span], list[Sample]]:
+        """Return what was kept since the last call."""
+        taken = (self.spans, self.samples)
+        self.spans, self.samples = [], []
+        return taken
 
 
 _recorder: Recorder | None = None
@@ -53,6 +71,13 @@ def span(stage: str, items: int = 1) -> AbstractContextManager[None]:
     """Mark the block as a stage at work."""
     recorder = _recorder
     return _NOTHING if recorder is None else _recorded(recorder, stage, items)
+
+
+def sample(name: str, value: float) -> None:
+    """Say what something counted is from now on."""
+    recorder = _recorder
+    if recorder is not None:
+        recorder.samples.append(Sample(name, time.monotonic(), value, os.getpid()))
 
 
 @contextmanager
@@ -77,11 +102,20 @@ def stop_recording() -> None:
     _recorder = None
 
 
-def write_chrome_trace(spans: Iterable[Span], path: Path) -> None:
-    """Write spans as Chrome's trace events, which Perfetto and chrome://tracing open."""
-    spans = list(spans)
-    first = min((found.start for found in spans), default=0.0)
-    events = [
+def write_chrome_trace(
+    spans: Iterable[Span], path: Path, samples: Iterable[Sample] = (), names: Mapping[int, str] | None = None
+) -> None:
+    """Write spans, and samples as counters, as Chrome's trace events, which Perfetto and chrome://tracing open.
+
+    names: what processes are called, by their ids.
+    """
+    spans, samples = sorted(spans, key=lambda found: found.start), sorted(samples, key=lambda found: found.time)
+    first = min([found.start for found in spans[:1]] + [found.time for found in samples[:1]], default=0.0)
+    events: list[dict[str, Any]] = [
+        {"name": "process_name", "ph": "M", "pid": process, "args": {"name": name}}
+        for process, name in (names or {}).items()
+    ]
+    events += [
         {
             "name": found.stage,
             "ph": "X",
@@ -91,16 +125,16 @@ def write_chrome_trace(spans: Iterable[Span], path: Path) -> None:
             "tid": found.thread,
             "args": {"items": found.items},
         }
-        for found in sorted(spans, key=lambda found: found.start)
+        for found in spans
+    ]
+    events += [
+        {
+            "name": found.name,
+            "ph": "C",
+            "ts": (found.time - first) * 1e6,
+            "pid": found.process,
+            "args": {"value": found.value},
+        }
+        for found in samples
     ]
     path.write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), encoding="utf-8")
-
-
-def save(spans: Iterable[Span], path: Path) -> None:
-    """Write spans for ``load``."""
-    path.write_text(json.dumps([asdict(found) for found in spans]), encoding="utf-8")
-
-
-def load(path: Path) -> list[Span]:
-    """Read what ``save`` wrote."""
-    return [Span(**values) for values in json.loads(path.read_text(encoding="utf-8"))]

@@ -11,7 +11,9 @@ from distributed import Client, KilledWorker, as_completed
 
 from mammofast.archive import ArchiveImage
 from mammofast.errors import MammofastError, SchedulerError
+from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
 from mammofast.screening.worker import screen_task
+from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
@@ -59,6 +61,8 @@ class Dispatcher:
         self._workers = 0
         self._counted = float("-inf")
         self._none_since: float | None = None
+        # When the first task was sent, on the monotonic clock.
+        self.began: float | None = None
 
     def run(self, images: Iterator[ArchiveImage]) -> Iterator[Outcome]:
         """Yield the outcome of every image, in any order, until all are done or stopped.
@@ -89,7 +93,8 @@ class Dispatcher:
         more = True
         while True:
             while more and len(self._in_flight) < room() and not self._stop():
-                task = next(tasks, None)
+                with span(LIST):
+                    task = next(tasks, None)
                 more = task is not None
                 if task is not None:
                     self._send(task)
@@ -104,9 +109,13 @@ class Dispatcher:
                 time.sleep(_POLL_SECONDS)
 
     def _send(self, images: list[ArchiveImage]) -> None:
-        future = self._client.submit(screen_task, self._name, images, pure=False)
-        self._in_flight[future] = images
-        self._completed.add(future)
+        if self.began is None:
+            self.began = time.monotonic()
+        with span(SEND, len(images)):
+            future = self._client.submit(screen_task, self._name, images, pure=False)
+            self._in_flight[future] = images
+            self._completed.add(future)
+        sample(IN_FLIGHT, len(self._in_flight))
 
     def _collect(self, killed: Callable[[list[ArchiveImage]], list[Outcome]]) -> Iterator[Outcome]:
         for future, result in self._completed.next_batch(block=False):
@@ -120,6 +129,7 @@ class Dispatcher:
             # Only now: until its images are recorded, the result stays where it can be fetched again.
             del self._in_flight[future]
             future.release()
+            sample(IN_FLIGHT, len(self._in_flight))
 
     def _set_aside(self, images: Sequence[ArchiveImage]) -> list[Outcome]:
         self._suspects.extend(images)

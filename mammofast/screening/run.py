@@ -21,8 +21,10 @@ from mammofast.screening.ledger import Results
 from mammofast.screening.software import software_versions
 from mammofast.screening.stopping import Interrupt, interruptible, next_time
 from mammofast.screening.timing import Stopwatch, timed
+from mammofast.screening.trace import RECORD, traced_driver
 from mammofast.screening.worker import OpenScreener, ScreenerPlugin
 from mammofast.settings import Settings
+from mammofast.tracing import span
 
 IMAGES_PER_TASK = 4
 # What a bundle may ask of images, by ImageRecord field, and the reason given where one is otherwise.
@@ -81,6 +83,7 @@ def screen(
     retry_failed: bool = False,
     images_per_task: int = IMAGES_PER_TASK,
     opener: OpenScreener = open_bundle,
+    trace: str | Path | None = None,
 ) -> ScreenReport:
     """Screen what is new in an archive.
 
@@ -100,6 +103,8 @@ def screen(
     retry_failed: screen images again that failed before, say because the archive's disk was away.
     images_per_task: how many images go to a worker together; changes no result.
     opener: opens the bundle, in workers too.
+    trace: a folder for what :mod:`mammofast.screening.trace` writes down of where the time goes; the workers of a
+        cluster must find it under the same path.
 
     Raises
     ------
@@ -110,6 +115,7 @@ def screen(
 
     """
     start = time.monotonic()
+    trace = None if trace is None else Path(trace).resolve()
     deadline = None if until is None else next_time(until)
     if workers is not None and workers < 1:
         raise ValueError(f"workers: got {workers}, expected 1 or more")
@@ -135,7 +141,7 @@ def screen(
             put_timing = partial(ledger.put_timing, run)
             with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:
                 name = f"mammofast-{uuid.uuid4().hex}"
-                plugin = ScreenerPlugin(name, run, folder, device, settings, ours=not scheduler, opener=opener)
+                plugin = ScreenerPlugin(name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace)
                 try:
                     client.register_plugin(plugin, name=name)
                 except (OSError, TimeoutError) as error:
@@ -143,7 +149,8 @@ def screen(
                 stop = _stopper(interrupt, deadline, job.report)
                 dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came)
                 try:
-                    job.record(dispatcher, chain([first], pending), watch)
+                    with traced_driver(trace):
+                        job.record(dispatcher, chain([first], pending), watch)
                 finally:
                     if scheduler and client.status == "running":
                         client.unregister_worker_plugin(name)
@@ -218,13 +225,14 @@ class _Job:
         """Screen images and put what comes back on record."""
         for outcome in dispatcher.run(images):
             info = ImageInfo.of(outcome.image.record)
-            if outcome.status is None or outcome.content is None:
-                self._put(
-                    Entry(info, self._run, FAILED, f"{Reason.WORKER}: the worker process ended on this image, twice")
-                )
-            else:
-                self._ledger.put(info, self._run, outcome.content)
-                self._count(outcome.status)
+            with span(RECORD):
+                if outcome.status is None or outcome.content is None:
+                    words = f"{Reason.WORKER}: the worker process ended on this image, twice"
+                    self._put(Entry(info, self._run, FAILED, words))
+                else:
+                    self._ledger.put(info, self._run, outcome.content)
+                    self._count(outcome.status)
+            watch.began = dispatcher.began
             watch.add(outcome.seconds)
             self._progress(1)
 

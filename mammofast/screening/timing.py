@@ -20,6 +20,7 @@ class Stopwatch:
 
     workers: processes of this machine; None for a cluster's.
     stopped: why it ended before all was done; None where nothing is left to do.
+    began: when the first worker got something to do, on the monotonic clock; None before.
     """
 
     def __init__(self, workers: int | None) -> None:
@@ -27,6 +28,8 @@ class Stopwatch:
         # Names sort by time, and no two calls share one.
         self.name = f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
         self.stopped: str | None = None
+        self.began: float | None = None
+        self._recorded: float | None = None
         self._workers = workers
         self._started = now
         self._start = time.monotonic()
@@ -36,6 +39,7 @@ class Stopwatch:
 
     def add(self, seconds: float | None) -> None:
         """Count an image that was put on record, and what it took its worker, where that is known."""
+        self._recorded = time.monotonic()
         self._images.append(float("nan") if seconds is None else seconds)
 
     def end(self) -> None:
@@ -46,6 +50,8 @@ class Stopwatch:
         """Return what is kept, JSON-ready.
 
         started, ended: local time, ISO 8601; ended, and seconds, are null until the end, and for ever after a kill.
+        steady_seconds: from when the first worker got something to do to when the last image was put on record, without
+        what starting and ending takes; null where no worker was needed.
         images: put on record by workers. image_ms: percentiles of what an image took its worker, or null.
         """
         known = [1000 * seconds for seconds in self._images if seconds == seconds]
@@ -54,11 +60,17 @@ class Stopwatch:
             "started": self._started.isoformat(),
             "ended": None if self._ended is None else self._ended.isoformat(),
             "seconds": None if self._seconds is None else round(self._seconds, 3),
+            "steady_seconds": self._steady_seconds(),
             "workers": self._workers,
             "images": len(self._images),
             "image_ms": {f"p{percent}": round(float(value), 1) for percent, value in at} or None,
             "stopped": self.stopped,
         }
+
+    def _steady_seconds(self) -> float | None:
+        if self.began is None or self._recorded is None:
+            return None
+        return round(self._recorded - self.began, 3)
 
 
 @contextmanager

@@ -9,6 +9,9 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 from distributed import WorkerPlugin
@@ -18,7 +21,9 @@ from mammofast.errors import EngineError, ImageError, Reason
 from mammofast.methods.screener import open_bundle
 from mammofast.records import ImageResult, ImageSource
 from mammofast.screening.entry import Entry, ImageInfo, Run
+from mammofast.screening.trace import TraceFile
 from mammofast.settings import Settings
+from mammofast.tracing import stop_recording
 
 
 class Screener(Protocol):
@@ -35,8 +40,18 @@ class Screener(Protocol):
 
 OpenScreener = Callable[[str, str, Settings], Screener]
 
-# Screeners of this process by run, and a lock for each: a screener serves one thread at a time.
-_OPEN: dict[str, tuple[Screener, threading.Lock]] = {}
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A screener, which serves one thread at a time, and where to write down what it does, if anywhere."""
+
+    screener: Screener
+    trace: TraceFile | None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+# Screeners of this process, by run.
+_OPEN: dict[str, _Opened] = {}
 
 
 class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -44,7 +59,7 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
 
     name: of this run, unique on the cluster. expected: which bundle and settings the results will be filed under.
     ours: whether the workers are this program's own; they then leave Ctrl-C, which a terminal sends to all of them, to
-    the program.
+    the program. trace: a folder for what :mod:`mammofast.screening.trace` writes down; None for nothing.
     """
 
     def __init__(
@@ -56,12 +71,14 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         settings: Settings,
         ours: bool,
         opener: OpenScreener = open_bundle,
+        trace: Path | None = None,
     ) -> None:
         self.name = name
         self._expected = expected
         self._arguments = (bundle, device, settings)
         self._ours = ours
         self._opener = opener
+        self._trace = trace
 
     def setup(self, worker: Any) -> None:
         """Open the bundle.
@@ -82,13 +99,15 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         if opened != self._expected:
             screener.__exit__(None, None, None)
             raise EngineError(f"a worker opened {opened}, expected {self._expected}; give all machines the same bundle")
-        _OPEN[self.name] = (screener, threading.Lock())
+        _OPEN[self.name] = _Opened(screener, None if self._trace is None else TraceFile(self._trace))
 
     def teardown(self, worker: Any) -> None:
         """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
         opened = _OPEN.pop(self.name, None)
-        if opened is not None and opened[1].acquire(blocking=False):
-            opened[0].__exit__(None, None, None)
+        if opened is not None and opened.lock.acquire(blocking=False):
+            opened.screener.__exit__(None, None, None)
+            if opened.trace is not None:
+                stop_recording()
 
 
 def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes, float]]:
@@ -104,10 +123,10 @@ def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, by
     """
     if name not in _OPEN:
         raise EngineError("a worker could not open the bundle; its log says why")
-    screener, lock = _OPEN[name]
-    with lock:
+    opened = _OPEN[name]
+    with opened.lock, nullcontext() if opened.trace is None else opened.trace.task(images):
         start = time.monotonic()
-        encoded = screen_images(screener, images)
+        encoded = screen_images(opened.screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return [(status, content, seconds) for status, content in encoded]
 
