@@ -31,6 +31,21 @@ def test_equals_the_reference(seed):
         assert np.array_equal(mask, reference.paste_masks(*case))
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.0, -0.5, 1e-30])
+def test_equals_the_reference_just_below_the_threshold_and_far_from_it(threshold):
+    """Rows and columns that cannot reach the threshold are passed over: rounding up must not make them reach it."""
+    rng = np.random.default_rng(17)
+    at = np.float32(threshold)
+    below = np.nextafter(at, np.float32(-1))
+    further = np.float32(threshold - 2e-7 * max(abs(threshold), 1e-30))
+    values = np.array([below, below, further, at, -1e30, 1e30, -0.3, 0.2], np.float32)
+    for _ in range(2500):
+        crops, boxes, shape, _ = random_case(rng)
+        crops = values[rng.choice(8, crops.shape, p=[0.3, 0.2, 0.2, 0.02, 0.02, 0.02, 0.22, 0.02])]
+        mask = ops.paste_masks(crops, boxes, shape, threshold)
+        assert np.array_equal(mask, reference.paste_masks(crops, boxes, shape, threshold))
+
+
 def painted_by_cv2(crop, box, shape, threshold):
     """What the usual way paints, and where it is too close to call."""
     x0, y0, x1, y1 = box
