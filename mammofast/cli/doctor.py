@@ -5,16 +5,18 @@ import os
 import platform
 import shutil
 import sys
-from importlib import metadata, util
+from importlib import metadata
 
 import click
 
 from mammofast import __version__
 
-# package → (what it is for, how to get it)
+# name → (distribution, what it is for)
 _OPTIONAL = {
-    "openvino": ("bundles compiled for OpenVINO", 'pip install "mammofast[openvino]"'),
-    "torch": ("training the demo networks", 'pip install "mammofast[torch]"'),
+    "openvino": ("openvino", "bundles compiled for OpenVINO"),
+    "torch": ("torch", "the papers' networks, compiling and training"),
+    "tensorrt": ("tensorrt-cu13", "engines for the NVIDIA card of this machine"),
+    "tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "engines for NVIDIA cards, built without one"),
 }
 
 _IN_USE = ("click", "dask", "Jinja2", "pyarrow", "rich")
@@ -56,6 +58,13 @@ def _facts() -> dict[str, object]:
     }
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):
         facts[name] = metadata.version(name)
-    for name, (purpose, how) in _OPTIONAL.items():
-        facts[name] = metadata.version(name) if util.find_spec(name) else f"not installed ({purpose}): {how}"
+    for name, (distribution, purpose) in _OPTIONAL.items():
+        facts[name] = _version(distribution) or f'not installed ({purpose}): pip install "mammofast[{name}]"'
     return facts
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None

@@ -19,8 +19,6 @@ _BACKGROUND = 0.02
 # P3's largest crops, and pixels so large that a whole mammogram (24 x 30 cm) is one of them: the context network sees
 # 1222 pixels to each side, and beside such a halo little of a tile would be left.
 _TILE, _PIXEL_SIZE_MM = (1400, 1400), 0.25
-# A network that sees its whole input has no halo; this much keeps the tiles' edges out of what is kept.
-_GLOBAL_HALO = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,6 @@ def _whole_image(made: Made) -> dict[str, Any]:
 
 def _tiled(made: Made) -> dict[str, Any]:
     segmenter = made["segmenter"]
-    halo = segmenter.geometry.get("halo")
     return {
         "grey": _GREY,
         "scaling": {"contrast": "minmax", "mean": 0.5, "channels": segmenter.channels},
@@ -94,7 +91,7 @@ def _tiled(made: Made) -> dict[str, Any]:
         "pixel_size_mm": _PIXEL_SIZE_MM,
         "tile": list(segmenter.sizes[0]),
         "stride": segmenter.geometry.get("stride", 1),
-        "halo": _GLOBAL_HALO if halo is None else halo,
+        "halo": segmenter.geometry.get("halo"),  # none where a network sees its whole input: one tile must hold it
         "margin": segmenter.geometry.get("margin", 0),
     }
 

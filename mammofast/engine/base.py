@@ -136,7 +136,7 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
     ----------
     model: the backend's own file format (for onnxruntime and openvino: ONNX with its weights inside).
     backend: a name of ``_BACKENDS``.
-    device: "cpu", or "cuda" for the backends that drive it.
+    device: "cpu", or "cuda" or "cuda:i" for the backends that drive it.
     precision: of the arithmetic, one that the backend has.
     threads: threads of one run.
 
@@ -149,7 +149,7 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
     """
     check_precision(backend, precision)
     found = _BACKENDS[backend]
-    if device not in found.devices:
+    if device.partition(":")[0] not in found.devices:
         raise EngineError(
             f"device: got {device!r}, expected one of {list(found.devices)}, which is what {backend} has here; "
             "`mammofast compile` makes a bundle for another backend"
