@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,9 @@ def bench_command() -> None:
     """Measure: the ops, the networks, the archive, the whole pipeline.
 
     \b
-    Example: mammofast bench engines demo --json today.json
-             mammofast bench engines demo --compare today.json
+    Example: mammofast bench ops nms --json today.json
+             mammofast bench ops nms --compare today.json
+             mammofast bench engines demo --against ~/older-venv
     """  # noqa: D301
 
 
@@ -52,10 +54,8 @@ def _measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
         @click.option("--plot", type=_FILE, help="Draw it, as PNG or SVG.")
         @click.option("--quiet", is_flag=True, help="Print nothing.")
         @click.option("--verbose", is_flag=True, help="What each case is for and what was fixed, too.")
-        @click.pass_context
         @wraps(command)
         def run(
-            ctx: click.Context,
             seconds: float,
             warm_up: float,
             json_file: Path | None,
@@ -158,6 +158,22 @@ def _run(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -
     return tuple(runs)
 
 
+@bench_command.command("ops")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@_measuring("ops")
+def ops_command(names: tuple[str, ...], effort: "Effort") -> tuple[Iterable["Case"], Iterable[str]]:
+    """Time ops (all by default) on one core, beside the libraries that do the same and are installed here.
+
+    \b
+    Example: mammofast bench ops nms fuse_boxes --json ops.json
+
+    Every way's result is checked against ours before anything is timed. The names are those of mammofast.ops.
+    """  # noqa: D301
+    from mammofast.profiling.ops import PACKAGES, op_cases
+
+    return op_cases(names, effort), PACKAGES
+
+
 @bench_command.command("engines")
 @click.argument("targets", nargs=-1)
 @click.option("--case", help="A paper's table: table-6 (P2's networks at 256 × 256).")
@@ -233,3 +249,69 @@ def archive_command(effort: "Effort") -> tuple[Iterable["Case"], Iterable[str]]:
     from mammofast.profiling.archive import PACKAGES, archive_cases
 
     return archive_cases(effort), PACKAGES
+
+
+@bench_command.command("pipeline")
+@click.argument("archive", required=False, type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--bundle", default="demo", show_default=True, help="What to screen with: a bundle's folder, or 'demo'.")
+@click.option("--studies", type=click.IntRange(1), help="Phantoms to make where no archive is given.  [default: 10]")
+@click.option("--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core]")
+@click.option(
+    "--rounds", default=3, show_default=True, type=click.IntRange(1), help="How often it is screened, at least."
+)
+@click.option("--trace", type=_FILE, help="Write what every process did, and when, for Perfetto (ui.perfetto.dev).")
+@_measuring("pipeline")
+def pipeline_command(
+    archive: Path | None,
+    bundle: str,
+    studies: int | None,
+    workers: int | None,
+    rounds: int,
+    trace: Path | None,
+    effort: "Effort",
+) -> tuple[Iterable["Case"], Iterable[str]]:
+    """Screen ARCHIVE, or phantoms made for it, several times into folders that are removed; say what limits it.
+
+    \b
+    Example: mammofast bench pipeline archive.zarr --bundle demo --trace trace.json
+             mammofast bench pipeline --studies 10 --workers 2
+
+    Rates are those from when the first worker begins to when the last one ends; starting and stopping them is not in
+    it. With a --warm-up above 0 a first round is not counted.
+    """  # noqa: D301
+    from mammofast.profiling.pipeline import PACKAGES
+
+    if archive is not None and studies is not None:
+        raise click.UsageError("--studies makes phantoms where no archive is given: give one of the two")
+    quiet = bool(click.get_current_context().params["quiet"])
+    return _pipeline_cases(archive, bundle, studies or 10, workers, rounds, trace, quiet, effort), PACKAGES
+
+
+def _pipeline_cases(
+    archive: Path | None,
+    bundle: str,
+    studies: int,
+    workers: int | None,
+    rounds: int,
+    trace: Path | None,
+    quiet: bool,
+    effort: "Effort",
+) -> Iterable["Case"]:
+    from mammofast.archive import open_archive
+    from mammofast.profiling.pipeline import phantom_archive, pipeline_case
+
+    with ExitStack() as stack:
+        if archive is not None:
+            what = f"archive {open_archive(archive).archive_id[:8]}"
+        else:
+            what = f"{studies} phantom studies"
+            # Every image is counted twice: written, and taken into the archive.
+            with progress("Making phantoms (steps)", 8 * studies, quiet) as advance:
+                archive, took = stack.enter_context(phantom_archive(studies, progress=advance))
+            if not quiet:
+                click.echo(f"Making {4 * studies} phantom images took {took:.0f} s", err=True)
+        with progress("Screening (rounds)", quiet=quiet) as advance:
+            case = pipeline_case(
+                archive, what, effort, bundle=bundle, workers=workers, rounds=rounds, trace=trace, progress=advance
+            )
+    yield case

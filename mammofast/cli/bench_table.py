@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mammofast.cli.bench_stages import print_pipeline
 from mammofast.profiling.record import Case
 
 _COLUMNS = ("min", "mean", "p50", "p90", "p95", "p99", "max")
@@ -29,6 +30,8 @@ def print_case(case: Case, verbose: bool) -> None:
     console.print(table)
     if words := _facts(case.facts):
         console.print(f"  {words}")
+    if "stages" in case.facts:
+        print_pipeline(console, case.facts)
     for warning in case.warnings:
         console.print(f"  ! {warning}", style="yellow")
 

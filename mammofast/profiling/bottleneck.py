@@ -1,18 +1,21 @@
 """From spans to words: which stage limits a pipeline, and what would raise the limit."""
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from mammofast.profiling.statistics import summarize
+from mammofast.screening.trace import LIST, RECORD, SEND, TASK
 from mammofast.tracing import Span
 
-TASK = "task"
 # What a worker does when it is in none of the stages, but in a task: Python between them.
 BETWEEN = "between stages"
 # Above this part of the workers' time spent waiting for tasks, the workers are not the limit.
 _IDLE = 0.15
 _PYTHON = 0.2
+_TRANSFER = 0.4
+# Stages that wait for bytes.
+_READING = ("read", "read native")
 
 # What would help, by stage.
 _ADVICE = {
@@ -28,15 +31,23 @@ _ADVICE = {
     BETWEEN: "larger tasks: the time goes into Python between the stages",
 }
 _MORE = "more cores, or less work in this stage"
+# What the program that hands out tasks does, and what would help.
+_DRIVING = {
+    LIST: ("looking up what to screen", "faster storage for the archive's records"),
+    SEND: ("sending tasks", "more images a task"),
+    RECORD: ("putting results on record", "a faster disk for the results: each one is synced"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How a run's time was spent.
+    """How the time of one run, or of several, was spent.
 
     seconds: of the steady part, from the first task's start to the last one's end. images: that the tasks held.
-    workers: how many processes had tasks. stages: share of the workers' time, by stage, falling; ``idle``: the rest,
-    spent without a task. milliseconds: statistics of each stage's spans.
+    workers: how many processes had tasks, at most. stages: share of the workers' time, by stage, falling. idle: share
+    that they spent between tasks, without one. unfilled: share before a worker's first task and after its last one.
+    milliseconds: statistics of each stage's spans, and of the tasks. driver: share of the steady part, by what the
+    program that hands out tasks did.
     """
 
     seconds: float
@@ -44,7 +55,9 @@ class Account:
     workers: int
     stages: dict[str, float]
     idle: float
+    unfilled: float
     milliseconds: dict[str, dict[str, float | int]]
+    driver: dict[str, float] = field(default_factory=dict)
 
     @property
     def images_per_second(self) -> float:
@@ -56,50 +69,76 @@ class Account:
         """The stage that takes most of the workers' time."""
         return max(self.stages, key=self.stages.__getitem__)
 
+    @property
+    def reading(self) -> float:
+        """Share of the workers' time that goes into reading the archive."""
+        return sum(self.stages.get(stage, 0.0) for stage in _READING)
 
-def account(spans: Sequence[Span]) -> Account:
+
+def account(*runs: Sequence[Span]) -> Account:
     """Add up spans; stages lie inside tasks and do not overlap within one worker.
+
+    runs: the spans of one run each.
 
     Raises
     ------
     ValueError
-        When there is no task among them.
+        When there is a run without a task.
 
     """
-    tasks = [span for span in spans if span.stage == TASK]
-    if not tasks:
-        raise ValueError("spans: got none of a task, expected at least one")
-    start, end = min(task.start for task in tasks), max(task.end for task in tasks)
-    workers = {task.process for task in tasks}
-    whole = (end - start) * len(workers)
+    seconds = whole = between = 0.0
+    workers = 0
     by_stage: dict[str, list[float]] = defaultdict(list)
-    for span in spans:
-        if span.stage != TASK and span.process in workers:
-            by_stage[span.stage].append(span.seconds)
-    busy = sum(task.seconds for task in tasks)
-    in_stages = sum(sum(seconds) for seconds in by_stage.values())
-    shares = {stage: sum(seconds) / whole for stage, seconds in by_stage.items()}
-    shares[BETWEEN] = max(0.0, busy - in_stages) / whole
+    by_driver: dict[str, float] = defaultdict(float)
+    tasks_seconds: list[float] = []
+    images = 0
+    for spans in runs:
+        tasks = [span for span in spans if span.stage == TASK]
+        if not tasks:
+            raise ValueError("spans: got none of a task, expected at least one")
+        start, end = min(task.start for task in tasks), max(task.end for task in tasks)
+        by_worker: dict[int, list[Span]] = defaultdict(list)
+        for task in tasks:
+            by_worker[task.process].append(task)
+        seconds += end - start
+        whole += (end - start) * len(by_worker)
+        workers = max(workers, len(by_worker))
+        images += sum(task.items for task in tasks)
+        tasks_seconds += [task.seconds for task in tasks]
+        for own in by_worker.values():
+            at_work = max(task.end for task in own) - min(task.start for task in own)
+            between += max(0.0, at_work - sum(task.seconds for task in own))
+        for span in spans:
+            if span.process not in by_worker:
+                by_driver[span.stage] += max(0.0, min(span.end, end) - max(span.start, start))
+            elif span.stage != TASK:
+                by_stage[span.stage].append(span.seconds)
+    whole, seconds = max(whole, 1e-9), max(seconds, 1e-9)
+    busy = sum(tasks_seconds)
+    shares = {stage: sum(values) / whole for stage, values in by_stage.items()}
+    shares[BETWEEN] = max(0.0, busy / whole - sum(shares.values()))
     return Account(
-        seconds=end - start,
-        images=sum(task.items for task in tasks),
-        workers=len(workers),
+        seconds=seconds,
+        images=images,
+        workers=workers,
         stages=dict(sorted(shares.items(), key=lambda item: -item[1])),
-        idle=max(0.0, 1 - busy / whole),
-        milliseconds={stage: summarize(seconds) for stage, seconds in sorted(by_stage.items())},
+        idle=between / whole,
+        unfilled=max(0.0, 1 - (busy + between) / whole),
+        milliseconds={
+            TASK: summarize(tasks_seconds),
+            **{stage: summarize(values) for stage, values in sorted(by_stage.items())},
+        },
+        driver={stage: value / seconds for stage, value in sorted(by_driver.items())},
     )
 
 
 def verdict(found: Account, cpu_share: float) -> str:
     """Say what limits and what would raise it.
 
-    cpu_share: CPU seconds of the workers over their time; well below 1 in the limiting stage means waiting.
+    cpu_share: CPU seconds of the workers' tasks over their time; well below 1 means waiting.
     """
     if found.idle > _IDLE:
-        return (
-            f"The workers wait: {found.idle:.0%} of their time they have no task. Whoever hands out tasks is the "
-            "limit: give each task more images, or start fewer workers."
-        )
+        return _waiting(found)
     stage = found.bottleneck
     share = found.stages[stage]
     words = f"The limit is {stage!r}: {share:.0%} of the workers' time. It would go faster with "
@@ -108,4 +147,29 @@ def verdict(found: Account, cpu_share: float) -> str:
         words += f" The workers' cores are busy {cpu_share:.0%} of the time only: they wait, for the disk or for cores."
     if stage != BETWEEN and found.stages[BETWEEN] > _PYTHON:
         words += f" Another {found.stages[BETWEEN]:.0%} goes into Python between the stages."
+    if found.unfilled > _IDLE:
+        words += (
+            f" In {found.unfilled:.0%} of their time workers had nothing to do yet, or no more: too few images for a "
+            "long run's rate."
+        )
     return words
+
+
+def _waiting(found: Account) -> str:
+    words = f"The workers wait: {found.idle:.0%} of their time between tasks. Whoever hands out tasks is the limit"
+    known: Mapping[str, float] = {stage: share for stage, share in found.driver.items() if stage in _DRIVING}
+    stage = max(known, key=known.__getitem__, default=None)
+    if stage is not None and known[stage] > _IDLE:
+        does, helps = _DRIVING[stage]
+        return f"{words}: {known[stage]:.0%} of its time goes into {does}. It would go faster with {helps}."
+    return f"{words}: give each task more images, or start fewer workers."
+
+
+def bounds(found: Account) -> tuple[str, ...]:
+    """Return in words what a reader of the rate must know: that it is the storage's, or Python's."""
+    words = []
+    if found.reading > _TRANSFER:
+        words.append(f"transfer-bound: {found.reading:.0%} of the workers' time goes into reading the archive")
+    if found.stages[BETWEEN] > _PYTHON:
+        words.append(f"Python-bound: {found.stages[BETWEEN]:.0%} of the workers' time lies between the stages")
+    return tuple(words)

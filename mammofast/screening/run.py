@@ -141,7 +141,9 @@ def screen(
             put_timing = partial(ledger.put_timing, run)
             with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:
                 name = f"mammofast-{uuid.uuid4().hex}"
-                plugin = ScreenerPlugin(name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace)
+                plugin = ScreenerPlugin(
+                    name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace
+                )
                 try:
                     client.register_plugin(plugin, name=name)
                 except (OSError, TimeoutError) as error:

@@ -21,7 +21,7 @@ from mammofast.tracing import Sample, Span
 
 # A worker's span around all that it does for a task, the locks and encoding of results included.
 TASK = "task"
-# The driving program's spans: looking up what to screen, handing it out, taking results back and putting them on record.
+# The driving program's spans: looking up what to screen, handing it out, putting results on record.
 LIST, SEND, RECORD = "list", "send", "record"
 # The driving program's sample: tasks that were sent and are not yet on record.
 IN_FLIGHT = "tasks in flight"
