@@ -86,50 +86,68 @@ def account(*runs: Sequence[Span]) -> Account:
         When there is a run without a task.
 
     """
-    seconds = whole = between = 0.0
-    workers = 0
-    by_stage: dict[str, list[float]] = defaultdict(list)
-    by_driver: dict[str, float] = defaultdict(float)
-    tasks_seconds: list[float] = []
-    images = 0
+    sums = _Sums()
     for spans in runs:
-        tasks = [span for span in spans if span.stage == TASK]
+        sums.add(spans)
+    return sums.account()
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Seconds of several runs. whole: the workers' time. between: the part of it that lies between tasks."""
+
+    seconds: float = 0.0
+    whole: float = 0.0
+    between: float = 0.0
+    images: int = 0
+    workers: int = 0
+    tasks: list[float] = field(default_factory=list)
+    stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    driver: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def add(self, spans: Sequence[Span]) -> None:
+        """Add a run."""
+        tasks: dict[int, list[Span]] = defaultdict(list)
+        for span in spans:
+            if span.stage == TASK:
+                tasks[span.process].append(span)
         if not tasks:
             raise ValueError("spans: got none of a task, expected at least one")
-        start, end = min(task.start for task in tasks), max(task.end for task in tasks)
-        by_worker: dict[int, list[Span]] = defaultdict(list)
-        for task in tasks:
-            by_worker[task.process].append(task)
-        seconds += end - start
-        whole += (end - start) * len(by_worker)
-        workers = max(workers, len(by_worker))
-        images += sum(task.items for task in tasks)
-        tasks_seconds += [task.seconds for task in tasks]
-        for own in by_worker.values():
+        start = min(task.start for own in tasks.values() for task in own)
+        end = max(task.end for own in tasks.values() for task in own)
+        self.seconds += end - start
+        self.whole += (end - start) * len(tasks)
+        self.workers = max(self.workers, len(tasks))
+        for own in tasks.values():
+            seconds = [task.seconds for task in own]
+            self.tasks += seconds
+            self.images += sum(task.items for task in own)
             at_work = max(task.end for task in own) - min(task.start for task in own)
-            between += max(0.0, at_work - sum(task.seconds for task in own))
+            self.between += max(0.0, at_work - sum(seconds))
         for span in spans:
-            if span.process not in by_worker:
-                by_driver[span.stage] += max(0.0, min(span.end, end) - max(span.start, start))
+            if span.process not in tasks:
+                self.driver[span.stage] += max(0.0, min(span.end, end) - max(span.start, start))
             elif span.stage != TASK:
-                by_stage[span.stage].append(span.seconds)
-    whole, seconds = max(whole, 1e-9), max(seconds, 1e-9)
-    busy = sum(tasks_seconds)
-    shares = {stage: sum(values) / whole for stage, values in by_stage.items()}
-    shares[BETWEEN] = max(0.0, busy / whole - sum(shares.values()))
-    return Account(
-        seconds=seconds,
-        images=images,
-        workers=workers,
-        stages=dict(sorted(shares.items(), key=lambda item: -item[1])),
-        idle=between / whole,
-        unfilled=max(0.0, 1 - (busy + between) / whole),
-        milliseconds={
-            TASK: summarize(tasks_seconds),
-            **{stage: summarize(values) for stage, values in sorted(by_stage.items())},
-        },
-        driver={stage: value / seconds for stage, value in sorted(by_driver.items())},
-    )
+                self.stages[span.stage].append(span.seconds)
+
+    def account(self) -> Account:
+        """Return the shares."""
+        busy = sum(self.tasks)
+        shares = {stage: sum(values) / self.whole for stage, values in self.stages.items()}
+        shares[BETWEEN] = max(0.0, busy / self.whole - sum(shares.values()))
+        return Account(
+            seconds=self.seconds,
+            images=self.images,
+            workers=self.workers,
+            stages=dict(sorted(shares.items(), key=lambda item: -item[1])),
+            idle=self.between / self.whole,
+            unfilled=max(0.0, 1 - (busy + self.between) / self.whole),
+            milliseconds={
+                TASK: summarize(self.tasks),
+                **{stage: summarize(values) for stage, values in sorted(self.stages.items())},
+            },
+            driver={stage: value / self.seconds for stage, value in sorted(self.driver.items())},
+        )
 
 
 def verdict(found: Account, cpu_share: float) -> str:

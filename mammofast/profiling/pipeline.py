@@ -17,18 +17,19 @@ from mammofast.bundles import load_bundle
 from mammofast.errors import ProfilingError
 from mammofast.methods.screener import open_bundle
 from mammofast.phantom import write_studies
-from mammofast.profiling.bottleneck import TASK, Account, account, bounds, verdict
+from mammofast.profiling.bottleneck import Account, account, bounds, verdict
 from mammofast.profiling.doubts import doubts
 from mammofast.profiling.environment import cores
 from mammofast.profiling.gpu import watched_gpus
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort
 from mammofast.screening import ScreenReport, open_results, screen
-from mammofast.screening.trace import IN_FLIGHT, Task, Trace, read_trace
+from mammofast.screening.run import IMAGES_PER_TASK
+from mammofast.screening.trace import IN_FLIGHT, TASK, Task, Trace, read_trace
 from mammofast.screening.worker import OpenScreener
 
 PACKAGES = ("dask", "distributed", "numpy", "onnxruntime", "openvino", "tensorrt", "tensorstore")
-SERIES = "an image, of its worker's time"
+SERIES = "an image"
 ROUNDS = 3
 # No study that is written shares a random stream with the phantoms of training, whatever the seed.
 _SEED = 20_000
@@ -91,7 +92,7 @@ def pipeline_case(
     bundle: str | Path = "demo",
     workers: int | None = None,
     rounds: int = ROUNDS,
-    images_per_task: int | None = None,
+    images_per_task: int = IMAGES_PER_TASK,
     trace: Path | None = None,
     opener: OpenScreener = open_bundle,
     progress: Progress = lambda n: None,
@@ -104,7 +105,7 @@ def pipeline_case(
     what: the archive's name in the case's.
     effort: rounds go on until their steady parts add up to ``effort.seconds``; with a warm-up above 0 the first one is
         not counted, so that no other starts with files that were never read.
-    rounds: how many at least. images_per_task: of ``screen``; its default where None.
+    rounds: how many at least. images_per_task: as ``screen`` takes it.
     trace: where to write the last round for Perfetto. progress: called with 1 after each round.
 
     Raises
@@ -158,12 +159,17 @@ def pipeline_case(
     )
 
 
-def _round(archive: Path, bundle: str | Path, workers: int, images_per_task: int | None, opener: OpenScreener) -> Round:
-    more = {} if images_per_task is None else {"images_per_task": images_per_task}
+def _round(archive: Path, bundle: str | Path, workers: int, images_per_task: int, opener: OpenScreener) -> Round:
     with tempfile.TemporaryDirectory(prefix="mammofast-") as scratch, watched_gpus() as gpus:
         folder = Path(scratch)
         report = screen(
-            archive, folder / "results", bundle, workers=workers, opener=opener, trace=folder / "trace", **more
+            archive,
+            folder / "results",
+            bundle,
+            workers=workers,
+            images_per_task=images_per_task,
+            opener=opener,
+            trace=folder / "trace",
         )
         trace = read_trace(folder / "trace")
         if not trace.tasks:
@@ -207,7 +213,9 @@ def _queues(done: Sequence[Round]) -> dict[str, dict[str, float]]:
     """Return mean and p90 over time of tasks in flight, of those not begun, and of those not recorded."""
     depths: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for each in done:
-        sent, recorded, before = [], [], 0.0
+        sent: list[float] = []
+        recorded: list[float] = []
+        before = 0.0
         in_flight = [sample for sample in each.trace.samples if sample.name == IN_FLIGHT]
         for sample in in_flight:
             (sent if sample.value > before else recorded).append(sample.time)
