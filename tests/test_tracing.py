@@ -36,20 +36,42 @@ def test_without_a_recorder_nothing_is_kept(recorder):
     assert recorder.spans == []
 
 
-def test_spans_come_back_from_a_file(recorder, tmp_path):
+def test_what_was_taken_is_not_kept_twice(recorder):
     with tracing.span("detect"):
-        pass
-    tracing.save(recorder.spans, tmp_path / "spans.json")
-    assert tracing.load(tmp_path / "spans.json") == recorder.spans
+        tracing.sample("tasks", 2)
+    spans, samples = recorder.take()
+    assert [(found.stage, found.process) for found in spans] == [("detect", os.getpid())]
+    assert [(found.name, found.value, found.process) for found in samples] == [("tasks", 2, os.getpid())]
+    assert spans[0].start <= samples[0].time <= spans[0].end
+    assert recorder.take() == ([], [])
+    tracing.stop_recording()
+    tracing.sample("tasks", 3)
+    assert recorder.take() == ([], [])
 
 
 def test_a_chrome_trace_has_an_event_for_each(recorder, tmp_path):
     for stage in ("read", "detect"):
         with tracing.span(stage):
+            tracing.sample("tasks", 2)
             time.sleep(0.001)
-    tracing.write_chrome_trace(recorder.spans, tmp_path / "trace.json")
-    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    assert [event["name"] for event in events] == ["read", "detect"]
+    spans, samples = recorder.take()
+    # Perfetto wants no order, but what is written must not depend on that of the files it was read from.
+    tracing.write_chrome_trace(reversed(spans), tmp_path / "trace.json", reversed(samples), {os.getpid(): "worker 1"})
+    name, *events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert name == {"name": "process_name", "ph": "M", "pid": os.getpid(), "args": {"name": "worker 1"}}
+    assert [(event["name"], event["ph"]) for event in events] == [
+        ("read", "X"),
+        ("detect", "X"),
+        ("tasks", "C"),
+        ("tasks", "C"),
+    ]
     assert events[0]["ts"] == 0
     assert events[1]["ts"] >= events[0]["dur"] >= 1000
-    assert {event["ph"] for event in events} == {"X"}
+    assert events[0]["ts"] <= events[2]["ts"] <= events[1]["ts"] <= events[3]["ts"]
+    assert {event["pid"] for event in events} == {os.getpid()}
+    assert events[3]["args"] == {"value": 2}
+
+
+def test_of_nothing_a_chrome_trace_is_empty(tmp_path):
+    tracing.write_chrome_trace([], tmp_path / "trace.json")
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"] == []

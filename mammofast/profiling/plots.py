@@ -9,7 +9,10 @@ from mammofast.errors import ProfilingError
 from mammofast.profiling.record import Case, Record
 
 _SUFFIXES = (".png", ".svg")
-_COLOURS = ("#2f6f9f", "#c8752d", "#5b8c5a", "#8d5b8c", "#a33b3b", "#7a7a7a")
+_COLOURS = (
+    *("#2f6f9f", "#c8752d", "#5b8c5a", "#8d5b8c", "#a33b3b", "#7a7a7a"),
+    *("#8fbbd9", "#f0b98a", "#a9cfa8", "#c9a9c8", "#dd9a9a", "#c8c8c8"),
+)
 
 
 def draw(record: Record, path: Path) -> None:

@@ -1,5 +1,6 @@
 """When a run was worked on: kept beside its results, and never the reason that one fails."""
 
+import time
 from datetime import datetime
 
 import pytest
@@ -31,14 +32,19 @@ def test_the_start_is_kept_at_once_and_the_end_over_it(kept):
     with timed(kept.write, 2) as watch:
         (early,) = kept.values()
         assert (early["ended"], early["seconds"], early["images"], early["workers"]) == (None, None, 0, 2)
+        assert early["steady_seconds"] is None
+        time.sleep(0.02)
+        watch.began = time.monotonic()
         for milliseconds in range(100):
             watch.add(milliseconds / 1000)
+        time.sleep(0.01)
         watch.add(None)
+        time.sleep(0.02)
     (late,) = kept.values()
     assert kept.writes == 2
     assert late["started"] == early["started"]
     assert before <= datetime.fromisoformat(late["started"]) <= datetime.fromisoformat(late["ended"])
-    assert late["seconds"] >= 0
+    assert 0.01 <= late["steady_seconds"] <= late["seconds"] - 0.039
     assert (late["images"], late["stopped"]) == (101, None)
     assert late["image_ms"] == {"p50": 49.5, "p90": 89.1, "p95": 94.0, "p99": 98.0}
 
@@ -88,7 +94,7 @@ def test_a_run_and_its_resumption_are_two_timings(archive, bundle, tmp_path, mon
     (first,) = run["timings"]
     assert (first["images"], first["workers"], first["stopped"]) == (6, 1, None)
     assert 0 < first["image_ms"]["p50"] <= first["image_ms"]["p99"] < 1000 * first["seconds"]
-    assert first["seconds"] > 0
+    assert 0 < first["steady_seconds"] < first["seconds"]
 
     next(results.glob("images/*/*")).unlink()
     monkeypatch.setattr(run_module, "_stopper", lambda interrupt, deadline, report: _stop(report))
@@ -96,6 +102,7 @@ def test_a_run_and_its_resumption_are_two_timings(archive, bundle, tmp_path, mon
     (run,) = open_results(results).runs()
     assert run["timings"][0] == first
     assert [timing["images"] for timing in run["timings"]] == [6, 0]
+    assert run["timings"][1]["steady_seconds"] is None
     assert run["timings"][1]["stopped"] == run_module.TIME_IS_UP
 
 
