@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from mammofast.cli.progress import progress
 
 if TYPE_CHECKING:
-    from mammofast.profiling.record import Case
+    from mammofast.profiling.record import Case, Record
     from mammofast.profiling.sampling import Effort
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -68,60 +68,81 @@ def _measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
         ) -> None:
             from mammofast.profiling.sampling import Effort
 
+            if against is not None and compare is not None:
+                raise click.UsageError("--compare judges two runs, --against two versions: give one of the two")
+            plan = _Plan(*command(effort=Effort(warm_up, seconds), **options))
             if against is not None:
-                _against(against, quiet)
-                return
-            cases, packages = command(effort=Effort(warm_up, seconds), **options)
-            _report(kind, cases, packages, json_file, compare, plot, quiet, verbose)
+                record = _run_against(kind, plan, against, quiet)
+            else:
+                record = _measured(kind, plan, compare, quiet, verbose)
+            if json_file is not None:
+                record.write(json_file)
+            if plot is not None:
+                from mammofast.profiling.plots import draw
+
+                draw(record, plot)
 
         return run
 
     return decorate
 
 
-def _report(
-    kind: str,
-    cases: Iterable["Case"],
-    packages: Iterable[str],
-    json_file: Path | None,
-    compare: Path | None,
-    plot: Path | None,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    from mammofast.cli.bench_table import print_case, print_environment
-    from mammofast.profiling.comparison import compare as judge
-    from mammofast.profiling.environment import environment
-    from mammofast.profiling.record import Record, read_record
+class _Plan(NamedTuple):
+    """What a command measures, once it is asked for it. notes: what was fixed and what is not counted."""
+
+    cases: Iterable["Case"]
+    packages: Iterable[str]
+    notes: Iterable[str] = ()
+
+
+def _measured(kind: str, plan: _Plan, compare: Path | None, quiet: bool, verbose: bool) -> "Record":
+    from mammofast.cli.bench_table import print_case, print_environment, print_papers
+    from mammofast.profiling.comparison import judged
+    from mammofast.profiling.record import read_record
 
     old = None if compare is None else read_record(compare)
-    before = environment(packages)
+    start = _environment(plan)
     measured = []
-    for case in cases:
+    for case in plan.cases:
         measured.append(case)
         if not quiet:
             print_case(case, verbose)
-    record = Record(kind, " ".join(["mammofast", *_arguments()]), before, tuple(measured))
+    record = _record(kind, plan, start, measured)
     if not quiet:
-        print_environment(before)
-    if json_file is not None:
-        record.write(json_file)
-    if plot is not None:
-        from mammofast.profiling.plots import draw
-
-        draw(record, plot)
+        print_papers(measured)
+        print_environment(record.environment)
     if old is not None:
-        for verdict in judge(old, record):
-            click.echo(str(verdict))
+        record, sentences = judged(old, record)
+        for sentence in sentences:
+            click.echo(sentence)
+    return record
 
 
-def _against(other: Path, quiet: bool) -> None:
+def _run_against(kind: str, plan: _Plan, other: Path, quiet: bool) -> "Record":
     from mammofast.profiling.against import PAIRS, run_against
 
+    start = _environment(plan)
     with progress("Pairs of runs", PAIRS, quiet) as advance:
-        verdicts = run_against(other, _without_against(_arguments()), progress=advance)
+        cases, verdicts = run_against(other, _without_against(_arguments()), progress=advance)
     for verdict in verdicts:
         click.echo(str(verdict))
+    return _record(kind, plan, start, cases)
+
+
+def _environment(plan: _Plan) -> dict[str, Any]:
+    from mammofast.profiling.environment import environment
+
+    return environment(plan.packages)
+
+
+def _record(kind: str, plan: _Plan, start: dict[str, Any], cases: Iterable["Case"]) -> "Record":
+    from mammofast.profiling.ceiling import ceiling_gflops
+    from mammofast.profiling.record import Record
+
+    # Measured last: what has not been imported yet could not start threads.
+    calibration = {"core_fp32_gflops": ceiling_gflops("fp32", 1)}
+    command = " ".join(["mammofast", *_arguments()])
+    return Record(kind, command, start, tuple(cases), calibration, tuple(plan.notes))
 
 
 def _arguments() -> list[str]:
@@ -161,7 +182,7 @@ def _run(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @bench_command.command("ops")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_measuring("ops")
-def ops_command(names: tuple[str, ...], effort: "Effort") -> tuple[Iterable["Case"], Iterable[str]]:
+def ops_command(names: tuple[str, ...], effort: "Effort") -> _Plan:
     """Time ops (all by default) on one core, beside the libraries that do the same and are installed here.
 
     \b
@@ -169,9 +190,11 @@ def ops_command(names: tuple[str, ...], effort: "Effort") -> tuple[Iterable["Cas
 
     Every way's result is checked against ours before anything is timed. The names are those of mammofast.ops.
     """  # noqa: D301
-    from mammofast.profiling.ops import PACKAGES, op_cases
+    from mammofast.profiling.ops import NOTES, OPS, PACKAGES, op_cases
 
-    return op_cases(names, effort), PACKAGES
+    if unknown := set(names) - set(OPS):
+        raise click.BadParameter(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(OPS)}")
+    return _Plan(op_cases(names, effort), PACKAGES, NOTES)
 
 
 @bench_command.command("engines")
@@ -215,7 +238,7 @@ def engines_command(
     eager: bool,
     width: float,
     effort: "Effort",
-) -> tuple[Iterable["Case"], Iterable[str]]:
+) -> _Plan:
     """Time TARGETS: bundles, networks that `mammofast models` lists, ONNX files; the demo bundle by default.
 
     \b
@@ -232,23 +255,21 @@ def engines_command(
     if not subjects:
         subjects.append(engines.of_bundle("demo"))
     chained = (subject for several in subjects for subject in several)
-    return (
-        engines.engine_cases(chained, effort, runs=runs, batches=batches, threads=threads),
-        engines.PACKAGES,
-    )
+    cases = engines.engine_cases(chained, effort, runs=runs, batches=batches, threads=threads)
+    return _Plan(cases, engines.PACKAGES, engines.NOTES)
 
 
 @bench_command.command("archive")
 @_measuring("archive")
-def archive_command(effort: "Effort") -> tuple[Iterable["Case"], Iterable[str]]:
+def archive_command(effort: "Effort") -> _Plan:
     """Time decoding in each transfer syntax, and writing and reading an image in several layouts.
 
     \b
     Example: mammofast bench archive --seconds 1
     """  # noqa: D301
-    from mammofast.profiling.archive import PACKAGES, archive_cases
+    from mammofast.profiling.archive import NOTES, PACKAGES, archive_cases
 
-    return archive_cases(effort), PACKAGES
+    return _Plan(archive_cases(effort), PACKAGES, NOTES)
 
 
 @bench_command.command("pipeline")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mammofast.errors import ProfilingError
 from mammofast.profiling.comparison import Verdict, compare_pairs
-from mammofast.profiling.record import read_record
+from mammofast.profiling.contest import OURS
+from mammofast.profiling.record import Case, read_record
 from mammofast.profiling.statistics import percentile
 
 # Fewer cannot rule out chance, see compare_pairs.
@@ -33,8 +34,10 @@ def interpreter(path: Path) -> Path:
 
 def run_against(
     other: Path, arguments: Sequence[str], pairs: int = PAIRS, progress: Callable[[int], None] = lambda n: None
-) -> list[Verdict]:
+) -> tuple[list[Case], list[Verdict]]:
     """Run one ``mammofast bench`` command with both versions, in turns, and judge the cases that both have.
+
+    A sample of the cases returned is the median of a run.
 
     Parameters
     ----------
@@ -45,7 +48,7 @@ def run_against(
     Raises
     ------
     ProfilingError
-        When one of the two cannot run the command.
+        When one of the two cannot run the command, or they share no case.
 
     """
     pythons = (interpreter(other), Path(sys.executable))
@@ -54,10 +57,20 @@ def run_against(
         # Whoever goes first changes from pair to pair.
         order = (0, 1) if number % 2 == 0 else (1, 0)
         medians: dict[int, dict[str, float]] = {which: _medians(pythons[which], arguments) for which in order}
-        for case in medians[0].keys() & medians[1].keys():
+        for case in (name for name in medians[1] if name in medians[0]):
             times.setdefault(case, []).append((medians[0][case], medians[1][case]))
         progress(1)
-    return [compare_pairs(case, found) for case, found in sorted(times.items())]
+    if not times:
+        raise ProfilingError("against: the two versions measured no case of the same name")
+    verdicts = [compare_pairs(case, found) for case, found in times.items()]
+    cases = [_case(verdict, times[verdict.case]) for verdict in verdicts]
+    return cases, verdicts
+
+
+def _case(verdict: Verdict, times: Sequence[tuple[float, float]]) -> Case:
+    old, new = zip(*times, strict=True)
+    samples = {OURS: new, "the other version": old}
+    return Case(verdict.case, "two versions in turns", samples, OURS, facts={"compared": verdict.as_facts()})
 
 
 def _medians(python: Path, arguments: Sequence[str]) -> dict[str, float]:

@@ -1,9 +1,12 @@
 """``mammofast bench archive``: decoding, keeping and reading images, beside other ways of doing each."""
 
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,11 @@ import numpy.typing as npt
 import tensorstore as ts
 from pydicom.pixels import get_decoder
 
-from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.codecs import FrameFormat, decode_frame
 from mammofast.phantom.encode import SYNTAXES, Syntax
 from mammofast.phantom.studies import make_image
-from mammofast.profiling.contest import OURS, contest
+from mammofast.profiling.contest import OURS, Contest, Way
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Call, Effort
 
@@ -57,7 +59,7 @@ def _decoding(syntax: Syntax, pixels: Pixels, bits: int, effort: Effort) -> Case
     words = np.asarray(pixels, np.uint16)
     frame = FrameFormat(rows, cols, 16, 16 if syntax.whole_words else bits, signed=False)
     data = words.astype("<u2").tobytes() if syntax.encode is None else syntax.encode(words, bits)
-    ways: dict[str, Call] = {OURS: partial(decode_frame, data, syntax.uid, frame)}
+    others = {}
     peer = get_decoder(syntax.uid)
     if syntax.encode is not None and peer.is_available:
         options = {
@@ -72,18 +74,18 @@ def _decoding(syntax: Syntax, pixels: Pixels, bits: int, effort: Effort) -> Case
             "pixel_keyword": "PixelData",
         }
         encapsulated = _encapsulated(data)
-        ways[f"pydicom ({peer.available_plugins[0]})"] = lambda: peer.as_array(
-            encapsulated, decoding_plugin=peer.available_plugins[0], **options
-        )[0]
-    return contest(
+        plugin = peer.available_plugins[0]
+        others[f"pydicom ({plugin})"] = Way(
+            lambda: peer.as_array(encapsulated, decoding_plugin=plugin, **options)[0], np.array_equal
+        )
+    return Contest(
         f"decode, {syntax.uid.name}",
         "the slowest step of a night, once for each image",
-        ways,
-        effort,
-        agree=np.array_equal,
+        partial(decode_frame, data, syntax.uid, frame),
+        others,
         unit="images",
         facts={"rows": rows, "cols": cols, "bytes_per_pixel": len(data) / pixels.size},
-    )
+    ).measure(effort)
 
 
 def _encapsulated(data: bytes) -> bytes:
@@ -110,61 +112,74 @@ def _keeping(pixels: Pixels, scratch: Path, effort: Effort) -> Iterator[Case]:
             "raw": pixels.itemsize,
         },
     }
-    numbers = iter(range(1_000_000))
-    writers: dict[str, Call] = {OURS: lambda: layout.write_image(scratch / f"w{next(numbers)}", pixels, background)}
-    for name, each in zip(others, _LAYOUTS, strict=True):
-        metadata = _metadata(ours, *each)
-        writers[name] = partial(_write_new, scratch, numbers, pixels, metadata)
-    writers["raw file"] = lambda: np.save(scratch / "again.npy", pixels)
-    yield contest(
-        "write an image",
-        "ingest does it once for each image, and its coarse levels",
-        writers,
-        Effort(0, min(effort.seconds, 2), effort.at_least),  # every write takes room on the disk
-        agree=lambda _a, _b: True,
-        unit="images",
-        facts=facts,
+    yield _writing(pixels, background, scratch, [_metadata(ours, *each) for each in _LAYOUTS], facts).measure(
+        replace(effort, warm_up=0, seconds=min(effort.seconds, 2))  # every write takes room on the disk
     )
     for folder in scratch.glob("w*"):
-        _remove(folder)
+        shutil.rmtree(folder)
 
-    readers: dict[str, Call] = {OURS: partial(layout.read, ours)}
-    readers |= {name: partial(layout.read, folder) for name, folder in others.items()}
-    readers["raw file, mapped"] = lambda: np.array(np.load(raw, mmap_mode="r"))
-    if find_spec("zarr"):
-        readers["zarr-python, the same files"] = partial(_zarr_python, ours)
-    yield contest(
+    zarr = {"zarr-python, the same files": partial(_zarr_python, ours)} if find_spec("zarr") else {}
+    yield _reading(
         "read an image",
         "whole-image methods and viewers; the limit is a copy of the raw file",
-        readers,
-        effort,
-        agree=np.array_equal,
+        partial(layout.read, ours),
+        {name: partial(layout.read, folder) for name, folder in others.items()}
+        | {"raw file, mapped": lambda: np.array(np.load(raw, mmap_mode="r"))}
+        | zarr,
+        facts,
+    ).measure(effort)
+
+    side = min(_WINDOW, *pixels.shape)
+    x, y = (min(length // 2, length - side) for length in pixels.shape[::-1])
+    window = (x, y, x + side, y + side)
+    yield _reading(
+        f"read a window of {side} × {side}",
+        "segmentation does it for each candidate",
+        partial(layout.read, ours, window),
+        {name: partial(layout.read, folder, window) for name, folder in others.items()}
+        | {"raw file, mapped": lambda: np.array(np.load(raw, mmap_mode="r")[y : y + side, x : x + side])},
+        facts,
+    ).measure(effort)
+
+
+def _writing(
+    pixels: Pixels, background: int, scratch: Path, layouts: Sequence[dict[str, Any]], facts: Mapping[str, Any]
+) -> Contest:
+    """Return our writer beside the same in other layouts; all are read back when they are checked."""
+    fresh = (scratch / f"w{number}" for number in count())
+
+    def is_kept(_ours: Path, folder: Path) -> bool:
+        return np.array_equal(layout.read(folder), pixels)
+
+    def ours() -> Path:
+        folder = next(fresh)
+        layout.write_image(folder, pixels, background)
+        return folder
+
+    def other(metadata: dict[str, Any]) -> Path:
+        folder = next(fresh)
+        _write_as(folder, pixels, metadata)
+        return folder
+
+    def raw() -> Path:
+        np.save(scratch / "again.npy", pixels)
+        return scratch / "again.npy"
+
+    others = {_name(*each): Way(partial(other, spec), is_kept) for each, spec in zip(_LAYOUTS, layouts, strict=True)}
+    others["raw file"] = Way(raw, lambda _ours, path: np.array_equal(np.load(path), pixels))
+    return Contest(
+        "write an image",
+        "ingest does it once for each image, and its coarse levels",
+        ours,
+        others,
         unit="images",
         facts=facts,
     )
 
-    x, y = (min(side // 2, side - _WINDOW) for side in pixels.shape[::-1])
-    window = (x, y, x + _WINDOW, y + _WINDOW)
-    readers = {OURS: partial(layout.read, ours, window)}
-    readers |= {name: partial(layout.read, folder, window) for name, folder in others.items()}
-    readers["raw file, mapped"] = lambda: np.array(np.load(raw, mmap_mode="r")[y : y + _WINDOW, x : x + _WINDOW])
-    yield contest(
-        f"read a window of {_WINDOW} × {_WINDOW}",
-        "segmentation does it for each candidate",
-        readers,
-        effort,
-        agree=np.array_equal,
-        unit="windows",
-        facts=facts,
-    )
-    yield contest(
-        "coarse levels of an image",
-        "ingest makes them from the native pixels",
-        {OURS: partial(ops.pool, pixels, layout.coarse_levels(*pixels.shape))},
-        effort,
-        agree=lambda _a, _b: True,
-        unit="images",
-    )
+
+def _reading(name: str, reason: str, ours: Call, others: Mapping[str, Call], facts: Mapping[str, Any]) -> Contest:
+    ways = {other: Way(call, np.array_equal) for other, call in others.items()}
+    return Contest(name, reason, ours, ways, unit="reads", facts=facts)
 
 
 def _name(chunk: int, compressor: str, level: int, shuffle: str) -> str:
@@ -186,10 +201,6 @@ def _metadata(ours: Path, chunk: int, compressor: str, level: int, shuffle: str)
     return metadata
 
 
-def _write_new(scratch: Path, numbers: Iterator[int], pixels: Pixels, metadata: dict[str, Any]) -> None:
-    _write_as(scratch / f"w{next(numbers)}", pixels, metadata)
-
-
 def _write_as(folder: Path, pixels: Pixels, metadata: dict[str, Any]) -> None:
     kvstore = {"driver": "file", "path": f"{folder}/", "file_io_sync": False}
     ts.open({"driver": "zarr3", "kvstore": kvstore, "metadata": metadata}, create=True).result().write(pixels).result()
@@ -204,9 +215,3 @@ def _zarr_python(folder: Path) -> Pixels:
 
 def _size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)

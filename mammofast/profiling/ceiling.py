@@ -21,4 +21,4 @@ def ceiling_gflops(precision: str, threads: int) -> float | None:
         rounds = [list(pool.map(rate, [precision] * threads, [_SECONDS] * threads)) for _ in range(_ROUNDS)]
     if rounds[0][0] is None:
         return None
-    return max(2 * sum(rates) / 1e9 for rates in rounds)
+    return float(max(2 * sum(rates) / 1e9 for rates in rounds))

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from mammofast.errors import ProfilingError
 from mammofast.profiling.record import Record
 from mammofast.profiling.statistics import percentile
 
@@ -16,6 +17,8 @@ _DRIFT = 0.12
 _PAIRED_DRIFT = 0.03
 _PAIRED_CHANCE = 0.01
 _BLOCKS = 5
+# Of the machine itself: more than the drift that verdicts allow for makes them doubtful.
+_CALIBRATION = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,10 @@ class Verdict:
     ratio: float
     low: float
     high: float
+
+    def as_facts(self) -> dict[str, str | float]:
+        """Return what a case's record says of it."""
+        return {"verdict": self.verdict, "ratio": self.ratio, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
         return f"{self.case}: {self.verdict}, {self.ratio:.2f} × the old time ({self.low:.2f} to {self.high:.2f})"
@@ -41,6 +48,34 @@ def compare(old: Record, new: Record) -> list[Verdict]:
     """
     before = {case.name: case.samples[case.ours] for case in old.cases}
     return [_judge(case.name, before[case.name], case.samples[case.ours]) for case in new.cases if case.name in before]
+
+
+def judged(old: Record, new: Record) -> tuple[Record, list[str]]:
+    """Return the new record with verdicts in its cases' facts, and sentences for people.
+
+    Raises
+    ------
+    ProfilingError
+        When the two share no case.
+
+    """
+    verdicts = {verdict.case: verdict for verdict in compare(old, new)}
+    if not verdicts:
+        raise ProfilingError(
+            f"compare: the old record is of `bench {old.kind}` and has none of the cases just measured; "
+            "expected one of the same command"
+        )
+    sentences = [str(verdict) for verdict in verdicts.values()]
+    before, after = (record.calibration.get("core_fp32_gflops") for record in (old, new))
+    if before and after and abs(math.log(after / before)) > _CALIBRATION:
+        sentences.append(
+            f"a core's arithmetic ran at {after / before:.2f} × its old rate: another machine, or a busy one"
+        )
+    cases = []
+    for case in new.cases:
+        found = {"compared": verdicts[case.name].as_facts()} if case.name in verdicts else {}
+        cases.append(replace(case, facts={**case.facts, **found}))
+    return replace(new, cases=tuple(cases)), sentences
 
 
 def _judge(name: str, old: Sequence[float], new: Sequence[float]) -> Verdict:
@@ -112,7 +147,7 @@ def signed_rank_chance(differences: Sequence[float]) -> float:
         for total in range(len(ways) - 1, rank - 1, -1):
             ways[total] += ways[total - rank]
     tail = min(positive, sum(ranks) - positive)
-    return min(1.0, 2 * sum(ways[: tail + 1]) / 2 ** len(ranks))
+    return min(1.0, 2 * sum(ways[: tail + 1]) / 2.0 ** len(ranks))
 
 
 def _median(samples: Sequence[float]) -> float:

@@ -10,6 +10,9 @@ _DRIFT = 0.05
 _SHORTEST_SECONDS = 0.5
 _FEWEST = 10
 _FIFTHS = 5
+_CALL = 0.5
+# A rate above what was measured as the most possible, by more than clocks err.
+_ABOVE = 1.02
 
 
 def doubts(samples: Sequence[float], seconds: float, threads: int | None = None) -> tuple[str, ...]:
@@ -36,6 +39,26 @@ def doubts(samples: Sequence[float], seconds: float, threads: int | None = None)
     if threads is not None and threads > cores():
         found.append(f"{threads} threads on {cores()} cores take turns: latencies are longer than they need be")
     return tuple(found)
+
+
+def call_bound(overhead: float, time: float) -> tuple[str, ...]:
+    """Return a doubt where most of a call's time is the call itself: Python, and checking arguments.
+
+    overhead: time of the same call on the smallest input. time: of the call, in the same unit.
+    """
+    share = overhead / time
+    if share < _CALL:
+        return ()
+    return (f"Python-bound: {min(share, 1):.0%} of the time is what the same call takes on the smallest input",)
+
+
+def above_ceiling(share: float | None) -> tuple[str, ...]:
+    """Return a doubt where a rate is above what was measured as the most possible; share: of that."""
+    if share is None or share <= _ABOVE:
+        return ()
+    return (
+        f"{share:.0%} of the ceiling: something else ran while the ceiling was measured, and it is higher than that",
+    )
 
 
 def drift_of(samples: Sequence[float]) -> float | None:

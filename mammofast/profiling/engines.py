@@ -14,16 +14,19 @@ from mammofast.bundles.manifest import DEMO, MANIFEST
 from mammofast.engine import Engine, load_engine
 from mammofast.errors import ProfilingError
 from mammofast.profiling.ceiling import ceiling_gflops
-from mammofast.profiling.contest import contest
-from mammofast.profiling.doubts import doubts
+from mammofast.profiling.contest import Contest, Way
+from mammofast.profiling.doubts import above_ceiling
 from mammofast.profiling.macs import count_onnx_macs
 from mammofast.profiling.record import Case
-from mammofast.profiling.sampling import Call, Effort
+from mammofast.profiling.sampling import Effort
 
 Array = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx-cu13-libs", "torch")
+NOTES = (
+    "Inputs lie in memory already; on a CPU nothing is moved to a device, so that all of the time is the network's.",
+)
 _SEED = 0
 # Past this the agreement with PyTorch is that of a precision, not of a network: see mammofast.compilation.parity.
 _AGREE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.1}
@@ -185,10 +188,6 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
     shape = (batch, spec.shape[1] or subject.channels, *size)
     image = np.random.default_rng(_SEED).random(shape, dtype=np.float32)
     ours = f"{subject.backend}, {subject.precision}"
-    ways: dict[str, Call] = {ours: partial(engine.run, {spec.name: image})}
-    if subject.eager is not None:
-        _torch_threads(threads)
-        ways["PyTorch eager, fp32"] = partial(subject.eager, image)
     tolerance = _AGREE[subject.precision]
 
     def agree(expected: dict[str, Array], got: dict[str, Array]) -> bool:
@@ -197,21 +196,25 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
             for name in expected
         )
 
+    others = {}
+    if subject.eager is not None:
+        _torch_threads(threads)
+        others["PyTorch eager, fp32"] = Way(partial(subject.eager, image), agree)
     ceiling = ceiling_gflops(subject.precision, threads)
-    case = contest(
+    case = Contest(
         f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}",
         subject.reason,
-        ways,
-        effort,
-        agree=agree,
-        ours=ours,
+        partial(engine.run, {spec.name: image}),
+        others,
         items=batch,
         unit="images",
-    )
+        called=ours,
+    ).measure(effort, threads)
     if ceiling is not None:  # once more: what else runs here takes from the ceiling too
         ceiling = max(ceiling, ceiling_gflops(subject.precision, threads) or 0.0)
     macs = count_onnx_macs(subject.model, shape)
     gflops = None if macs is None else 2 * macs / batch * case.throughput / 1e9
+    share = gflops / ceiling if gflops and ceiling else None
     facts = {
         "network": subject.name,
         "backend": subject.backend,
@@ -222,10 +225,10 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
         "gmac_per_image": None if macs is None else macs / batch / 1e9,
         "gflops": gflops,
         "ceiling_gflops": ceiling,
-        "share_of_ceiling": gflops / ceiling if gflops and ceiling else None,
+        "share_of_ceiling": share,
         "paper_images_per_s": subject.paper_fps,
     }
-    return replace(case, facts=facts, warnings=doubts(case.samples[ours], effort.seconds, threads))
+    return replace(case, facts=facts, warnings=case.warnings + above_ceiling(share))
 
 
 def _torch_threads(threads: int) -> None:

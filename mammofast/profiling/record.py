@@ -1,6 +1,7 @@
 """What every ``mammofast bench`` command writes: one form of JSON for all of them."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from mammofast.errors import ProfilingError
 from mammofast.profiling.statistics import summarize
 
 FORMAT = 1
+_NUMBERS = re.compile(r"\[\s*-?[\d.][^\[\]\"]*\]")
 KINDS = ("ops", "engines", "archive", "pipeline")
 
 
@@ -65,12 +67,18 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One run of ``mammofast bench``. kind: one of ``KINDS``. environment: where it ran."""
+    """One run of ``mammofast bench``.
+
+    kind: one of ``KINDS``. environment: where it ran. calibration: what that machine could do at that time, to tell a
+    slower machine from slower code. notes: what was fixed and what is not counted.
+    """
 
     kind: str
     command: str
     environment: Mapping[str, Any]
     cases: tuple[Case, ...]
+    calibration: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -78,14 +86,19 @@ class Record:
             "format": FORMAT,
             "kind": self.kind,
             "command": self.command,
+            "notes": list(self.notes),
             "environment": _rounded(dict(self.environment)),
+            "calibration": _rounded(dict(self.calibration)),
             "cases": [case.as_dict() for case in self.cases],
         }
 
     def write(self, path: Path) -> None:
         """Write JSON."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(self.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False)
+        # Numbers side by side: a line for each sample would be a file of nothing else.
+        text = _NUMBERS.sub(lambda found: " ".join(found[0].split()), text)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> Record:
@@ -114,7 +127,14 @@ def read_record(path: Path) -> Record:
             )
             for case in content["cases"]
         )
-        return Record(content["kind"], content["command"], content["environment"], cases)
+        return Record(
+            kind=content["kind"],
+            command=content["command"],
+            environment=content["environment"],
+            cases=cases,
+            calibration=content["calibration"],
+            notes=tuple(content["notes"]),
+        )
     except OSError as error:
         raise ProfilingError(f"the old record cannot be read ({error.strerror})") from error
     except (ValueError, KeyError, TypeError) as error:
