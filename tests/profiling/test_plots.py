@@ -1,0 +1,73 @@
+"""Pictures: what their SVG says in words."""
+
+import xml.etree.ElementTree as ElementTree
+
+import matplotlib
+import pytest
+
+from mammofast.errors import ProfilingError
+from mammofast.profiling.plots import draw
+from mammofast.profiling.record import Case, Record
+
+TIMES = [0.01, 0.011, 0.012, 0.011, 0.01]
+
+
+def engine(batch, gflops=50.0):
+    facts = {
+        "network": "aunet", "backend": "onnxruntime", "precision": "fp32", "batch": batch, "size": [256, 128],
+        "gmac_per_image": 106.4, "gflops": gflops, "ceiling_gflops": 100.0,
+    }  # fmt: skip
+    return Case(f"aunet, batch {batch}", "", {"onnxruntime, fp32": TIMES}, "onnxruntime, fp32", batch, "images", facts)
+
+
+OPS = Record("ops", "", {"commit": "0123456789"}, (Case("nms, 100", "", {"mammofast": TIMES}, "mammofast"),))
+ENGINES = Record("engines", "", {"commit": None}, (engine(1), engine(4)))
+PIPELINE = Record(
+    "pipeline", "", {},
+    (Case("10 studies", "", {"screen": TIMES}, "screen", facts={"stages": {"read": 0.25, "detect": 0.5}}),),
+)  # fmt: skip
+
+
+def text_of(record, path):
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        draw(record, path)
+    return " ".join(" ".join(ElementTree.parse(path).getroot().itertext()).split())
+
+
+@pytest.mark.parametrize(
+    "record, expected",
+    [
+        (OPS, ["mammofast bench ops 01234567", "nms, 100", "ms"]),
+        (ENGINES, ["aunet, batch 4", "images/s", "GFLOP/s", "ceiling, fp32", "aunet, 256 × 128, onnxruntime fp32"]),
+        (PIPELINE, ["10 studies", "share of the workers' time", "read", "detect"]),
+    ],
+    ids=["ops", "engines", "pipeline"],
+)
+def test_a_drawing_says_what_it_shows(tmp_path, record, expected):
+    text = text_of(record, tmp_path / "plot.svg")
+    for each in expected:
+        assert each in text
+
+
+def test_panels_are_only_those_that_there_is_something_for(tmp_path):
+    text = text_of(OPS, tmp_path / "plot.svg")
+    assert "GFLOP/s" not in text
+    assert "images/s" not in text
+    assert "workers" not in text
+
+
+def test_the_same_record_gives_the_same_file(tmp_path):
+    with matplotlib.rc_context({"svg.hashsalt": "fixed"}):
+        for name in ("a.svg", "b.svg"):
+            draw(ENGINES, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_png(tmp_path):
+    draw(ENGINES, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+def test_another_kind_of_file_is_refused(tmp_path):
+    with pytest.raises(ProfilingError, match=r"ends in '\.pdf'"):
+        draw(OPS, tmp_path / "plot.pdf")
