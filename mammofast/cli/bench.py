@@ -155,9 +155,9 @@ def _without_against(arguments: list[str]) -> list[str]:
     for argument in arguments:
         if skip or argument in ("--quiet", "--verbose"):
             skip = False
-        elif argument in ("--against", "--json", "--compare", "--plot"):
+        elif argument in ("--against", "--json", "--compare", "--plot", "--trace"):
             skip = True
-        elif not argument.startswith(("--against=", "--json=", "--compare=", "--plot=")):
+        elif not argument.startswith(("--against=", "--json=", "--compare=", "--plot=", "--trace=")):
             kept.append(argument)
     return kept
 
@@ -290,7 +290,7 @@ def pipeline_command(
     rounds: int,
     trace: Path | None,
     effort: "Effort",
-) -> tuple[Iterable["Case"], Iterable[str]]:
+) -> _Plan:
     """Screen ARCHIVE, or phantoms made for it, several times into folders that are removed; say what limits it.
 
     \b
@@ -300,12 +300,13 @@ def pipeline_command(
     Rates are those from when the first worker begins to when the last one ends; starting and stopping them is not in
     it. With a --warm-up above 0 a first round is not counted.
     """  # noqa: D301
-    from mammofast.profiling.pipeline import PACKAGES
+    from mammofast.profiling.pipeline import NOTES, PACKAGES
 
     if archive is not None and studies is not None:
         raise click.UsageError("--studies makes phantoms where no archive is given: give one of the two")
     quiet = bool(click.get_current_context().params["quiet"])
-    return _pipeline_cases(archive, bundle, studies or 10, workers, rounds, trace, quiet, effort), PACKAGES
+    cases = _pipeline_cases(archive, bundle, studies or 10, workers, rounds, trace, quiet, effort)
+    return _Plan(cases, PACKAGES, NOTES)
 
 
 def _pipeline_cases(
@@ -331,7 +332,7 @@ def _pipeline_cases(
                 archive, took = stack.enter_context(phantom_archive(studies, progress=advance))
             if not quiet:
                 click.echo(f"Making {4 * studies} phantom images took {took:.0f} s", err=True)
-        with progress("Screening (rounds)", quiet=quiet) as advance:
+        with progress("Screening (rounds)", rounds, quiet) as advance:
             case = pipeline_case(
                 archive, what, effort, bundle=bundle, workers=workers, rounds=rounds, trace=trace, progress=advance
             )

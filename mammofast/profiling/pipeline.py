@@ -1,5 +1,6 @@
 """``mammofast bench pipeline``: an archive screened as ``mammofast screen`` does it, and where the time went."""
 
+import math
 import statistics
 import tempfile
 import time
@@ -29,6 +30,13 @@ from mammofast.screening.trace import IN_FLIGHT, TASK, Task, Trace, read_trace
 from mammofast.screening.worker import OpenScreener
 
 PACKAGES = ("dask", "distributed", "numpy", "onnxruntime", "openvino", "tensorrt", "tensorstore")
+NOTES = (
+    "Rates: from the first task's start to the last one's end; starting workers and loading networks is not in it.",
+    "A sample is a task's time for an image, freed of what images differ in; a stage's times are as they were.",
+    "Results go to the system's folder for temporary files and are synced there as those of a night are.",
+    "Bytes read: by workers, of the archive's files, as tensorstore counts them.",
+    "Memory: peaks of resident pages, those that processes share counted in each.",
+)
 SERIES = "an image"
 ROUNDS = 3
 # No study that is written shares a random stream with the phantoms of training, whatever the seed.
@@ -95,7 +103,7 @@ def pipeline_case(
     images_per_task: int = IMAGES_PER_TASK,
     trace: Path | None = None,
     opener: OpenScreener = open_bundle,
-    progress: Progress = lambda n: None,
+    progress: Callable[[int, int], None] = lambda n, total: None,
 ) -> Case:
     """Screen an archive several times, each into a new folder.
 
@@ -106,7 +114,8 @@ def pipeline_case(
     effort: rounds go on until their steady parts add up to ``effort.seconds``; with a warm-up above 0 the first one is
         not counted, so that no other starts with files that were never read.
     rounds: how many at least. images_per_task: as ``screen`` takes it.
-    trace: where to write the last round for Perfetto. progress: called with 1 after each round.
+    trace: where to write the last round for Perfetto. progress: called after each round with 1
+        and how many there will be, as far as known.
 
     Raises
     ------
@@ -116,12 +125,14 @@ def pipeline_case(
     """
     workers = workers or cores()
     done: list[Round] = []
+    warm = 0
     if effort.warm_up:
         _round(archive, bundle, workers, images_per_task, opener)
-        progress(1)
-    while len(done) < rounds or sum(found.end - found.start for found in done) < effort.seconds:
+        warm = 1
+        progress(1, rounds + warm)
+    while len(done) < _wanted(done, rounds, effort.seconds):
         done.append(_round(archive, bundle, workers, images_per_task, opener))
-        progress(1)
+        progress(1, max(_wanted(done, rounds, effort.seconds), len(done)) + warm)
     if trace is not None:
         _write_chrome(done[-1].trace, trace)
     found = account(*(each.trace.spans for each in done))
@@ -157,6 +168,12 @@ def pipeline_case(
         facts=facts,
         warnings=(*doubts(samples, found.seconds, workers), *bounds(found), *_failures(done), *_fewer(found, workers)),
     )
+
+
+def _wanted(done: Sequence[Round], rounds: int, seconds: float) -> int:
+    """Return how many rounds it takes until their steady parts add up to the seconds."""
+    steady = sum(found.end - found.start for found in done)
+    return max(rounds, math.ceil(len(done) * seconds / steady)) if done else rounds
 
 
 def _round(archive: Path, bundle: str | Path, workers: int, images_per_task: int, opener: OpenScreener) -> Round:
