@@ -52,16 +52,16 @@ class Case:
             "ours": self.ours,
             "items": self.items,
             "unit": self.unit,
-            "throughput_per_s": _rounded(self.throughput),
+            "throughput_per_s": rounded(self.throughput),
             "ratio_to_ours": {
-                name: _rounded(values["p50"] / statistics[self.ours]["p50"])
+                name: rounded(values["p50"] / statistics[self.ours]["p50"])
                 for name, values in statistics.items()
                 if name != self.ours
             },
-            "statistics_ms": _rounded(statistics),
-            "facts": _rounded(dict(self.facts)),
+            "statistics_ms": rounded(statistics),
+            "facts": rounded(dict(self.facts)),
             "warnings": list(self.warnings),
-            "samples_s": _rounded({name: list(values) for name, values in self.samples.items()}),
+            "samples_s": rounded({name: list(values) for name, values in self.samples.items()}),
         }
 
 
@@ -87,8 +87,8 @@ class Record:
             "kind": self.kind,
             "command": self.command,
             "notes": list(self.notes),
-            "environment": _rounded(dict(self.environment)),
-            "calibration": _rounded(dict(self.calibration)),
+            "environment": rounded(dict(self.environment)),
+            "calibration": rounded(dict(self.calibration)),
             "cases": [case.as_dict() for case in self.cases],
         }
 
@@ -143,9 +143,10 @@ def read_record(path: Path) -> Record:
         ) from error
 
 
-def _rounded(value: Any) -> Any:
+def rounded(value: Any) -> Any:
+    """Return a JSON-ready value with its floats, however deep, to five digits: more would be noise."""
     if isinstance(value, float):
         return float(f"{value:.5g}")
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: rounded(item) for key, item in value.items()}
+    return [rounded(item) for item in value] if isinstance(value, list | tuple) else value
