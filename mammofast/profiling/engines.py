@@ -200,9 +200,10 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
     if subject.eager is not None:
         _torch_threads(threads)
         others["PyTorch eager, fp32"] = Way(partial(subject.eager, image), agree)
+    on = "" if threads == 1 else f", {threads} threads"
     ceiling = ceiling_gflops(subject.precision, threads)
     case = Contest(
-        f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}",
+        f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}{on}",
         subject.reason,
         partial(engine.run, {spec.name: image}),
         others,

@@ -172,3 +172,4 @@ def test_more_threads_than_cores_are_warned_of(small):
     (case,) = engines.engine_cases([small], BRIEF, threads=cores() + 1)
     torch.set_num_threads(1)
     assert any("take turns" in warning for warning in case.warnings)
+    assert case.name.endswith(f", {cores() + 1} threads")  # another case than that of one thread
