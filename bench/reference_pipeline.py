@@ -20,13 +20,14 @@ import torch
 from onnx import numpy_helper
 from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from skimage import measure  # noqa: F401 - `usual_way` needs it: loaded before anything is timed
 from torch import nn
 
-from bench.ops.fuse_boxes import usual_way
 from mammofast.bundles import Bundle, load_bundle
 from mammofast.methods import yolo
 from mammofast.models.compact_nested_unet import CompactNestedUNet
 from mammofast.models.compact_yolo import CompactYolo
+from mammofast.profiling.ops.fuse_boxes import usual_way
 from mammofast.training.export import fold_batch_norms
 
 Image = npt.NDArray[np.float32]
