@@ -154,7 +154,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
         ) from error
     try:
         manifest = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not JSON: {error}") from error
     if not isinstance(manifest, dict):
         raise BundleError(f"{path}: got a JSON {type(manifest).__name__}, expected an object")

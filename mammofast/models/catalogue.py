@@ -84,7 +84,7 @@ def find(name: str) -> Entry:
     entries = _entries()
     if name not in entries:
         near = get_close_matches(name, entries, n=3, cutoff=0.4)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = f"; did you mean {' or '.join(near)}?" if near else ";"
         raise ModelError(f"no network is called {name!r}{hint} `mammofast models` lists them all")
     return entries[name]
 

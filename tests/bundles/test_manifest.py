@@ -85,7 +85,7 @@ def test_what_is_not_a_manifest_of_this_version_is_refused(folder, changes, word
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"\x80\x04K\x01."])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"[" * 100_000, b"\xff\xfe", b"\x80\x04K\x01."])
 def test_damaged_manifests_and_pickles_are_refused(folder, content):
     (folder / "manifest.json").write_bytes(content)
     with pytest.raises(BundleError):
