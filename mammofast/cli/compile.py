@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mammofast.compilation.bundle import Choice
 
 _BACKENDS = ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
+_CHECKPOINTS = (".safetensors", ".weights", ".pt", ".pth", ".ckpt", ".bin")
 
 
 @click.command("compile")
@@ -82,7 +83,10 @@ def compile_command(
     is then named by --network. Every engine is compared with the network in PyTorch, on a phantom and on noise, and
     refused past its budget. Engines for GPUs cannot run here: they are compared when the bundle is first opened.
     """  # noqa: D301
-    from mammofast.compilation.bundle import compile_bundle, compile_engine
+    try:
+        from mammofast.compilation.bundle import compile_bundle, compile_engine
+    except ModuleNotFoundError as error:
+        raise ImportError(f'compiling needs the extra "torch" ({error}): pip install "mammofast[torch]"') from error
     from mammofast.compilation.compiler import Target
     from mammofast.compilation.defaults import METHODS
 
@@ -129,6 +133,8 @@ def _one_engine(what: str, named: dict[str, list[str]], files: dict[str, list[st
         if files.get(""):
             raise click.UsageError("two files of weights: give one")
         files[""] = [what]
+    elif Path(what).suffix in _CHECKPOINTS:
+        raise click.UsageError(f"there is no file {what}")
     elif named.get(""):
         raise click.UsageError(f"two networks: {what!r} and {named[''][0]!r}; give one")
     else:

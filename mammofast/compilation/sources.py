@@ -190,7 +190,7 @@ def _check_sizes(name: str, network: nn.Module, sizes: Sequence[Size]) -> None:
     stride, margin = getattr(network, "stride", None), getattr(network, "margin", 0)
     wrong = [size for size in sizes if any(side % stride for side in size)] if stride and not margin else []
     if wrong:
-        raise EngineError(f"size: got {wrong[0]}, {name} takes multiples of {stride}")
+        raise EngineError(f"size: got {wrong[0]}, {name} takes multiples of {stride}; say one with --size")
 
 
 def _with_weights(
