@@ -32,6 +32,7 @@ def draw(record: Record, path: Path) -> None:
     if path.suffix not in _SUFFIXES:
         raise ProfilingError(f"plot: got a name that ends in {path.suffix!r}, expected one of {list(_SUFFIXES)}")
     try:
+        from matplotlib import rc_context
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -52,9 +53,10 @@ def draw(record: Record, path: Path) -> None:
         panel(axis, record)
     commit = (record.environment.get("commit") or "")[:8]
     figure.suptitle(f"mammofast bench {record.kind} {commit}", fontsize=10)
-    # Without a date the same record gives the same file.
+    # Without a date, and with ids that do not depend on chance, the same record gives the same file.
     metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-    figure.savefig(path, metadata=metadata, dpi=150)
+    with rc_context({"svg.hashsalt": "mammofast"}):
+        figure.savefig(path, metadata=metadata, dpi=150)
 
 
 def _height(panel: Any, record: Record) -> float:
