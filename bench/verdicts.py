@@ -117,9 +117,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument(
-        "--seconds", type=float, default=0.25, help="of a run of --compare; --against: a third"
-    )
+    parser.add_argument("--seconds", type=float, default=0.25, help="of a run of --compare; --against: a third")
     arguments = parser.parse_args()
     at_start = environment(["numpy"])
     with tempfile.TemporaryDirectory() as folder:
