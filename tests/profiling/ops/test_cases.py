@@ -93,7 +93,8 @@ def test_cases_are_measured_on_one_core(monkeypatch):
         seen.append((len(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"]))
         return Contest(name, "", lambda: 1)
 
-    before = os.sched_getaffinity(0), os.environ.get("OMP_NUM_THREADS")
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    before = os.sched_getaffinity(0), "2"
     monkeypatch.setattr(profiled, "builders", lambda op: {"one": build})
     assert [case.name for case in op_cases(["nms"], BRIEF)] == ["one"]
     assert seen == [(1, "1")]
