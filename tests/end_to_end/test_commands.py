@@ -2,6 +2,7 @@
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -17,8 +18,15 @@ CASES = {
     "screen": "{demo}/archive.zarr {demo}/results --bundle demo",
     "report": "{demo}/results --to html --out {out}/report",
     "evaluate": "{demo}/results --truth {demo}/truth",
+    "models": "",
+    "bench pipeline": "{demo}/archive.zarr --workers 2 --rounds 1 --warm-up 0 --seconds 0.01",
+    "bench engines": "aunet --width 0.125 --size 32x32 --warm-up 0 --seconds 0.01",
     "doctor": "",
 }
+# What makes its own input takes long: their tests are elsewhere.
+ELSEWHERE = {"bench archive", "bench ops", "compile", "demo"}
+# A file takes their JSON, not standard output.
+TO_A_FILE = ("bench pipeline", "bench engines", "evaluate")
 # What takes long says how far it is.
 LONG = {
     "phantom": "Making phantom images: 4 of 4, ",
@@ -27,6 +35,7 @@ LONG = {
     "screen": "Screening images: 8 of 8, ",
     "report": "Drawing studies: 2 of 2, ",
     "evaluate": "Measuring images: 8 of 8, ",
+    "bench pipeline": "Screening (rounds): 1 of 1, ",
 }
 
 
@@ -57,10 +66,10 @@ def test_quiet_leaves_the_terminal_alone(call, name):
     done = call(name, "--quiet")
     assert done.stderr == ""
     # What is asked for is still given: images by their UIDs, and what a machine lacks.
-    assert done.stdout == "" or name in ("archive list", "doctor")
+    assert done.stdout == "" or name in ("archive list", "doctor", "models")
 
 
-@pytest.mark.parametrize("name", [name for name in CASES if name != "evaluate"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in TO_A_FILE])
 def test_json_is_all_that_stands_on_standard_output(call, name):
     # Phantoms take long to make: once for both options.
     done = call(name, "--json", *(["--quiet"] if name == "phantom" else []))
@@ -74,6 +83,23 @@ def test_the_demo_can_be_run_again_and_prints_json(demo):
     printed = json.loads(done.stdout)
     assert printed.pop("report") == str(demo.page)
     assert printed == json.loads((demo.out / "evaluation.json").read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name in TO_A_FILE])
+def test_json_goes_to_a_file(call, name, tmp_path):
+    assert call(name, "--quiet", "--json", str(tmp_path / "out.json")).output == ""
+    assert json.loads((tmp_path / "out.json").read_text())
+
+
+def commands(command=cli.main, name=()):
+    if not isinstance(command, click.Group):
+        return [" ".join(name)]
+    below = ((command.get_command(None, key), (*name, key)) for key in command.list_commands(None))
+    return [found for arguments in below for found in commands(*arguments)]
+
+
+def test_no_command_is_left_out():
+    assert set(commands()) == CASES.keys() | ELSEWHERE
 
 
 def test_evaluate_writes_its_json(demo, tmp_path):
@@ -93,8 +119,10 @@ def test_evaluate_writes_its_json(demo, tmp_path):
         ("evaluate", "{out}", "--truth", "{out}"),
         ("demo", "--out", "{out}"),
         ("phantom", "{out}", "--studies", "1"),
+        ("bench", "pipeline", "{out}"),
+        ("bench", "engines", "no-such-network"),
     ],
-    ids=lambda arguments: arguments[0] + (" " + arguments[1] if arguments[0] == "archive" else ""),
+    ids=lambda arguments: arguments[0] + (" " + arguments[1] if arguments[0] in ("archive", "bench") else ""),
 )
 def test_what_cannot_run_ends_with_1_and_one_line(tmp_path, arguments):
     (tmp_path / "truth").mkdir()
