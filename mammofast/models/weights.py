@@ -87,11 +87,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise ModelError(
                 f"{path}: expected a state dict, names to tensors; {key!r} is a {type(value).__name__}; {_WAY_OUT}"
             )
+        if not _is_plain(value):
+            raise ModelError(
+                f"{path}: {key!r} is a quantized, sparse, complex or empty tensor ({value.dtype}, {value.layout}, on "
+                f"{value.device}), expected a plain one; save the weights as float32 where the file was made"
+            )
     state = dict(content)
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state):
             state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return state
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Tell whether a tensor holds its numbers as they are, so that turning them to float32 loses nothing but digits."""
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu"
+    return plain and not tensor.is_quantized and not tensor.is_complex()
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -119,6 +130,10 @@ def _read_torch(path: Path) -> Any:
     except OSError:
         raise
     except Exception as error:  # a damaged file fails wherever its first wrong byte is
+        if "TorchScript" in str(error):  # PyTorch's own words advise to open it all the same
+            raise ModelError(
+                f"{path} is a TorchScript archive, which holds code, so it is refused: {_WAY_OUT}"
+            ) from error
         first_line = str(error).partition("\n")[0]
         raise ModelError(f"{path} is no whole PyTorch file ({first_line}): copy it again, or {_WAY_OUT}") from error
 
@@ -198,6 +213,11 @@ def _checked(network: nn.Module, state: State, *, partial: bool) -> dict[str, Te
         for key in shared
         if state[key].shape != own[key].shape
     ]
+    whole = [key for key in shared if own[key].is_floating_point() and not state[key].is_floating_point()]
+    if whole:
+        raise ValueError(
+            f"whole numbers where the network has fractions: {_some(whole)}. Give weights before quantization"
+        )
     if missing or unexpected or shapes:
         raise ValueError(
             f"missing {_some(missing)}; unexpected {_some(unexpected)}; of another shape {_some(shapes)}. Build the "

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from contextlib import suppress
 from pathlib import Path
 
@@ -121,6 +122,44 @@ def test_a_whole_module_is_refused_with_the_way_out(tmp_path):
     torch.save(network(), tmp_path / "w.pt")
     with pytest.raises(ModelError, match=r"whole pickled module.*save network.state_dict\(\)"):
         load_weights(network(), tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [torch.Tensor.to_sparse, lambda t: t.to(torch.complex64), lambda t: t.to("meta")],
+    ids=["sparse", "complex", "meta"],
+)
+def test_tensors_that_are_not_plain_numbers(tmp_path, state, change):
+    key = next(iter(state))
+    torch.save(state | {key: change(state[key])}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="expected a plain one"):
+        load_weights(network(), tmp_path / "w.pt")
+
+
+def test_weights_rounded_to_whole_numbers(tmp_path, state):
+    key = next(iter(state))
+    torch.save(state | {key: (100 * state[key]).to(torch.int8)}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="before quantization"):
+        load_weights(network(), tmp_path / "w.pt")
+
+
+def test_a_quantized_tensor(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that they are on their way out
+        quantized = torch.quantize_per_tensor(torch.ones(2), scale=0.1, zero_point=0, dtype=torch.qint8)
+        torch.save({"conv.bias": quantized}, tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="expected a plain one"):
+        load_weights(network(), tmp_path / "w.pt")
+
+
+def test_torchscript_is_refused_without_advice_to_open_it(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it is on its way out
+        torch.jit.script(nn.Conv2d(1, 1, 1)).save(tmp_path / "w.pt")
+    with pytest.raises(ModelError, match="TorchScript") as caught:
+        load_weights(network(), tmp_path / "w.pt")
+    assert "state_dict()" in str(caught.value)
+    assert "weights_only" not in str(caught.value)
 
 
 def cut(path: Path, bytes_kept):
