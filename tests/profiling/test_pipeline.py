@@ -210,7 +210,7 @@ def test_one_round_and_tasks_that_changed_are_left_as_they_are():
 
 
 def test_queue_depths_over_time_against_counting():
-    more, less = [0.0, 1.0, 1.5, 6.0], [2.0, 4.0, 5.0, 6.5]
+    more, less = [0.0, 1.0, 1.5, 6.0], [2.0, 3.2, 5.0, 6.5]
     found = _depths(more, less, 0.5, 6.25)
     assert sum(seconds for _, seconds in found) == pytest.approx(5.75)
 
