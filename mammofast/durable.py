@@ -33,7 +33,12 @@ def make_folder(path: Path) -> None:
 
 def sync_tree(folder: Path) -> None:
     """The same for everything in a folder, and the folder itself; not for its name in the folder above."""
-    for root, _, files in os.walk(folder, topdown=False):
+    for root, _, files in os.walk(folder, topdown=False, onerror=_fail):
         for name in files:
             sync(Path(root, name))
         sync(Path(root))
+
+
+def _fail(error: OSError) -> None:
+    """Raise what os.walk would pass over: a folder that cannot be listed is not on the disk yet."""
+    raise error

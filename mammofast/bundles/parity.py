@@ -3,6 +3,7 @@
 import io
 import re
 import zipfile
+import zlib
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from mammofast.engine.base import Tensor
 from mammofast.errors import BundleError, EngineError
 
 _KEY = re.compile(r"(\d+)\.(input|output)\.(.+)")
+# A damaged .npz fails where its first wrong byte is; the last of them is of a flag that asks for a password.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, RuntimeError)
 Case = tuple[dict[str, Tensor], dict[str, Tensor]]
 
 
@@ -64,7 +67,7 @@ def _cases(content: bytes, where: str) -> dict[int, Case]:
                     raise ValueError(f"it holds {key!r} of {values.dtype}")
                 case = cases.setdefault(int(found[1]), ({}, {}))
                 case[found[2] == "output"][found[3]] = np.ascontiguousarray(values)
-    except (ValueError, TypeError, AttributeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, OSError, EOFError, *_DAMAGE) as error:
         raise BundleError(
             f"{where}: its parity file is not an .npz of float32 arrays K.input.NAME ({error})"
         ) from error

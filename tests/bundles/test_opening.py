@@ -209,6 +209,25 @@ def test_damaged_parity_files_and_pickles_are_refused(make_bundle, content):
         open_network(make_bundle(entry, {"p.npz": content}), "segmenter")
 
 
+@pytest.mark.parametrize("damage", [{"data": 0xFF}, {"flags": 1}], ids=["compressed bytes", "encryption flag"])
+def test_parity_files_damaged_inside_a_whole_archive_are_refused(make_bundle, damage):
+    entry, _ = parity()
+    file = io.BytesIO()
+    np.savez_compressed(file, **{"0.input.image": VALUES, "0.output.mask": VALUES})
+    content = bytearray(file.getvalue())
+    header, listing = content.index(b"PK\x03\x04"), content.index(b"PK\x01\x02")
+    if "data" in damage:  # no block of a deflate stream begins so
+        names = int.from_bytes(content[header + 26 : header + 28], "little")
+        extra = int.from_bytes(content[header + 28 : header + 30], "little")
+        content[header + 30 + names + extra] = damage["data"]
+    else:
+        content[header + 6] |= damage["flags"]
+        content[listing + 8] |= damage["flags"]
+    entry["parity"]["sha256"] = hashlib.sha256(content).hexdigest()
+    with pytest.raises(BundleError, match=r"parity file is not an \.npz"):
+        open_network(make_bundle(entry, {"p.npz": bytes(content)}), "segmenter")
+
+
 def test_a_changed_or_missing_parity_file_is_refused(make_bundle):
     entry, files = parity()
     with pytest.raises(BundleError, match=r"p\.npz has SHA-256"):
