@@ -101,11 +101,19 @@ def detect(image: Array, trunk: Network, head: Network, settings: Settings) -> l
         zeros where an image has fewer, so that its batch never changes.
     settings: of the network's training.
 
+    Raises
+    ------
+    ValueError
+        When a network's outputs are not of so many anchors, or do not go together.
+    BrokenImage
+        When they hold NaN or infinity.
+
     """
     features, objectness, deltas = trunk(image)
     shape = (image.shape[2], image.shape[3])
     found = []
     for i in range(len(image)):
+        _check_finite("trunk", features[i])
         proposals, _ = propose(objectness[i], deltas[i], shape, settings)
         place = np.zeros(len(proposals), np.int64)
         size, scale = (settings.roi_size, settings.roi_size), 1 / settings.anchors.stride

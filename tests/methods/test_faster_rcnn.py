@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from mammofast.errors import BrokenImage
+from mammofast.errors import BrokenImage, Reason
 from mammofast.methods.faster_rcnn import Anchors, Settings, classify, decode, detect, encode, propose
 from mammofast.models.faster_rcnn import FasterRCNN
 
@@ -261,3 +261,13 @@ def test_outputs_that_do_not_fit():
     logits = np.array([[0, np.inf]], np.float32)
     with pytest.raises(BrokenImage, match="the head gave NaN or infinity"):
         classify(logits, np.zeros((1, 8), np.float32), np.zeros((1, 4), np.float32), (9, 9), ONE)
+
+
+def test_nan_in_the_features_alone_is_the_images_fault():
+    def trunk(image):
+        outputs = np.zeros((1, 2 * ANCHORS.count, 9, 8), np.float32), np.zeros((1, 4 * ANCHORS.count, 9, 8), np.float32)
+        return np.full((1, 16, 9, 8), np.nan, np.float32), *outputs
+
+    with pytest.raises(BrokenImage, match="trunk gave NaN") as caught:
+        detect(images()[:1].numpy(), trunk, None, SETTINGS)
+    assert caught.value.reason == Reason.NOT_FINITE
