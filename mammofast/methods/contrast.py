@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mammofast.methods.parameters import is_number
 from mammofast.records import GreyTable
 
 
@@ -16,9 +17,10 @@ class Contrast:
     high_percentile: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.low_percentile < self.high_percentile <= 100:
+        percentiles = (self.low_percentile, self.high_percentile)
+        if not all(map(is_number, percentiles)) or not 0 <= percentiles[0] < percentiles[1] <= 100:
             raise ValueError(
-                f"contrast: got percentiles {self.low_percentile} and {self.high_percentile}, "
+                f"contrast: got percentiles {self.low_percentile!r} and {self.high_percentile!r}, "
                 "expected 0 <= low < high <= 100"
             )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
+from sys import float_info
 from typing import Any, TypeVar
 
 from mammofast.errors import BundleError
@@ -28,6 +29,16 @@ def read_parameters(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         return kind(**{name: _frozen(value) for name, value in values.items()})
     except (TypeError, ValueError) as error:
         raise BundleError(f"{where}: {error}") from error
+
+
+def is_number(value: object) -> bool:
+    """Whether this is a finite number. JSON's true and false, which Python counts as 1 and 0, are none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= float_info.max
+
+
+def is_whole(value: object) -> bool:
+    """Whether this is an integer; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _frozen(value: Any) -> Any:

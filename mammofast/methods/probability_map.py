@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast import ops
-from mammofast.engine import Engine
+from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import BrokenImage, BundleError, Reason
+from mammofast.methods.parameters import is_number
 from mammofast.methods.scaling import Scaling
-from mammofast.methods.stages import Outcome, check_network, finite
+from mammofast.methods.stages import Outcome, check_network, finite, in_words
 from mammofast.records import Box, Finding, GreyPipeline, ImageSource
 
 NETWORK, INPUT, OUTPUT = "segmenter", "image", "mask"
@@ -39,13 +40,16 @@ class MapParameters:
             object.__setattr__(self, "grey", GreyPipeline(**self.grey))
         if isinstance(self.scaling, Mapping):
             object.__setattr__(self, "scaling", Scaling(**self.scaling))
-        if not 0 < self.threshold <= 1:
-            raise ValueError(f"threshold: got {self.threshold}, expected above 0 and at most 1")
-        if not 0 <= self.min_area_mm2 < np.inf:
-            raise ValueError(f"min_area_mm2: got {self.min_area_mm2}, expected 0 or more")
+        if not isinstance(self.grey, GreyPipeline) or not isinstance(self.scaling, Scaling):
+            name, value = ("scaling", self.scaling) if isinstance(self.grey, GreyPipeline) else ("grey", self.grey)
+            raise ValueError(f"{name}: got {value!r}, expected an object")
+        if not is_number(self.threshold) or not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold: got {self.threshold!r}, expected a number above 0 and at most 1")
+        if not is_number(self.min_area_mm2) or self.min_area_mm2 < 0:
+            raise ValueError(f"min_area_mm2: got {self.min_area_mm2!r}, expected a number, 0 or more")
         spacing = self.assumed_pixel_spacing_mm
-        if spacing is not None and (len(spacing) != 2 or not all(0 < size < np.inf for size in spacing)):
-            raise ValueError(f"assumed_pixel_spacing_mm: got {spacing}, expected two positive lengths")
+        if spacing is not None and not _are_lengths(spacing):
+            raise ValueError(f"assumed_pixel_spacing_mm: got {spacing!r}, expected two positive lengths, or null")
 
     def spacing(self, image: ImageSource) -> tuple[float, float]:
         """Return an image's millimetres between rows and between columns.
@@ -82,7 +86,7 @@ def check_segmenter(
     expected = (batch, 1, *map_shape)
     if not spec.accepts(np.broadcast_to(np.float32(0), expected)):
         raise BundleError(
-            f"{NETWORK}: gives {spec}, expected {OUTPUT!r}, float32 {expected}; "
+            f"{NETWORK}: gives {in_words([spec])}, expected {in_words([TensorSpec(OUTPUT, expected, 'float32')])}; "
             "'outputs' in the manifest can name another tensor, an activation and a channel"
         )
 
@@ -138,6 +142,10 @@ def find_components(
         confidence = float(np.clip(values.mean(dtype=np.float64), 0, 1))
         findings.append(Finding((x_min, y_min, x_max, y_max), confidence, confidence, inside))
     return findings
+
+
+def _are_lengths(values: object) -> bool:
+    return isinstance(values, tuple) and len(values) == 2 and all(is_number(size) and size > 0 for size in values)
 
 
 def _nearest(size: int, start: int, stop: int, length: int) -> npt.NDArray[np.int64]:

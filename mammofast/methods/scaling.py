@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.methods.contrast import Contrast, MinMax
+from mammofast.methods.parameters import is_number, is_whole
 
 MINMAX = "minmax"
 
@@ -31,12 +32,12 @@ class Scaling:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "contrast", _contrast(self.contrast))
-        if not isinstance(self.channels, int) or self.channels < 1:
+        if not is_whole(self.channels) or self.channels < 1:
             raise ValueError(f"channels: got {self.channels!r}, expected an integer >= 1")
         for name in ("mean", "std"):
             values = getattr(self, name)
             each = values if isinstance(values, (tuple, list)) else (values,)
-            if len(each) not in (1, self.channels) or not all(_is_finite(value) for value in each):
+            if len(each) not in (1, self.channels) or not all(map(is_number, each)):
                 raise ValueError(
                     f"{name}: got {values!r}, expected a number, or one for each of {self.channels} channels"
                 )
@@ -61,7 +62,3 @@ def _contrast(value: Any) -> Contrast | MinMax:
     if not isinstance(value, (Contrast, MinMax)):
         raise ValueError(f"contrast: got {value!r}, expected {MINMAX!r} or percentiles")
     return value
-
-
-def _is_finite(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and bool(np.isfinite(value))

@@ -8,8 +8,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.engine import Engine
+from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
+from mammofast.methods.parameters import is_whole
 from mammofast.records import Finding, GreyTable, ImageResult, ImageSource, level_shape, no_detections
 
 T = TypeVar("T")
@@ -136,9 +137,22 @@ def check_network(
     # Of no size in memory, whatever the shape.
     image = np.broadcast_to(np.float32(0), shape)
     if [spec.name for spec in engine.inputs] != [source] or not engine.inputs[0].accepts(image):
-        raise BundleError(f"{name}: takes {engine.inputs}, expected {source!r}, float32 {shape}")
+        raise BundleError(
+            f"{name}: takes {in_words(engine.inputs)}, expected {in_words([TensorSpec(source, shape, 'float32')])}; "
+            "give the network that the manifest's parameters describe, or change them; where only the name differs, "
+            "state it in 'inputs'"
+        )
     if missing := set(outputs) - {spec.name for spec in engine.outputs}:
-        raise BundleError(f"{name}: has no output {sorted(missing)}, only {[spec.name for spec in engine.outputs]}")
+        raise BundleError(
+            f"{name}: has no output {sorted(missing)}, only {[spec.name for spec in engine.outputs]}; "
+            "'outputs' in the manifest can name another tensor"
+        )
+
+
+def in_words(specs: Sequence[TensorSpec]) -> str:
+    """Return names, types and shapes of inputs or outputs for a message: ``'image', float32 any × 3 × 256 × 256``."""
+    shapes = (" × ".join("any" if size is None else str(size) for size in spec.shape) for spec in specs)
+    return " and ".join(f"{spec.name!r}, {spec.dtype} {shape}" for spec, shape in zip(specs, shapes, strict=True))
 
 
 def are_sizes(values: object, count: int | None = None) -> bool:
@@ -146,5 +160,5 @@ def are_sizes(values: object, count: int | None = None) -> bool:
     return (
         isinstance(values, tuple)
         and len(values) == (count or max(len(values), 1))
-        and all(isinstance(value, int) and value > 0 for value in values)
+        and all(is_whole(value) and value > 0 for value in values)
     )

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from mammofast import ops
 from mammofast.engine import Engine
 from mammofast.errors import BrokenImage, Reason
+from mammofast.methods.parameters import is_number, is_whole
 from mammofast.methods.probability_map import (
     INPUT,
     NETWORK,
@@ -60,12 +61,12 @@ class TiledParameters(MapParameters):
 
     def __post_init__(self) -> None:
         MapParameters.__post_init__(self)
-        if not 0 < self.pixel_size_mm < np.inf:
-            raise ValueError(f"pixel_size_mm: got {self.pixel_size_mm}, expected a positive length")
+        if not is_number(self.pixel_size_mm) or self.pixel_size_mm <= 0:
+            raise ValueError(f"pixel_size_mm: got {self.pixel_size_mm!r}, expected a positive length")
         if not are_sizes((self.stride,)):
-            raise ValueError(f"stride: got {self.stride}, expected an integer >= 1")
+            raise ValueError(f"stride: got {self.stride!r}, expected an integer >= 1")
         for name, value in (("halo", 0 if self.halo is None else self.halo), ("margin", self.margin)):
-            if not isinstance(value, int) or value < 0:
+            if not is_whole(value) or value < 0:
                 raise ValueError(f"{name}: got {value!r}, expected an integer >= 0")
         if not are_sizes(self.tile, 2) or not all(side > 2 * self.margin for side in self.tile):
             raise ValueError(f"tile: got {self.tile}, expected (rows, cols), each more than two margins")

@@ -16,6 +16,7 @@ from mammofast import ops
 from mammofast.engine import Engine
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
+from mammofast.methods.parameters import is_number
 from mammofast.methods.stages import (
     Case,
     are_sizes,
@@ -65,31 +66,41 @@ class TwoStageParameters:
             object.__setattr__(self, "grey", GreyPipeline(**self.grey))
         if isinstance(self.contrast, Mapping):
             object.__setattr__(self, "contrast", Contrast(**self.contrast))
+        for name, kind in (("grey", GreyPipeline), ("contrast", Contrast)):
+            if not isinstance(getattr(self, name), kind):
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected an object")
         if not are_sizes(self.strides):
             raise ValueError(f"strides: got {self.strides}, expected at least one size in pixels")
-        if not self.scales or not all(
+        if not _are_pairs(self.scales) or not all(
             are_sizes(s, 2) and not any(n % max(self.strides) for n in s) for s in self.scales
         ):
             raise ValueError(f"scales: got {self.scales}, expected (rows, cols) in multiples of {max(self.strides)}")
         if not are_sizes(self.crop_shape, 2):
             raise ValueError(f"crop_shape: got {self.crop_shape}, expected (rows, cols)")
+        if not _are_pairs(self.anchors) or not all(is_number(side) and side > 0 for a in self.anchors for side in a):
+            raise ValueError(f"anchors: got {self.anchors!r}, expected (width, height), both numbers above 0")
         if len(self.anchors) != yolo.ANCHORS_PER_HEAD * len(self.strides):
             raise ValueError(
                 f"anchors: got {len(self.anchors)}, expected {yolo.ANCHORS_PER_HEAD} for each stride of {self.strides}"
             )
-        if not all(len(anchor) == 2 and min(anchor) > 0 for anchor in self.anchors):
-            raise ValueError(f"anchors: got {self.anchors}, expected (width, height), both above 0")
         if self.box not in (BOX_FUSED, BOX_MASK):
             raise ValueError(f"box: got {self.box!r}, expected {BOX_FUSED!r} or {BOX_MASK!r}")
-        if not 0 <= self.crop_margin < np.inf:
-            raise ValueError(f"crop_margin: got {self.crop_margin}, expected 0 or more")
-        if not 0 < self.confidence_threshold <= 1:
-            raise ValueError(f"confidence_threshold: got {self.confidence_threshold}, expected above 0 and at most 1")
+        if not is_number(self.crop_margin) or self.crop_margin < 0:
+            raise ValueError(f"crop_margin: got {self.crop_margin!r}, expected a number, 0 or more")
+        if not is_number(self.confidence_threshold) or not 0 < self.confidence_threshold <= 1:
+            raise ValueError(
+                f"confidence_threshold: got {self.confidence_threshold!r}, expected a number above 0 and at most 1"
+            )
         # The ops know best what they take; on nothing they check their arguments and are done.
         boxes, scores = np.empty((0, 4), np.float32), np.empty(0, np.float32)
         ops.nms(boxes, scores, self.nms_iou)
         ops.fuse_boxes(boxes, scores, len(self.scales), (1, 1), self.fusion_threshold)
         ops.paste_masks(np.empty((0, 1, 1), np.float32), np.empty((0, 4), np.int32), (1, 1), self.mask_threshold)
+
+
+def _are_pairs(values: object) -> bool:
+    """Whether this is at least one pair."""
+    return isinstance(values, tuple) and bool(values) and all(isinstance(v, tuple) and len(v) == 2 for v in values)
 
 
 @dataclass(slots=True)

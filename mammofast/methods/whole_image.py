@@ -1,6 +1,8 @@
 """Segment the whole image at once, stretched to one size: Hai et al. 2019 and Sun et al. 2020, P1 and P2.
 
-1. The coarsest level not smaller than the network's input is read, and the background around the breast cut off.
+1. The coarsest level not smaller than the network's input is read, and the background around the breast cut off; where
+   what is left is smaller than the input, it is read again from a finer level, so that it is stretched up only where
+   the image has no finer one.
 2. What is left is stretched to the input, whatever its aspect, and scaled.
 3. The probabilities are stretched back to native resolution and cut at a threshold; each component is a finding.
 """
@@ -13,6 +15,7 @@ import numpy.typing as npt
 
 from mammofast import ops
 from mammofast.engine import Engine
+from mammofast.methods.parameters import is_number
 from mammofast.methods.probability_map import (
     INPUT,
     NETWORK,
@@ -22,7 +25,7 @@ from mammofast.methods.probability_map import (
     probabilities,
 )
 from mammofast.methods.stages import Case, are_sizes, batches, blaming, coarsest_level, run_rows
-from mammofast.records import Box, GreyTable, ImageResult, ImageSource, tight_box
+from mammofast.records import Box, GreyTable, ImageResult, ImageSource, level_shape, tight_box
 from mammofast.settings import Settings
 from mammofast.tracing import span
 
@@ -43,8 +46,8 @@ class WholeImageParameters(MapParameters):
         MapParameters.__post_init__(self)
         if not are_sizes(self.shape, 2):
             raise ValueError(f"shape: got {self.shape}, expected (rows, cols)")
-        if self.background is not None and not 0 <= self.background < 1:
-            raise ValueError(f"background: got {self.background}, expected 0 or more and below 1, or null")
+        if self.background is not None and (not is_number(self.background) or not 0 <= self.background < 1):
+            raise ValueError(f"background: got {self.background!r}, expected a number, 0 or more and below 1, or null")
 
 
 @dataclass(slots=True)
@@ -92,21 +95,37 @@ class WholeImage:
         with span("read"):
             pixels = case.image.read(level=level)
             case.table = case.image.grey_table(p.grey)
-        with span("prepare"):
-            return self._scaled(case, pixels, level)
-
-    def _scaled(self, case: _Case, pixels: npt.NDArray[np.generic], level: int) -> npt.NDArray[np.float32]:
-        """Cut a level's background off and bring the rest to the network's input."""
-        p = self._parameters
-        box = (0, 0, pixels.shape[1], pixels.shape[0])
+        region: Box = (0, 0, pixels.shape[1], pixels.shape[0])
         if p.background is not None:
-            box = _foreground(pixels, case.table, p.background)
-        x_min, y_min, x_max, y_max = box
-        pixels = pixels[y_min:y_max, x_min:x_max]
+            with span("prepare"):
+                region = _foreground(pixels, case.table, p.background)
+            finer, window = _fine_enough(region, level, case.image.shape, p.shape)
+            if finer < level:
+                level, region = finer, window
+                with span("read"):
+                    pixels = case.image.read(level=level, window=region)
+            else:
+                x_min, y_min, x_max, y_max = region
+                pixels = pixels[y_min:y_max, x_min:x_max]
+        x_min, y_min, x_max, y_max = region
         case.region = (x_min << level, y_min << level, x_max << level, y_max << level)
-        case.low, case.high = p.scaling.contrast.window(pixels, case.table)
-        (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
-        return p.scaling.rows(grey)
+        with span("prepare"):
+            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
+            (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
+            return p.scaling.rows(grey)
+
+
+def _fine_enough(box: Box, level: int, shape: tuple[int, int], needed: tuple[int, int]) -> tuple[int, Box]:
+    """Return the coarsest level, from ``level`` on, where a box of ``level`` is not smaller than needed, and it there.
+
+    shape: (rows, cols) of the native image. needed: (rows, cols); level 0 where even the native box is smaller.
+    """
+    while level > 0 and (box[3] - box[1] < needed[0] or box[2] - box[0] < needed[1]):
+        level -= 1
+        rows, cols = level_shape(shape, level)
+        x_min, y_min, x_max, y_max = (2 * edge for edge in box)
+        box = (x_min, y_min, min(x_max, cols), min(y_max, rows))
+    return level, box
 
 
 def _foreground(pixels: npt.NDArray[np.generic], table: GreyTable | None, part: float) -> Box:

@@ -112,6 +112,13 @@ def expected(image, level, background, mean=0.0, threshold=0.5):
         limit = pixels.min() + background * (pixels.max() - pixels.min())
         ys, xs = np.flatnonzero(pixels.max(axis=1) > limit), np.flatnonzero(pixels.max(axis=0) > limit)
         y0, y1, x0, x1 = ys[0], ys[-1] + 1, xs[0], xs[-1] + 1
+        finer = level
+        while finer and (y1 - y0 < SHAPE[0] or x1 - x0 < SHAPE[1]):
+            finer -= 1
+            pixels = level_of(image, finer)
+            y0, y1 = 2 * y0, min(2 * y1, pixels.shape[0])
+            x0, x1 = 2 * x0, min(2 * x1, pixels.shape[1])
+        level = finer
     crop = pixels[y0:y1, x0:x1]
     grey = ((crop - crop.min()) / (crop.max() - crop.min())).astype(np.float32)
     grey = stretch(grey, SHAPE) - mean
@@ -155,6 +162,49 @@ def test_findings_equal_the_same_done_with_other_libraries(tmp_path, shape, leve
     np.testing.assert_allclose([f.confidence for f in result.findings], [c for _, c in regions], atol=1e-4)
     assert np.count_nonzero(result.mask != mask) <= 2e-4 * np.count_nonzero(mask)
     assert result.detections.shape == (0, 6)
+
+
+class Recorded(ArrayImage):
+    def __init__(self, pixels):
+        super().__init__(pixels)
+        object.__setattr__(self, "reads", [])
+
+    def read(self, level=0, window=None):
+        self.reads.append((level, window))
+        return super().read(level, window)
+
+
+def narrow(wide):
+    """An image of 1024 × 768 whose breast, of the given width, begins at column 64 and goes from row 128 to 896."""
+    image = np.zeros((1024, 768), np.uint16)
+    image[128:896, 64 : 64 + wide] = 1500
+    image[300:500, 64 : 64 + wide // 2] = 3900
+    return image
+
+
+@pytest.mark.parametrize(
+    ("wide", "reads"),
+    [
+        (704, [(3, None), (2, (16, 32, 192, 224))]),  # rows: 96 of 128 on level 3
+        (300, [(3, None), (1, (32, 64, 184, 448))]),  # columns decide: 38 of level 3 are 76 of level 2
+        (60, [(3, None), (0, (64, 128, 128, 896))]),  # even the native breast is narrower than the input
+    ],
+)
+def test_a_narrow_breast_is_read_as_fine_as_the_network_sees_it(tmp_path, wide, reads):
+    image = Recorded(narrow(wide))
+    with open_bundle(write(tmp_path / "b", smooth_threshold(), background=0.02)) as screener:
+        result = screener.screen(image)
+    assert image.reads == reads
+    mask, regions = expected(narrow(wide), 3, 0.02)
+    assert [f.box for f in result.findings] == [box for box, _ in regions] != []
+    assert np.count_nonzero(result.mask != mask) <= 2e-4 * np.count_nonzero(mask)
+
+
+def test_a_breast_that_fills_its_level_is_read_once(tmp_path):
+    image = Recorded(breast())
+    with open_bundle(write(tmp_path / "b", smooth_threshold(), background=0.02)) as screener:
+        screener.screen(image)
+    assert image.reads == [(2, None)]
 
 
 def test_crop_and_scaling_are_seen_by_the_network(tmp_path):
@@ -264,7 +314,20 @@ def test_logits_in_the_place_of_probabilities_are_told_and_the_manifest_can_say_
         ({"background": 1}, "background"),
         ({"background": -0.1}, "background"),
         ({"threshold": 1.5}, "threshold"),
-        ({"threshold": "x"}, "parameters"),
+        ({"threshold": "x"}, "threshold: got 'x'"),
+        ({"threshold": True}, "threshold: got True"),
+        ({"background": True}, "background: got True"),
+        ({"background": "a"}, "background: got 'a'"),
+        ({"background": float("nan")}, "nan"),
+        ({"shape": [True, True]}, "shape"),
+        ({"min_area_mm2": False}, "min_area_mm2: got False"),
+        ({"min_area_mm2": 10**400}, "min_area_mm2"),
+        ({"assumed_pixel_spacing_mm": [True, True]}, "assumed_pixel_spacing_mm: got"),
+        ({"assumed_pixel_spacing_mm": 0.1}, "assumed_pixel_spacing_mm: got 0.1"),
+        ({"grey": 5}, "grey: got 5"),
+        ({"scaling": "minmax"}, "scaling: got 'minmax'"),
+        ({"scaling": {"channels": True}}, "channels: got True"),
+        ({"scaling": {"channels": 3, "contrast": {"low_percentile": True, "high_percentile": 99}}}, "contrast: got"),
         ({"tile": [1, 1]}, "unknown entries"),
     ],
 )
