@@ -1,8 +1,11 @@
 """``mammofast compile``: networks into engines, held against what they were, and bundles that screen."""
 
+import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
     from mammofast.compilation.bundle import Choice
 
 _BACKENDS = ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
+_ONNX = ".onnx"
 _CHECKPOINTS = (".safetensors", ".weights", ".pt", ".pth", ".ckpt", ".bin")
 
 
@@ -87,45 +91,88 @@ def compile_command(
         from mammofast.compilation.bundle import compile_bundle, compile_engine
     except ModuleNotFoundError as error:
         raise ImportError(f'compiling needs the extra "torch" ({error}): pip install "mammofast[torch]"') from error
+    from mammofast.compilation.bundle import check_choices
     from mammofast.compilation.compiler import Target
     from mammofast.compilation.defaults import METHODS
 
-    target = Target(
-        backend=backend,
-        precision=precision,
-        max_batch=batch,
-        compute_capabilities=capabilities,
-        workspace=None if workspace is None else workspace << 20,
-        timing_cache=timing_cache,
-        budget=budget,
-    )
+    with _misuse():
+        target = Target(
+            backend=backend,
+            precision=precision,
+            max_batch=batch,
+            compute_capabilities=tuple(dict.fromkeys(capabilities)),
+            workspace=None if workspace is None else workspace << 20,
+            timing_cache=timing_cache,
+            budget=budget,
+        )
+    method = what if what in METHODS else None
     roles = list(METHODS[what].roles) if what in METHODS else [""]
     named, files = _by_role(networks, roles, "--network"), _by_role(weights, roles, "--weights")
-    if what not in METHODS:
+    if method is None:
         _one_engine(what, named, files)
-    choices = _choices(roles, named, files, _by_role(layouts, roles, "--layout"), seed if random else None)
-    choices = _with_details(choices, options, width, sizes, outputs)
+        for option, given in (("--parameter", parameters), ("--name", name), ("--notice", notice)):
+            if given:
+                raise click.UsageError(f"{option} is a bundle's; {what!r} is no method: {', '.join(METHODS)}")
+    values = {key: _value(text) for key, text in _pairs(parameters, "--parameter")}
+    with _misuse():
+        choices = _choices(roles, named, files, _by_role(layouts, roles, "--layout"), seed if random else None)
+        choices = _with_details(choices, options, outputs, _by_role(sizes, roles, "--size"))
+        choices = _with_width(choices, width, random)
+        _check_named(named, "" if method else what, METHODS)
+        check_choices(method, choices, out)
+    plain = not sys.stderr.isatty()
+
+    def say(words: str, detail: bool = False) -> None:
+        if not (quiet or as_json) and (verbose or (plain and not detail)):
+            click.echo(words, err=True)
+
     with progress("Compiling networks", len(roles), quiet or as_json) as advance:
-
-        def say(words: str) -> None:
-            if verbose and not as_json:
-                click.echo(words, err=True)
-
-        if what in METHODS:
-            values = {key: _value(text) for key, text in _pairs(parameters, "--parameter")}
-            found = compile_bundle(what, choices, target, out, name=name, notice=notice, parameters=values, say=say)
+        if method is not None:
+            found = compile_bundle(
+                *(method, choices, target, out),
+                name=name,
+                notice=notice,
+                parameters=values,
+                say=say,
+                done=lambda: advance(1),
+            )
         else:
-            found = compile_engine(choices[""], target, out, say)
-        advance(len(roles))
+            found = compile_engine(choices[""], target, out, say, lambda: advance(1))
     if as_json:
         click.echo(json.dumps(found, indent=2))
     elif not quiet:
         _tell(found, target.precision, backend, verbose)
 
 
+@contextmanager
+def _misuse() -> Iterator[None]:
+    """What is wrong with the words of a command, before any work, is misuse of it."""
+    from mammofast.errors import BundleError, EngineError, ModelError
+
+    try:
+        yield
+    except (BundleError, EngineError, ModelError) as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _check_named(named: Mapping[str, list[str]], what: str, methods: Iterable[str]) -> None:
+    """Check that networks exist; WHAT may have been meant as a method's name too."""
+    from mammofast.errors import ModelError
+    from mammofast.models import find
+
+    for network in itertools.chain(*named.values()):
+        if network.endswith(_ONNX):
+            continue
+        try:
+            find(network)
+        except ModelError as error:
+            more = f"; the methods are {', '.join(methods)}" if network == what else ""
+            raise click.UsageError(f"{error}{more}") from error
+
+
 def _one_engine(what: str, named: dict[str, list[str]], files: dict[str, list[str]]) -> None:
     """Sort out whether WHAT is a network's name, an ONNX file or a checkpoint."""
-    if what.endswith(".onnx"):
+    if what.endswith(_ONNX):
         if named.get(""):
             raise click.UsageError("an ONNX file is a network; leave --network out")
         named[""] = [what]
@@ -153,12 +200,14 @@ def _choices(
 
     choices = {}
     for role in roles:
-        file, layout = _last(files, role), _last(layouts, role)
-        network = _last(named, role)
+        file, layout = _only(files, role, "--weights"), _only(layouts, role, "--layout")
+        network = _only(named, role, "--network")
+        if layout is not None and file is None:
+            raise click.UsageError(f"--layout {layout}: says how to read --weights, and there are none")
         weights = None
         if file is not None:
-            weights = Weights(file=Path(file), layout=layout)
-        elif seed is not None and not (network or "").endswith(".onnx"):
+            weights = Weights(file=Path(file), layout=layout, random=seed)
+        elif seed is not None and not (network or "").endswith(_ONNX):
             weights = Weights(random=seed)
         choices[role] = Choice(network=network, weights=weights)
     return choices
@@ -167,16 +216,15 @@ def _choices(
 def _with_details(
     choices: Mapping[str, "Choice"],
     options: Sequence[str],
-    width: float | None,
-    sizes: Sequence[str],
     outputs: Sequence[str],
+    sizes: Mapping[str, list[str]],
 ) -> dict[str, "Choice"]:
     from dataclasses import replace
 
     from mammofast.compilation.adapters import Mapped
 
     roles = list(choices)
-    set_options: dict[str, dict[str, Any]] = {role: {} if width is None else {"width": width} for role in roles}
+    set_options: dict[str, dict[str, Any]] = {role: {} for role in roles}
     for key, text in _pairs(options, "--option"):
         role, option = _of_role(key, roles, "--option")
         set_options[role][option] = _value(text)
@@ -184,14 +232,28 @@ def _with_details(
     for key, text in _pairs(outputs, "--output"):
         role, output = _of_role(key, roles, "--output")
         mapped[role][output] = Mapped.parse(text)
-    by_role = _by_role(sizes, roles, "--size")
     return {
         role: replace(
-            choice,
-            options=set_options[role],
-            outputs=mapped[role],
-            sizes=tuple(map(_size, by_role.get(role, []))),
+            choice, options=set_options[role], outputs=mapped[role], sizes=tuple(map(_size, sizes.get(role, [])))
         )
+        for role, choice in choices.items()
+    }
+
+
+def _with_width(choices: Mapping[str, "Choice"], width: float | None, random: bool) -> dict[str, "Choice"]:
+    """Give the factor to all networks of the catalogue; what no network heeds is misuse."""
+    from dataclasses import replace
+
+    built = {role for role, choice in choices.items() if not (choice.network or "").endswith(_ONNX)}
+    if not built and (random or width is not None):
+        option = "--random" if random else "--width"
+        raise click.UsageError(f"{option}: an ONNX file is what it is, its weights inside; leave it out")
+    if random and not any(choice.weights and choice.weights.made_up for choice in choices.values()):
+        raise click.UsageError("--random: all weights are given; leave it out")
+    if width is None:
+        return dict(choices)
+    return {
+        role: replace(choice, options={"width": width, **choice.options}) if role in built else choice
         for role, choice in choices.items()
     }
 
@@ -240,8 +302,11 @@ def _size(text: str) -> tuple[int, int]:
     return rows, cols
 
 
-def _last(values: Mapping[str, list[str]], role: str) -> str | None:
-    return values[role][-1] if values.get(role) else None
+def _only(values: Mapping[str, list[str]], role: str, option: str) -> str | None:
+    given = values.get(role, [])
+    if len(given) > 1:
+        raise click.UsageError(f"{option}: got {' and '.join(given)}{f' for {role}' if role else ''}, expected one")
+    return given[0] if given else None
 
 
 def _tell(found: Mapping[str, Any], precision: str, backend: str, verbose: bool) -> None:

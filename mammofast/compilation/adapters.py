@@ -7,9 +7,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from mammofast.bundles.manifest import ACTIVATIONS
+from mammofast.compilation.onnx_files import check_no_subgraphs
 from mammofast.errors import EngineError
 
 _THEIRS = "theirs/"
+_IMAGE_RANK = 4
 _NODES = {"sigmoid": "Sigmoid", "softmax": "Softmax"}
 
 
@@ -41,29 +43,54 @@ class Mapped:
         return cls(tensor, activation, int(channel) if len(parts) == 3 else None)
 
 
-def adapt(model: bytes, input: str, outputs: dict[str, Mapped]) -> bytes:
+def adapt(model: bytes, input: str, outputs: dict[str, Mapped], size: tuple[int, int] | None = None) -> bytes:
     """Return the network with its input called ``input`` and these outputs only.
+
+    size: (rows, cols) of the input, where they are to be fixed.
 
     Raises
     ------
     EngineError
-        When the network has no such output.
+        When the network has no such output, or none of shape (n, channels, rows, cols) with this channel, or has
+        subgraphs.
 
     """
     proto = onnx.load_model_from_string(model)
     graph = proto.graph
+    check_no_subgraphs(graph)
     there = {value.name for value in graph.output}
     if missing := sorted({mapped.tensor for mapped in outputs.values()} - there):
         raise EngineError(f"output: the file has no {missing}, only {sorted(there)}")
     weights = {tensor.name for tensor in graph.initializer}
-    (old,) = (value.name for value in graph.input if value.name not in weights)
-    _rename_all(graph, old, input)
+    (old,) = (value for value in graph.input if value.name not in weights)
+    del graph.value_info[:]
+    if size is not None:
+        for axis, side in zip(old.type.tensor_type.shape.dim[2:], size, strict=True):
+            axis.dim_value = side
+    _check_channels(proto, outputs)
+    _rename_all(graph, old.name, input)
     del graph.output[:]
     for name, mapped in outputs.items():
         _append(graph, f"{_THEIRS}{mapped.tensor}", name, mapped)
-    del graph.value_info[:]
     adapted: bytes = proto.SerializeToString()
     return adapted
+
+
+def _check_channels(proto: onnx.ModelProto, outputs: dict[str, Mapped]) -> None:
+    """Check the outputs' shapes as far as ONNX can infer them."""
+    inferred = onnx.shape_inference.infer_shapes(proto).graph
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in inferred.output}
+    for name, mapped in outputs.items():
+        shape = shapes[mapped.tensor]
+        if len(shape) != _IMAGE_RANK:
+            raise EngineError(
+                f"output {name!r}: {mapped.tensor!r} has {len(shape)} axes, expected (n, channels, rows, cols)"
+            )
+        channels = shape[1].dim_value
+        if mapped.channel is not None and channels and mapped.channel >= channels:
+            raise EngineError(
+                f"output {name!r}: {mapped.tensor!r} has no channel {mapped.channel}, only 0 to {channels - 1}"
+            )
 
 
 def _rename_all(graph: onnx.GraphProto, input: str, new: str) -> None:

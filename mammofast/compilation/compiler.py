@@ -1,20 +1,29 @@
 """One network, compiled for one backend, and gated."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mammofast.compilation import parity
-from mammofast.compilation.precision import convert
+from mammofast.compilation.precision import check_types, convert
 from mammofast.compilation.sources import Source
 from mammofast.engine import check_precision, load_engine
 from mammofast.engine.tensorrt import FLAVOURS, Profile, build, check_builder
 from mammofast.errors import EngineError
 
-Say = Callable[[str], None]
+
+class Say(Protocol):
+    """To be told each step; ``detail``: one of many of a step."""
+
+    def __call__(self, words: str, detail: bool = False) -> None: ...  # noqa: D102
+
+
+def silent(words: str, detail: bool = False) -> None:
+    """Say nothing."""
+
 
 # ONNX Runtime's CPU runs fp16 networks too, with sums in another order than a GPU's; it has no bf16.
 _CPU_STANDS_IN = ("fp32", "fp16")
@@ -49,6 +58,8 @@ class Target:
             raise EngineError(
                 f"compute capability: {self.backend} has none to choose, only tensorrt-rtx builds for other cards"
             )
+        if self.workspace is not None and not self.on_gpu:
+            raise EngineError(f"workspace: {self.backend} has none to limit; leave --workspace out")
         if self.backend != "tensorrt" and self.timing_cache is not None:
             why = "its kernels are compiled when an engine first runs" if self.on_gpu else "it times nothing"
             raise EngineError(f"timing cache: {self.backend} has none, {why}; leave --timing-cache out")
@@ -119,7 +130,7 @@ class Compiled:
         }
 
 
-def compile_source(source: Source, target: Target, say: Say = lambda words: None) -> Compiled:
+def compile_source(source: Source, target: Target, say: Say = silent) -> Compiled:
     """Compile a network and hold it against its reference.
 
     Raises
@@ -130,6 +141,7 @@ def compile_source(source: Source, target: Target, say: Say = lambda words: None
     """
     say(f"{source.name}: reference")
     cases = parity.make_cases(source)
+    parity.check_probabilities(source, cases)
     allowed = parity.budgets(source, cases, target.precision, target.budget)
     say(f"{source.name}: {target.precision} for {target.backend}")
     # OpenVINO is told its precision when it loads the fp32 network.
@@ -153,6 +165,8 @@ def _compile_for_gpu(
         with load_engine(model, "onnxruntime", "cpu", target.precision) as engine:
             measured = parity.measure(engine, source, cases, allowed)
         parity.check(source.name, measured, target.precision)
+    else:
+        check_types(model)
     say(f"{source.name}: building")
     cache = None
     if target.timing_cache is not None:
@@ -164,7 +178,7 @@ def _compile_for_gpu(
         compute_capabilities=target.compute_capabilities,
         workspace=target.workspace,
         timing_cache=cache,
-        report=lambda phase, step, steps: say(f"{source.name}: {phase} {step}/{steps}"),
+        report=lambda phase, step, steps: say(f"{source.name}: {phase} {step}/{steps}", detail=True),
     )
     if target.timing_cache is not None and built.timing_cache is not None:
         target.timing_cache.write_bytes(built.timing_cache)
@@ -184,11 +198,9 @@ def _compile_for_gpu(
 
 def profiles(source: Source, max_batch: int) -> list[Profile]:
     """Return one profile for each size: batches of 1 to ``max_batch``, tuned for the largest."""
-    smallest, largest = (
-        (1, source.largest_batch or max_batch) if source.fixed_batch is None else (source.fixed_batch,) * 2
-    )
+    largest = 1 if source.one_row else source.largest_batch or max_batch
     return [
-        {source.input: tuple((n, source.channels, *size) for n in (smallest, largest, largest))}  # type: ignore[dict-item]
+        {source.input: tuple((n, source.channels, *size) for n in (1, largest, largest))}  # type: ignore[dict-item]
         for size in source.sizes
     ]
 

@@ -23,11 +23,15 @@ _TILE, _PIXEL_SIZE_MM = (1400, 1400), 0.25
 
 @dataclass(frozen=True, slots=True)
 class RoleMade:
-    """What a role's network turned out to be: the sizes it runs at, its channels and its geometry."""
+    """What a role's network turned out to be: the sizes it runs at, its channels and its geometry.
+
+    paper: that it is from, "P1" to "P5"; None where it is not of the catalogue.
+    """
 
     sizes: tuple[Size, ...]
     channels: int
     geometry: Mapping[str, Any]
+    paper: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ def _whole_image(made: Made) -> dict[str, Any]:
         "scaling": {"contrast": "minmax", "channels": segmenter.channels},
         "threshold": 0.5,
         "shape": list(segmenter.sizes[0]),
-        "background": _BACKGROUND,
+        "background": None if segmenter.paper == "P1" else _BACKGROUND,
     }
 
 

@@ -1,16 +1,18 @@
 """ONNX files of others, checked before anything reads their weights."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from mammofast.errors import EngineError
 
 # What protobuf can hold in one message; larger networks keep their weights beside it.
 _LARGEST = 2 << 30
 _IMAGE_RANK = 4
+_FIRST_WITH_CONSTANTS = 4
 # First bytes of what is often taken for ONNX.
 _OTHERS = {b"PK": "a zip, such as PyTorch's checkpoints are", b"\x80": "a pickle, which is never opened"}
 
@@ -70,14 +72,64 @@ def read_onnx(path: Path) -> tuple[bytes, Interface]:
         onnx.checker.check_model(model)
     except onnx.checker.ValidationError as error:
         raise EngineError(f"this is not a sound ONNX file: {str(error).splitlines()[0]}") from error
+    if take_weights_from_inputs(model):
+        content = model.SerializeToString()
     return content, _interface(model)
 
 
+def take_weights_from_inputs(model: ModelProto) -> bool:
+    """Make constants of weights that are inputs with a default too, as all were before ONNX's IR 4; say if any were."""
+    graph = model.graph
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    if len(inputs) == len(graph.input):
+        return False
+    model.ir_version = max(model.ir_version, _FIRST_WITH_CONSTANTS)
+    inputs = [type(value).FromString(value.SerializeToString()) for value in inputs]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    return True
+
+
+def subgraphs(node: NodeProto) -> list[GraphProto]:
+    """Return the networks inside an operator: an If's branches, a Loop's body."""
+    single = [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    return single + [graph for attribute in node.attribute for graph in attribute.graphs]
+
+
+def check_no_subgraphs(graph: GraphProto) -> None:
+    """Refuse operators that hold networks, whose names and types nothing here would follow.
+
+    Raises
+    ------
+    EngineError
+        With the first such node.
+
+    """
+    for node in graph.node:
+        if subgraphs(node):
+            raise EngineError(
+                f"{node.op_type} (node {node.name!r}) holds a subgraph, which cannot be converted or renamed; export "
+                "the network for one path, without it"
+            )
+
+
+def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
+    """Return all of a network's constants, those of its subgraphs too."""
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t
+            yield from attribute.tensors
+        for inner in subgraphs(node):
+            yield from _tensors(inner)
+
+
 def _check_weights_inside(graph: GraphProto) -> None:
-    tensors = [
-        *graph.initializer,
-        *(attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")),
-    ]
+    tensors = _tensors(graph)
     outside = [tensor.name for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
     if outside:
         raise EngineError(

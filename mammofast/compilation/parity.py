@@ -18,6 +18,8 @@ Array = npt.NDArray[np.float32]
 # The largest absolute error of a probability, and for raw heads the largest error as a part of the largest value. fp16
 # keeps 11 bits and bf16 8; rounding adds up over tens of layers.
 BUDGETS = {"fp32": 1e-4, "fp16": 2e-2, "bf16": 1e-1}
+# How far probabilities may leave 0..1.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,14 @@ class Measured:
 
 
 def make_cases(source: Source) -> list[Case]:
-    """Run the reference on a phantom image at every size, and on noise at the first."""
+    """Run the reference on a phantom image at every size, and on noise at the first.
+
+    Raises
+    ------
+    EngineError
+        When it fails, or gives NaN or infinity.
+
+    """
     images = list(source.examples)
     if not images:
         images = [samples.real(source.channels, size) for size in source.sizes]
@@ -57,6 +66,27 @@ def make_cases(source: Source) -> list[Case]:
             if not np.isfinite(values).all():
                 raise EngineError(f"{source.name}: output {name!r} is NaN or infinite before it is compiled")
     return cases
+
+
+def check_probabilities(source: Source, cases: Sequence[Case]) -> None:
+    """Check that the reference gave probabilities, where they are expected.
+
+    Raises
+    ------
+    EngineError
+        When values are outside 0..1.
+
+    """
+    if not source.probabilities:
+        return
+    for name in source.outputs:
+        low = min(float(case.outputs[name].min()) for case in cases)
+        high = max(float(case.outputs[name].max()) for case in cases)
+        if low < -_ROUNDING or high > 1 + _ROUNDING:
+            raise EngineError(
+                f"{source.name}: output {name!r} goes from {low:.3g} to {high:.3g}, expected probabilities; say "
+                f"what is still to be done to it, such as --output {name}=TENSOR:softmax:1"
+            )
 
 
 def budgets(source: Source, cases: Sequence[Case], precision: str, budget: float | None) -> dict[str, float]:
@@ -112,7 +142,7 @@ def check(name: str, measured: Mapping[str, Measured], precision: str) -> None:
 
 def _check_equal_rows(engine: Engine, source: Source, cases: Sequence[Case]) -> None:
     """Run two equal rows beside another: what shares a batch must not show."""
-    if source.fixed_batch is not None:
+    if source.one_row:
         return
     rows = [case.input for case in cases if case.input.shape[2:] == source.sizes[0]]
     outputs = engine.run({source.input: np.concatenate([rows[0][:1], rows[-1][:1], rows[0][:1]])})

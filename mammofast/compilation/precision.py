@@ -18,6 +18,8 @@ import numpy.typing as npt
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from mammofast.compilation.onnx_files import check_no_subgraphs, take_weights_from_inputs
+from mammofast.engine import load_engine
 from mammofast.errors import EngineError
 
 _FP32 = TensorProto.FLOAT
@@ -62,21 +64,47 @@ def convert(model: bytes, precision: str) -> bytes:
     return converted
 
 
+def check_types(model: bytes) -> None:
+    """Check that the types in a bf16 network fit together, where nothing can run it: with fp16 in its place.
+
+    ONNX's convolutions have no bf16 before opset 22, which TensorRT does not mind; ONNX Runtime would.
+
+    Raises
+    ------
+    EngineError
+        With the first operator that is given another type than it takes.
+
+    """
+    proto = onnx.load_model_from_string(model)
+    attributes = [attribute for node in proto.graph.node for attribute in node.attribute]
+    for tensor in (*proto.graph.initializer, *(attribute.t for attribute in attributes if attribute.HasField("t"))):
+        if tensor.data_type == TensorProto.BFLOAT16:
+            tensor.data_type = TensorProto.FLOAT16  # of the same size; the values do not matter here
+    for attribute in attributes:
+        if attribute.name in _TYPE_ATTRIBUTES.values() and attribute.i == TensorProto.BFLOAT16:
+            attribute.i = TensorProto.FLOAT16
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+        load_engine(proto.SerializeToString(), "onnxruntime").close()
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, EngineError) as error:
+        raise EngineError(f"the network's types do not fit together once converted: {error}") from error
+
+
 class _Conversion:
     """One network on its way to ``kind``, "low" in what follows."""
 
     def __init__(self, model: ModelProto, kind: int, dtype: np.dtype[np.generic]) -> None:
         self.graph = model.graph
         self.kind, self.dtype = kind, dtype
-        for node in self.graph.node:
-            if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-                raise EngineError(f"{node.op_type} (node {node.name!r}) holds a subgraph, which cannot be converted")
+        check_no_subgraphs(self.graph)
+        take_weights_from_inputs(model)
         inferred = onnx.shape_inference.infer_shapes(model).graph
         values = [*inferred.value_info, *inferred.input, *inferred.output]
         self.floats = {value.name for value in values if value.type.tensor_type.elem_type == _FP32}
         self.ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in values}
 
     def run(self) -> None:
+        """Convert the network in place."""
         self._constants_to_weights()
         self.weights = {tensor.name: tensor for tensor in self.graph.initializer}
         self._batch_norms_to_products()
@@ -151,20 +179,22 @@ class _Conversion:
         while needed:
             name = needed.pop()
             if name in self.floats and name not in kept and name not in self.weights:
-                kept.add(name)
-                needed += self.producers[name].input if name in self.producers else ()
+                node = self.producers.get(name)
+                # All that a node makes has one type.
+                kept |= {name} if node is None else {made for made in node.output if made in self.floats}
+                needed += () if node is None else node.input
         return kept
 
     def _endings(self) -> set[str]:
-        """Return what is computed from the last logits on."""
+        """Return what is computed from the last logits on, by nodes all of whose floats can be kept."""
+        ending = {value.name for value in self.graph.output}
         kept: set[str] = set()
-        last = [value.name for value in self.graph.output]
-        while last:
-            name = last.pop()
-            node = self.producers.get(name)
-            if node is not None and name in self.floats and self._ends(node):
-                kept.add(name)
-                last += node.input
+        # From the last to the first: what reads a node's outputs is decided before the node.
+        for node in reversed(self.graph.node):
+            made = [name for name in node.output if name in self.floats]
+            if made and self._ends(node) and all(name in ending for name in made):
+                kept |= set(made)
+                ending |= set(node.input)
         return kept
 
     def _ends(self, node: NodeProto) -> bool:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from mammofast.compilation.export import Probabilities, Raw, export
 from mammofast.compilation.onnx_files import read_onnx
 from mammofast.compilation.random_weights import settle
 from mammofast.engine import load_engine
-from mammofast.errors import EngineError
+from mammofast.errors import EngineError, ModelError
 from mammofast.models import create, find
+from mammofast.models.weights import BACKBONES, load_weights
 
 Array = npt.NDArray[np.float32]
 Size = tuple[int, int]
@@ -36,7 +39,7 @@ class Source:
     name: what it is called. model: fp32 ONNX, weights inside. input: its input's name.
     channels: the input's. sizes: (rows, cols) that it is run at. outputs: their names.
     probabilities: whether outputs are in 0..1, not raw values of any size.
-    fixed_batch: the only batch size it takes; None where the batch axis is free.
+    one_row: whether it takes batches of one only; all others have a free batch axis.
     geometry: "stride", "halo" and "margin" of a segmenter, where it states them.
     examples: what it is compared on, where a phantom image is not its input.
     largest_batch: that it will be given; None where the target says.
@@ -51,7 +54,7 @@ class Source:
     outputs: tuple[str, ...]
     probabilities: bool
     reference: Callable[[Array], dict[str, Array]]
-    fixed_batch: int | None = None
+    one_row: bool = False
     geometry: Mapping[str, Any] = field(default_factory=dict)
     examples: tuple[Array, ...] = ()
     largest_batch: int | None = None
@@ -61,12 +64,22 @@ class Source:
 class Weights:
     """Where a network's weights come from: a file in a layout that mammofast.models.weights knows, or a seed.
 
-    random: the seed of random weights, where there is no file.
+    random: the seed of random weights, where there is no file, or it holds a backbone's only.
     """
 
     file: Path | None = None
     layout: str | None = None
     random: int | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the file leaves a part of the network without weights."""
+        return self.file is not None and self.layout in BACKBONES
+
+    @property
+    def made_up(self) -> bool:
+        """Whether some of the weights are random."""
+        return self.random is not None and (self.file is None or self.partial)
 
 
 def from_catalogue(
@@ -75,6 +88,7 @@ def from_catalogue(
     *,
     options: Mapping[str, Any] | None = None,
     sizes: Sequence[Size] = (),
+    near: Sequence[Size] = (),
     input: str = "image",
     channels: int | None = None,
 ) -> Source:
@@ -85,8 +99,9 @@ def from_catalogue(
     name: a name that ``mammofast models`` lists.
     weights: a file, or a seed.
     options: of :func:`mammofast.models.create`.
-    sizes: (rows, cols) that it will be run at; the catalogue's by default. A detector keeps them free, all other
-        networks are exported for one.
+    sizes: (rows, cols) that it will be run at. A detector keeps them free, all other networks are exported for one.
+    near: (rows, cols) to take the network's next larger sizes of, where there are no ``sizes``; the catalogue's by
+        default.
     input: the input's name.
     channels: of the input, if it is not the network's own: one grey channel is then repeated for the network.
 
@@ -103,8 +118,12 @@ def from_catalogue(
     own = int(options.get("channels", entry.input[0]))
     given = own if channels is None else channels
     replicate = own if given == 1 and own != 1 else 1
-    sizes = tuple(sizes) or (entry.input[1:],)
-    network = _with_weights(name, weights, options, own, sizes)
+    network = created(name, weights, options)
+    grid = _grid(entry.input[1:], network)
+    sizes = tuple(sizes) or tuple(grid.next(size) for size in near or (entry.input[1:],))
+    grid.check(name, sizes)
+    if weights.file is None:
+        _settle(name, network, own, sizes)
     outputs: tuple[str, ...] = (MASK,)
     if entry.output in _PROBABILITIES:
         wrapped: nn.Module = Probabilities(network, entry.output, replicate)
@@ -151,6 +170,9 @@ def from_onnx(
     input: str | None = None,
     outputs: Mapping[str, Mapped] | None = None,
     channels: int | None = None,
+    *,
+    near: Sequence[Size] = (),
+    probabilities: bool = False,
 ) -> Source:
     """Read an ONNX file that is to be compiled; its reference is ONNX Runtime's fp32.
 
@@ -160,22 +182,29 @@ def from_onnx(
     sizes: (rows, cols) that it will be run at; the file's own where it fixes one.
     input, outputs: what they are to be called, and made of; the file's own by default.
     channels: that its input must have.
+    near: sizes where the file leaves them open and nobody said any.
+    probabilities: whether the outputs must be in 0..1.
 
     Raises
     ------
     EngineError
-        When it is no ONNX file, keeps weights elsewhere, is not fp32 or has no such input, or holds an operator that
-        ONNX Runtime does not know.
+        When it is no ONNX file, keeps weights elsewhere, is not fp32 or has no such input, takes batches of another
+        size only, or holds an operator that ONNX Runtime does not know.
 
     """
     model, interface = read_onnx(path)
-    sizes = tuple(sizes) or interface.sizes()
+    if interface.batch not in (None, 1):
+        raise EngineError(
+            f"input {interface.input!r}: batch {interface.batch} is fixed: export with a free batch axis, or 1"
+        )
+    open_size = None in (interface.rows, interface.cols)
+    sizes = tuple(sizes) or (tuple(near) if open_size else ()) or interface.sizes()
+    if not open_size and sizes != interface.sizes():
+        raise EngineError(f"size: got {sizes[0]}, input {interface.input!r} takes {interface.sizes()[0]} only")
     if channels is not None and interface.channels != channels:
         raise EngineError(f"input {interface.input!r}: has {interface.channels} channels, expected {channels}")
-    probabilities = False
     if input is not None:
-        model = adapt(model, input, dict(outputs or {}))
-        probabilities = all(mapped.activation != "none" for mapped in (outputs or {}).values())
+        model = adapt(model, input, dict(outputs or {}), sizes[0] if len(sizes) == 1 else None)
     engine = load_engine(model, "onnxruntime")
     name, names = engine.inputs[0].name, tuple(spec.name for spec in engine.outputs)
 
@@ -183,27 +212,43 @@ def from_onnx(
         rows = [engine.run({name: row[None]}) for row in images]
         return {key: np.concatenate([row[key] for row in rows]) for key in names}
 
-    return Source(path.stem, model, name, interface.channels, sizes, names, probabilities, reference, interface.batch)
+    one_row = interface.batch == 1
+    return Source(path.stem, model, name, interface.channels, sizes, names, probabilities, reference, one_row)
 
 
-def _check_sizes(name: str, network: nn.Module, sizes: Sequence[Size]) -> None:
-    stride, margin = getattr(network, "stride", None), getattr(network, "margin", 0)
-    wrong = [size for size in sizes if any(side % stride for side in size)] if stride and not margin else []
-    if wrong:
-        raise EngineError(f"size: got {wrong[0]}, {name} takes multiples of {stride}; say one with --size")
+@dataclass(frozen=True, slots=True)
+class _Grid:
+    """The sides of images that a network takes: from ``first``, (rows, cols), in steps."""
+
+    step: int
+    first: Size
+
+    def next(self, size: Size) -> Size:
+        """Return the smallest size that is not smaller than this."""
+        rows, cols = (side + (first - side) % self.step for side, first in zip(size, self.first, strict=True))
+        return rows, cols
+
+    def check(self, name: str, sizes: Sequence[Size]) -> None:
+        wrong = [size for size in sizes if self.next(size) != size]
+        if wrong:
+            more = f" plus {self.first[0]}" if self.first[0] else ""
+            near = "x".join(map(str, self.next(wrong[0])))
+            raise EngineError(
+                f"size: got {wrong[0]}, {name} takes multiples of {self.step}{more}; say one with --size, as {near}"
+            )
 
 
-def _with_weights(
-    name: str, weights: Weights, options: Mapping[str, Any], channels: int, sizes: Sequence[Size]
-) -> nn.Module:
-    network = created(name, weights, options)
-    _check_sizes(name, network, sizes)
-    if weights.file is None:
-        try:
-            settle(network, _example(channels, min(sizes)))
-        except RuntimeError as error:
-            raise EngineError(f"{name} cannot be run at {min(sizes)}: {error}") from error
-    return network.eval()
+def _grid(usual: Size, network: nn.Module) -> _Grid:
+    """Return a network's sizes; where it does not pad, they are not multiples of its stride, but of the same rest."""
+    step = getattr(network, "stride", None) or 1
+    return _Grid(step, (usual[0] % step, usual[1] % step) if getattr(network, "margin", 0) else (0, 0))
+
+
+def _settle(name: str, network: nn.Module, channels: int, sizes: Sequence[Size]) -> None:
+    try:
+        settle(network, _example(channels, min(sizes)))
+    except RuntimeError as error:
+        raise EngineError(f"{name} cannot be run at {min(sizes)}: {error}") from error
 
 
 def _example(channels: int, size: Size) -> torch.Tensor:
@@ -211,14 +256,53 @@ def _example(channels: int, size: Size) -> torch.Tensor:
 
 
 def created(name: str, weights: Weights, options: Mapping[str, Any]) -> nn.Module:
-    """Return a network of the catalogue with its weights, or with random ones as it is initialized; set to eval."""
-    if weights.file is not None:
-        from mammofast.models.weights import load_weights
+    """Return a network of the catalogue with its weights, or with random ones as it is initialized; set to eval.
 
+    Raises
+    ------
+    ModelError
+        When there is no such network or option, or the weights are not its own.
+    EngineError
+        When the file holds a backbone's weights only, and random ones were not asked for.
+
+    """
+    check_weights(name, weights)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(weights.random or 0)
         network: nn.Module = create(name, **options)
+    if weights.file is not None:
         load_weights(network, weights.file, weights.layout)
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(weights.random or 0)
-            network = create(name, **options)
     return network.eval()
+
+
+def check_weights(name: str, weights: Weights) -> None:
+    """Check that all of a network's weights are given, or that random ones were asked for.
+
+    Raises
+    ------
+    EngineError
+        When the file holds a backbone's only, and nothing was said of the rest.
+
+    """
+    if weights.partial and weights.random is None:
+        raise EngineError(
+            f"{name}: the layout {weights.layout!r} is a backbone's, and leaves the rest of the network without "
+            "weights. Train it first; or --random to try the software with random ones there, which find nothing"
+        )
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check that a network of the catalogue exists and has these options.
+
+    Raises
+    ------
+    ModelError
+        When there is no such network, or it has no such option.
+
+    """
+    module, _, factory = find(name).factory.partition(":")
+    known = signature(getattr(import_module(f"mammofast.models.{module}"), factory)).parameters
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    if unknown := sorted(set(options) - set(known)):
+        raise ModelError(f"option: {name} has no {', '.join(unknown)}; expected one of {', '.join(known)}")

@@ -7,7 +7,8 @@ import onnxruntime as ort
 
 from mammofast.engine.base import Engine, Tensor, TensorSpec
 
-_ERRORS_ONLY = 3
+# It raises what it logs as an error too: said once is enough.
+_FATAL_ONLY = 4
 _DTYPES = {"tensor(float)": "float32"}
 
 
@@ -24,7 +25,7 @@ class OnnxRuntimeEngine(Engine):
         options.enable_mem_pattern = False
         # A manifest hashes the network's file only, so weights that it keeps in files beside it must not be found.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         self._session: ort.InferenceSession | None = ort.InferenceSession(
             model, sess_options=options, providers=["CPUExecutionProvider"]
         )

@@ -211,7 +211,7 @@ def test_a_manifest_whose_hash_does_not_match_is_refused(tmp_path):
 
 
 def test_an_interrupted_write_leaves_nothing(tmp_path, monkeypatch):
-    def stop(folder):
+    def stop(folder, compiled):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "_check", stop)
