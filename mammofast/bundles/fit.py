@@ -1,15 +1,13 @@
 """Whether a bundle's networks fit this machine. One that does not is named with what to run, and never rebuilt."""
 
-import ctypes
 import re
 
 from mammofast.bundles.manifest import CPU, Bundle
 from mammofast.engine import tensorrt
+from mammofast.engine.driver import compute_capability
 from mammofast.errors import BundleError, EngineError
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
-# CUdevice_attribute: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
-_CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76
 
 
 def fitting_device(bundle: Bundle, name: str, device: str) -> str:
@@ -46,23 +44,6 @@ def fitting_device(bundle: Bundle, name: str, device: str) -> str:
         found = f"cuda:{index}" if index else "cuda"
     _check_version(bundle, name, where)
     return found
-
-
-def compute_capability(index: int) -> int | None:
-    """Return a card's compute capability, 86 for 8.6; None where there is no such card or no driver."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return None
-    device, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
-    if (
-        driver.cuInit(0)
-        or driver.cuDeviceGet(ctypes.byref(device), index)
-        or driver.cuDeviceGetAttribute(ctypes.byref(major), _CAPABILITY_MAJOR, device)
-        or driver.cuDeviceGetAttribute(ctypes.byref(minor), _CAPABILITY_MINOR, device)
-    ):
-        return None
-    return 10 * major.value + minor.value
 
 
 def installed_version(backend: str) -> str | None:

@@ -6,7 +6,6 @@ it timed in a cache. TensorRT for RTX needs no card: it builds for the compute c
 compiled when the engine first runs on one, so that it has no timing cache.
 """
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from mammofast.engine.base import Engine
+from mammofast.engine.driver import compute_capability, has_driver
 from mammofast.errors import EngineError
 
 # Wheels of TensorRT for RTX hold the bindings under a name of their own; the other name is the complete package's.
@@ -22,8 +22,6 @@ FLAVOURS = tuple(_MODULES)
 
 # What TensorRT for RTX builds for unless it is told compute capabilities.
 _AMPERE_AND_NEWER = "sm_80+ptx"
-# CUdevice_attribute's numbers of a card's compute capability.
-_MAJOR, _MINOR = 75, 76
 
 Shape = tuple[int, ...]
 Profile = Mapping[str, tuple[Shape, Shape, Shape]]
@@ -152,6 +150,9 @@ def build(
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model):
         raise EngineError(f"{flavour} cannot read the network: {_refusals(parser)}")
+    inputs = {network.get_input(i).name for i in range(network.num_inputs)}
+    if wrong := [sorted(profile) for profile in profiles if set(profile) != inputs]:
+        raise EngineError(f"shapes: got those of {wrong[0]}, the network's inputs are {sorted(inputs)}")
     config = _configure(trt, builder, compute_capabilities, workspace)
     cache = None
     if flavour == "tensorrt":
@@ -253,17 +254,12 @@ def require_card(flavour: str) -> str:
 
     """
     how = "use a machine with an NVIDIA card, or compile for onnxruntime or openvino to run on the CPU"
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        raise EngineError(f"{flavour} needs an NVIDIA driver, and there is none here; {how}") from error
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)) or count.value < 1:
+    if not has_driver():
+        raise EngineError(f"{flavour} needs an NVIDIA driver, and there is none here; {how}")
+    capability = compute_capability(0)
+    if capability is None:
         raise EngineError(f"{flavour} needs an NVIDIA card, and the driver shows none; {how}")
-    major, minor = ctypes.c_int(0), ctypes.c_int(0)
-    driver.cuDeviceGetAttribute(ctypes.byref(major), _MAJOR, 0)
-    driver.cuDeviceGetAttribute(ctypes.byref(minor), _MINOR, 0)
-    return f"sm_{major.value}{minor.value}"
+    return f"sm_{capability}"
 
 
 def _misfit(trt: Any, model: bytes) -> str | None:

@@ -31,6 +31,22 @@ def read_parameters(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         raise BundleError(f"{where}: {error}") from error
 
 
+def as_record(kind: type[T], value: object, name: str) -> T:
+    """Return the dataclass ``kind`` of a parameter that is one already, or a manifest's object for it.
+
+    Raises
+    ------
+    ValueError
+        When it is neither, or ``kind`` refuses an entry (TypeError where there is no such one).
+
+    """
+    if isinstance(value, Mapping):
+        return kind(**value)
+    if not isinstance(value, kind):
+        raise ValueError(f"{name}: got {value!r}, expected an object")
+    return value
+
+
 def is_number(value: object) -> bool:
     """Whether this is a finite number. JSON's true and false, which Python counts as 1 and 0, are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= float_info.max

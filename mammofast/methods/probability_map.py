@@ -1,6 +1,5 @@
 """What methods share that segment a whole image: a map of probabilities, and the findings in it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy.typing as npt
 from mammofast import ops
 from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import BrokenImage, BundleError, Reason
-from mammofast.methods.parameters import is_number
+from mammofast.methods.parameters import as_record, is_number
 from mammofast.methods.scaling import Scaling
 from mammofast.methods.stages import Outcome, check_network, finite, in_words
 from mammofast.records import Box, Finding, GreyPipeline, ImageSource
@@ -36,13 +35,8 @@ class MapParameters:
     assumed_pixel_spacing_mm: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.grey, Mapping):
-            object.__setattr__(self, "grey", GreyPipeline(**self.grey))
-        if isinstance(self.scaling, Mapping):
-            object.__setattr__(self, "scaling", Scaling(**self.scaling))
-        if not isinstance(self.grey, GreyPipeline) or not isinstance(self.scaling, Scaling):
-            name, value = ("scaling", self.scaling) if isinstance(self.grey, GreyPipeline) else ("grey", self.grey)
-            raise ValueError(f"{name}: got {value!r}, expected an object")
+        object.__setattr__(self, "grey", as_record(GreyPipeline, self.grey, "grey"))
+        object.__setattr__(self, "scaling", as_record(Scaling, self.scaling, "scaling"))
         if not is_number(self.threshold) or not 0 < self.threshold <= 1:
             raise ValueError(f"threshold: got {self.threshold!r}, expected a number above 0 and at most 1")
         if not is_number(self.min_area_mm2) or self.min_area_mm2 < 0:

@@ -19,7 +19,7 @@ from mammofast.methods.whole_image import WholeImage
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
 
-_METHODS: dict[str, Any] = {
+METHODS: dict[str, Any] = {
     "tiled": Tiled,
     "two_stage": TwoStage,
     "whole_image": WholeImage,
@@ -42,11 +42,11 @@ class Screener:
     """
 
     def __init__(self, bundle: Bundle, settings: Settings, device: str = "auto") -> None:
-        if bundle.method not in _METHODS:
+        if bundle.method not in METHODS:
             raise BundleError(
-                f"bundle {bundle.name!r}: method {bundle.method!r} is unknown, expected one of {sorted(_METHODS)}"
+                f"bundle {bundle.name!r}: method {bundle.method!r} is unknown, expected one of {sorted(METHODS)}"
             )
-        kind = _METHODS[bundle.method]
+        kind = METHODS[bundle.method]
         parameters = read_parameters(kind.parameters_type, bundle.parameters, f"bundle {bundle.name!r}: parameters")
         self.bundle = bundle
         self.settings = settings

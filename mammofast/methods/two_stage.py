@@ -16,7 +16,7 @@ from mammofast import ops
 from mammofast.engine import Engine
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
-from mammofast.methods.parameters import is_number
+from mammofast.methods.parameters import as_record, is_number
 from mammofast.methods.stages import (
     Case,
     are_sizes,
@@ -62,13 +62,8 @@ class TwoStageParameters:
     box: str = BOX_FUSED
 
     def __post_init__(self) -> None:
-        if isinstance(self.grey, Mapping):
-            object.__setattr__(self, "grey", GreyPipeline(**self.grey))
-        if isinstance(self.contrast, Mapping):
-            object.__setattr__(self, "contrast", Contrast(**self.contrast))
-        for name, kind in (("grey", GreyPipeline), ("contrast", Contrast)):
-            if not isinstance(getattr(self, name), kind):
-                raise ValueError(f"{name}: got {getattr(self, name)!r}, expected an object")
+        object.__setattr__(self, "grey", as_record(GreyPipeline, self.grey, "grey"))
+        object.__setattr__(self, "contrast", as_record(Contrast, self.contrast, "contrast"))
         if not are_sizes(self.strides):
             raise ValueError(f"strides: got {self.strides}, expected at least one size in pixels")
         if not _are_pairs(self.scales) or not all(

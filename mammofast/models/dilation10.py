@@ -1,15 +1,12 @@
 # mypy: disallow-subclassing-any=False
 """Dilation10 (Yu & Koltun 2016, arXiv 1511.07122): a dilated VGG16 front end and a context module."""
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 
-from mammofast.models.blocks import scaled
 from mammofast.models.receptive_field import halo
 from mammofast.models.resizing import fill_bilinear
-from mammofast.models.vgg import vgg, widths
+from mammofast.models.vgg import score_head, vgg
 
 DILATIONS = (1, 1, 2, 4, 8, 16, 32, 64, 1)
 
@@ -54,20 +51,8 @@ class Dilation10(nn.Module):
 
     def __init__(self, channels: int = 3, classes: int = 2, width: float = 1.0, context: bool = True) -> None:
         super().__init__()
-        *_, last = widths(width)
-        full = scaled(4096, width)
         self.features = vgg(16, channels, width, pools=3, dilations=(1, 1, 1, 1, 2))
-        self.head = nn.Sequential(
-            OrderedDict(
-                fc6=nn.Conv2d(last, full, 7, padding=12, dilation=4),
-                relu6=nn.ReLU(inplace=True),
-                drop6=nn.Dropout(0.5),
-                fc7=nn.Conv2d(full, full, 1),
-                relu7=nn.ReLU(inplace=True),
-                drop7=nn.Dropout(0.5),
-                score=nn.Conv2d(full, classes, 1),
-            )
-        )
+        self.head = score_head(classes, width, dilation=4)
         self.context = Context(classes) if context else nn.Identity()
         # Fixed, not trained: one kernel for each class.
         self.up = fill_bilinear(nn.ConvTranspose2d(classes, classes, 16, 8, 4, groups=classes, bias=False))

@@ -1,14 +1,11 @@
 # mypy: disallow-subclassing-any=False
 """Fully convolutional networks (Long et al. 2015, arXiv 1411.4038) as the mammography study P3 builds them."""
 
-from collections import OrderedDict
-
 from torch import Tensor, nn
 
-from mammofast.models.blocks import scaled
 from mammofast.models.receptive_field import halo
 from mammofast.models.resizing import fill_bilinear
-from mammofast.models.vgg import vgg, widths
+from mammofast.models.vgg import score_head, vgg, widths
 
 _POOL3, _POOL4 = 17, 24  # where the layers after VGG16's third and fourth pooling begin
 
@@ -38,20 +35,9 @@ class FCN(nn.Module):
         super().__init__()
         if prediction_stride not in (8, 16, 32):
             raise ValueError(f"prediction_stride is 8, 16 or 32, not {prediction_stride}")
-        *_, width3, width4, width5 = widths(width)
-        full = scaled(4096, width)
+        *_, width3, width4, _ = widths(width)
         self.features = vgg(16, channels, width)
-        self.head = nn.Sequential(
-            OrderedDict(
-                fc6=nn.Conv2d(width5, full, 7, padding=3),
-                relu6=nn.ReLU(inplace=True),
-                drop6=nn.Dropout(0.5),
-                fc7=nn.Conv2d(full, full, 1),
-                relu7=nn.ReLU(inplace=True),
-                drop7=nn.Dropout(0.5),
-                score=nn.Conv2d(full, classes, 1),
-            )
-        )
+        self.head = score_head(classes, width)
         skips = (width4, width3)[: (32 // prediction_stride).bit_length() - 1]
         self.score_pools = nn.ModuleList(nn.Conv2d(skip, classes, 1) for skip in skips)
         self.doublings = nn.ModuleList(

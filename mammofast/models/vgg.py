@@ -1,8 +1,11 @@
 """The convolutions of VGG16 and VGG19 (Simonyan & Zisserman 2014, arXiv 1409.1556), numbered as in torchvision."""
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 from torch import nn
+
+from mammofast.models.blocks import scaled
 
 CONVOLUTIONS = {16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 WIDTHS = (64, 128, 256, 512, 512)
@@ -39,9 +42,30 @@ def vgg(
     return nn.Sequential(*layers)
 
 
+def score_head(classes: int, width: float = 1.0, dilation: int = 1) -> nn.Sequential:
+    """Return VGG's fully connected layers as convolutions that keep the size, the last one with ``classes`` maps.
+
+    ``fc6`` (7×7) and ``fc7`` (1×1) have the numbers of torchvision's ``classifier.0`` and ``classifier.3``.
+
+    dilation: of fc6, where poolings before it were left out.
+    """
+    full = scaled(4096, width)
+    return nn.Sequential(
+        OrderedDict(
+            fc6=nn.Conv2d(widths(width)[-1], full, 7, padding=3 * dilation, dilation=dilation),
+            relu6=nn.ReLU(inplace=True),
+            drop6=nn.Dropout(0.5),
+            fc7=nn.Conv2d(full, full, 1),
+            relu7=nn.ReLU(inplace=True),
+            drop7=nn.Dropout(0.5),
+            score=nn.Conv2d(full, classes, 1),
+        )
+    )
+
+
 def widths(width: float = 1.0) -> list[int]:
     """Return the channels of the five blocks."""
-    return [max(1, round(width * full)) for full in WIDTHS]
+    return [scaled(full, width) for full in WIDTHS]
 
 
 def stages(features: nn.Sequential) -> list[nn.Sequential]:

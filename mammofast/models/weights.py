@@ -11,14 +11,13 @@ from torch import Tensor, nn
 
 from mammofast.errors import ModelError
 from mammofast.models.blocks import set_norm_eps
+from mammofast.models.layouts.keys import COUNTER, some
 
 State = Mapping[str, Tensor]
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 # DistributedDataParallel's and torch.compile's.
 _PREFIXES = ("module.", "_orig_mod.")
-# PyTorch before 0.4.1 kept none; nothing but a momentum of None ever reads it.
-_COUNTER = "num_batches_tracked"
 _WAY_OUT = "save network.state_dict() with torch.save, or as safetensors, where the file was made"
 
 
@@ -206,7 +205,7 @@ def _checked(network: nn.Module, state: State, *, partial: bool) -> dict[str, Te
     own: dict[str, Tensor] = network.state_dict()
     unused = tuple(getattr(network, "unused_weights", ()))
     unexpected = [key for key in state if key not in own and not key.startswith(unused)]
-    missing = [] if partial else [key for key in own if key not in state and not key.endswith(_COUNTER)]
+    missing = [] if partial else [key for key in own if key not in state and not key.endswith(COUNTER)]
     shared = [key for key in own if key in state]
     shapes = [
         f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
@@ -216,22 +215,16 @@ def _checked(network: nn.Module, state: State, *, partial: bool) -> dict[str, Te
     whole = [key for key in shared if own[key].is_floating_point() and not state[key].is_floating_point()]
     if whole:
         raise ValueError(
-            f"whole numbers where the network has fractions: {_some(whole)}. Give weights before quantization"
+            f"whole numbers where the network has fractions: {some(whole)}. Give weights before quantization"
         )
     if missing or unexpected or shapes:
         raise ValueError(
-            f"missing {_some(missing)}; unexpected {_some(unexpected)}; of another shape {_some(shapes)}. Build the "
+            f"missing {some(missing)}; unexpected {some(unexpected)}; of another shape {some(shapes)}. Build the "
             f"network with the options that it was trained with, or name the layout ({', '.join(LAYOUTS)})"
         )
     fitting = {key: state[key].to(own[key].dtype) for key in shared}
     broken = [key for key, tensor in fitting.items() if not torch.isfinite(tensor).all()]
     negative = [key for key, tensor in fitting.items() if key.endswith("running_var") and (tensor < 0).any()]
     if broken or negative:
-        raise ValueError(f"not finite {_some(broken)}; negative variance {_some(negative)}. The weights are damaged")
+        raise ValueError(f"not finite {some(broken)}; negative variance {some(negative)}. The weights are damaged")
     return own | fitting
-
-
-def _some(keys: list[str], shown: int = 3) -> str:
-    if not keys:
-        return "none"
-    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")

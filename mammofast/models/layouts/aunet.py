@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from mammofast.models.layouts.keys import COUNTER, some
+
 _RES_UNIT = {
     "block.conv1": "first.conv",
     "block.bn1": "first.norm",
@@ -29,7 +31,6 @@ _BILINEAR = {"bilinear_up.1": "bilinear.conv", "bilinear_up.2": "bilinear.norm"}
 _DECONV = {"bilinear_up.0": "bilinear.conv", "bilinear_up.1": "bilinear.norm"}
 _WEIGHTS = ("weight", "bias")
 _STATISTICS = ("running_mean", "running_var")
-_COUNTER = "num_batches_tracked"
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -45,11 +46,11 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     """
     keys = _keys(deconv="up_block1.bilinear_up.0.weight" in state)
-    missing = [key for key in keys if key not in state and not key.endswith(_COUNTER)]
+    missing = [key for key in keys if key not in state and not key.endswith(COUNTER)]
     unexpected = [key for key in state if key not in keys]
     if missing or unexpected:
         raise ValueError(
-            f"not a state dict of the public AUNet file: missing {_some(missing)}, unexpected {_some(unexpected)}; "
+            f"not a state dict of the public AUNet file: missing {some(missing)}, unexpected {some(unexpected)}; "
             "give the state dict of AUNet_R16 itself, without a wrapper's prefix"
         )
     return {ours: state[key] if key in state else torch.tensor(0) for key, ours in keys.items()}
@@ -67,10 +68,4 @@ def _keys(deconv: bool) -> dict[str, str]:
 
 
 def _tensors(module: str) -> tuple[str, ...]:
-    return (*_WEIGHTS, *_STATISTICS, _COUNTER) if module.endswith("norm") else _WEIGHTS
-
-
-def _some(keys: list[str], shown: int = 3) -> str:
-    if not keys:
-        return "none"
-    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")
+    return (*_WEIGHTS, *_STATISTICS, COUNTER) if module.endswith("norm") else _WEIGHTS

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mammofast.models.faster_rcnn import FasterRCNN
+from mammofast.models.layouts.keys import COUNTER, some
 
 _OBJECTNESS = "trunk_and_proposals.objectness."
 _MODULES = {
@@ -26,7 +27,6 @@ _MODULES = {
 }
 _OLD_CONV, _CONV = "rpn.head.conv.", "rpn.head.conv.0.0."  # torchvision up to 0.12, and since
 _PYRAMID = ("backbone.fpn.", "roi_heads.box_head.fc")
-_COUNTER = "num_batches_tracked"  # frozen batch normalization keeps none
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -43,7 +43,7 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     if pyramid := [key for key in state if key.startswith(_PYRAMID)]:
         raise ValueError(
-            f"keys of a feature pyramid and its head ({_some(pyramid)}) have no place in a C4 network: give a Faster "
+            f"keys of a feature pyramid and its head ({some(pyramid)}) have no place in a C4 network: give a Faster "
             "R-CNN whose backbone ends at ResNet-101's layer3 and whose box head is its layer4"
         )
     if f"{_OLD_CONV}weight" in state:
@@ -51,12 +51,14 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state = {old.get(key, key): tensor for key, tensor in state.items()}
     theirs = _keys()
     used = set(theirs.values())
-    missing = [key for key in theirs.values() if key not in state and not key.endswith(_COUNTER)]
+    missing = [
+        key for key in theirs.values() if key not in state and not key.endswith(COUNTER)
+    ]  # frozen norms keep none
     unexpected = [key for key in state if key not in used]
     if missing or unexpected:
         raise ValueError(
-            f"not torchvision's Faster R-CNN on ResNet-101 C4: missing {_some(missing)}, unexpected "
-            f"{_some(unexpected)}; give the model's state dict itself, without a wrapper's prefix"
+            f"not torchvision's Faster R-CNN on ResNet-101 C4: missing {some(missing)}, unexpected "
+            f"{some(unexpected)}; give the model's state dict itself, without a wrapper's prefix"
         )
     found = {ours: state[key] if key in state else torch.tensor(0) for ours, key in theirs.items()}
     for tensor in ("weight", "bias"):
@@ -75,9 +77,3 @@ def _keys() -> dict[str, str]:
         for module, theirs in _MODULES.items()
         if key.startswith(module)
     }
-
-
-def _some(keys: list[str], shown: int = 3) -> str:
-    if not keys:
-        return "none"
-    return ", ".join(keys[:shown]) + (f" and {len(keys) - shown} more" if len(keys) > shown else "")

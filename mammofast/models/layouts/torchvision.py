@@ -6,11 +6,11 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from mammofast.models.layouts.keys import COUNTER, some
 from mammofast.models.resnet import ResNet
 
 _FULLY_CONNECTED = {"head.fc6": "classifier.0", "head.fc7": "classifier.3"}
 _IMAGENET_ONLY = ("fc.", "classifier.")
-_COUNTER = "num_batches_tracked"
 
 
 def convert(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -28,7 +28,7 @@ def convert(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
     """
     theirs = _keys(network)
     shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    missing = [key for key in theirs.values() if key not in state and not key.endswith(_COUNTER)]
+    missing = [key for key in theirs.values() if key not in state and not key.endswith(COUNTER)]
     used = set(theirs.values())
     unexpected = [key for key in state if key not in used and not key.startswith(_IMAGENET_ONLY)]
     wrong = [
@@ -38,8 +38,8 @@ def convert(state: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor
     ]
     if missing or unexpected or wrong:
         raise ValueError(
-            f"not torchvision's state dict for the trunk of {type(network).__name__}: missing {_some(missing)}, "
-            f"unexpected {_some(unexpected)}, of another shape {_some(wrong)}; give the model's state dict itself, and "
+            f"not torchvision's state dict for the trunk of {type(network).__name__}: missing {some(missing)}, "
+            f"unexpected {some(unexpected)}, of another shape {some(wrong)}; give the model's state dict itself, and "
             "build the network with its depth, three channels, full width and (ResNet) batch normalization"
         )
     return {ours: state[key].reshape(shapes[ours]) if key in state else torch.tensor(0) for ours, key in theirs.items()}
@@ -65,9 +65,3 @@ def _keys(network: nn.Module) -> dict[str, str]:
 def _fits(theirs: tuple[int, ...], ours: tuple[int, ...]) -> bool:
     """Tell whether shapes are equal, or a fully connected layer's matrix is a convolution seen flat."""
     return theirs == ours or (len(theirs) == 2 and len(ours) == 4 and theirs == (ours[0], prod(ours[1:])))
-
-
-def _some(words: list[str], shown: int = 3) -> str:
-    if not words:
-        return "none"
-    return ", ".join(words[:shown]) + (f" and {len(words) - shown} more" if len(words) > shown else "")
