@@ -1,6 +1,8 @@
 """What methods share that segment a whole image: a map of probabilities, and the findings in it."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,9 +12,11 @@ from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import BrokenImage, BundleError, Reason
 from mammofast.methods.parameters import as_record, is_number
 from mammofast.methods.scaling import Scaling
-from mammofast.methods.stages import Outcome, check_network, finite, in_words
+from mammofast.methods.stages import Outcome, batches, check_network, finite, in_words, run_rows
 from mammofast.records import Box, Finding, GreyPipeline, ImageSource
+from mammofast.tracing import span
 
+T = TypeVar("T")
 NETWORK, INPUT, OUTPUT = "segmenter", "image", "mask"
 # How far half-precision arithmetic may leave 0..1.
 _ROUNDING = 1e-2
@@ -64,25 +68,39 @@ class MapParameters:
         return spacing
 
 
-def check_segmenter(
-    engine: Engine, parameters: MapParameters, shape: tuple[int, int], map_shape: tuple[int, int], batch: int
-) -> None:
-    """Check when a bundle is opened that its network takes inputs of ``shape`` and gives maps of ``map_shape``.
+class Segmenter:
+    """The one network of such a method, which takes inputs of ``shape`` and gives maps of ``map_shape``."""
 
-    Raises
-    ------
-    BundleError
-        When it does not.
+    def __init__(
+        self,
+        engine: Engine,
+        parameters: MapParameters,
+        shape: tuple[int, int],
+        map_shape: tuple[int, int],
+        batch: int,
+    ) -> None:
+        """Check when a bundle is opened that the network is this one; BundleError when it is not."""
+        check_network(NETWORK, engine, INPUT, (parameters.scaling.channels, *shape), [OUTPUT], batch)
+        spec = next(spec for spec in engine.outputs if spec.name == OUTPUT)
+        expected = (batch, 1, *map_shape)
+        if not spec.accepts(np.broadcast_to(np.float32(0), expected)):
+            raise BundleError(
+                f"{NETWORK}: gives {in_words([spec])}, expected {in_words([TensorSpec(OUTPUT, expected, 'float32')])}; "
+                "'outputs' in the manifest can name another tensor, an activation and a channel"
+            )
+        self._engine = engine
+        self._batch = batch
 
-    """
-    check_network(NETWORK, engine, INPUT, (parameters.scaling.channels, *shape), [OUTPUT], batch)
-    spec = next(spec for spec in engine.outputs if spec.name == OUTPUT)
-    expected = (batch, 1, *map_shape)
-    if not spec.accepts(np.broadcast_to(np.float32(0), expected)):
-        raise BundleError(
-            f"{NETWORK}: gives {in_words([spec])}, expected {in_words([TensorSpec(OUTPUT, expected, 'float32')])}; "
-            "'outputs' in the manifest can name another tensor, an activation and a channel"
-        )
+    def run(self, rows: Iterable[tuple[T, npt.NDArray[np.float32]]]) -> Iterator[tuple[T, Outcome]]:
+        """Yield what the network gives for rows (channels, rows, cols), each with what it came with.
+
+        A batch is taken from ``rows`` when the one before it has been used up.
+        """
+        for batch in batches(rows, self._batch):
+            inputs = np.stack([row for _, row in batch])
+            with span("segment", len(batch)):
+                outputs = run_rows(self._engine, INPUT, inputs, self._batch)
+            yield from zip((whose for whose, _ in batch), outputs, strict=True)
 
 
 def probabilities(output: Outcome, map_shape: tuple[int, int]) -> npt.NDArray[np.float32]:

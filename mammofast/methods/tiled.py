@@ -23,14 +23,13 @@ from mammofast.engine import Engine
 from mammofast.errors import BrokenImage, Reason
 from mammofast.methods.parameters import is_number, is_whole
 from mammofast.methods.probability_map import (
-    INPUT,
     NETWORK,
     MapParameters,
-    check_segmenter,
+    Segmenter,
     find_components,
     probabilities,
 )
-from mammofast.methods.stages import LAST_LEVEL, Case, are_sizes, batches, blaming, run_rows
+from mammofast.methods.stages import LAST_LEVEL, Case, are_sizes, blaming
 from mammofast.methods.tiling import Piece, lay_tiles, mirrored
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
@@ -91,7 +90,6 @@ class _Tile:
     case: _Case
     rows: Piece
     cols: Piece
-    pixels: npt.NDArray[np.float32]
 
 
 class Tiled:
@@ -102,27 +100,22 @@ class Tiled:
 
     def __init__(self, parameters: TiledParameters, engines: Mapping[str, Engine], settings: Settings) -> None:
         self._parameters = parameters
-        self._segmenter = engines[NETWORK]
-        self._batch = settings.segmentation_batch
-        check_segmenter(self._segmenter, parameters, parameters.tile, parameters.map_shape, self._batch)
+        tile, map_shape, batch = parameters.tile, parameters.map_shape, settings.segmentation_batch
+        self._segmenter = Segmenter(engines[NETWORK], parameters, tile, map_shape, batch)
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, their tiles batched across them; an image that fails has a result with ``error`` set."""
         cases = [_Case(image) for image in images]
         # Tiles are cut when their batch is, and a map ends with its last tile: few images are in memory at a time.
-        for batch in batches(self._tiles(cases), self._batch):
-            rows = np.stack([self._parameters.scaling.rows(tile.pixels) for tile in batch])
-            with span("segment", len(batch)):
-                outputs = run_rows(self._segmenter, INPUT, rows, self._batch)
-            for tile, output in zip(batch, outputs, strict=True):
-                if tile.case.error is None:
-                    with blaming(tile.case), span("paste"):
-                        self._keep(tile, probabilities(output, self._parameters.map_shape))
-                if tile.case.error is not None:
-                    tile.case.probabilities = None
+        for tile, output in self._segmenter.run(self._tiles(cases)):
+            if tile.case.error is None:
+                with blaming(tile.case), span("paste"):
+                    self._keep(tile, probabilities(output, self._parameters.map_shape))
+            if tile.case.error is not None:
+                tile.case.probabilities = None
         return [case.result() for case in cases]
 
-    def _tiles(self, cases: Sequence[_Case]) -> Iterator[_Tile]:
+    def _tiles(self, cases: Sequence[_Case]) -> Iterator[tuple[_Tile, npt.NDArray[np.float32]]]:
         for case in cases:
             pieces: list[tuple[Piece, Piece]] = []
             with blaming(case):
@@ -130,7 +123,7 @@ class Tiled:
             for rows, cols in pieces:
                 if case.error is not None or case.grey is None:
                     break
-                yield _Tile(case, rows, cols, self._cut(case.grey, rows, cols))
+                yield _Tile(case, rows, cols), self._parameters.scaling.rows(self._cut(case.grey, rows, cols))
             case.grey = None
 
     def _prepare(self, case: _Case) -> list[tuple[Piece, Piece]]:

@@ -17,14 +17,13 @@ from mammofast import ops
 from mammofast.engine import Engine
 from mammofast.methods.parameters import is_number
 from mammofast.methods.probability_map import (
-    INPUT,
     NETWORK,
     MapParameters,
-    check_segmenter,
+    Segmenter,
     find_components,
     probabilities,
 )
-from mammofast.methods.stages import Case, are_sizes, batches, blaming, coarsest_level, run_rows
+from mammofast.methods.stages import Case, are_sizes, blaming, coarsest_level
 from mammofast.records import Box, GreyTable, ImageResult, ImageSource, level_shape, tight_box
 from mammofast.settings import Settings
 from mammofast.tracing import span
@@ -63,21 +62,16 @@ class WholeImage:
 
     def __init__(self, parameters: WholeImageParameters, engines: Mapping[str, Engine], settings: Settings) -> None:
         self._parameters = parameters
-        self._segmenter = engines[NETWORK]
-        self._batch = settings.segmentation_batch
-        check_segmenter(self._segmenter, parameters, parameters.shape, parameters.shape, self._batch)
+        shape, batch = parameters.shape, settings.segmentation_batch
+        self._segmenter = Segmenter(engines[NETWORK], parameters, shape, shape, batch)
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, batched across them; an image that fails has a result with ``error`` set."""
         cases = [_Case(image) for image in images]
-        for batch in batches(self._prepared(cases), self._batch):
-            rows = np.stack([row for _, row in batch])
-            with span("segment", len(batch)):
-                outputs = run_rows(self._segmenter, INPUT, rows, self._batch)
-            for (case, _), output in zip(batch, outputs, strict=True):
-                with blaming(case), span("paste"):
-                    found = probabilities(output, self._parameters.shape)
-                    case.findings = find_components(found, case.region, case.image, self._parameters)
+        for case, output in self._segmenter.run(self._prepared(cases)):
+            with blaming(case), span("paste"):
+                found = probabilities(output, self._parameters.shape)
+                case.findings = find_components(found, case.region, case.image, self._parameters)
         return [case.result() for case in cases]
 
     def _prepared(self, cases: Sequence[_Case]) -> Iterator[tuple[_Case, npt.NDArray[np.float32]]]:

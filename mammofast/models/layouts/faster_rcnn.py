@@ -51,9 +51,8 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         state = {old.get(key, key): tensor for key, tensor in state.items()}
     theirs = _keys()
     used = set(theirs.values())
-    missing = [
-        key for key in theirs.values() if key not in state and not key.endswith(COUNTER)
-    ]  # frozen norms keep none
+    # Frozen batch normalization keeps no counter.
+    missing = [key for key in theirs.values() if key not in state and not key.endswith(COUNTER)]
     unexpected = [key for key in state if key not in used]
     if missing or unexpected:
         raise ValueError(
