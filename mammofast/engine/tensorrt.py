@@ -153,9 +153,6 @@ def build(
     inputs = {network.get_input(i).name for i in range(network.num_inputs)}
     if wrong := [sorted(profile) for profile in profiles if set(profile) != inputs]:
         raise EngineError(f"shapes: got those of {wrong[0]}, the network's inputs are {sorted(inputs)}")
-    inputs = {network.get_input(i).name for i in range(network.num_inputs)}
-    if wrong := [sorted(profile) for profile in profiles if set(profile) != inputs]:
-        raise EngineError(f"shapes: got those of {wrong[0]}, the network's inputs are {sorted(inputs)}")
     config = _configure(trt, builder, compute_capabilities, workspace)
     cache = None
     if flavour == "tensorrt":
