@@ -25,6 +25,8 @@ _ZOOM_SIDE = 1200
 _ZOOM_MARGIN = 0.3
 # The page of a large night stays one that a browser opens: the studies with the highest confidence have pictures.
 MAX_PICTURED_STUDIES = 100
+# Of each image: a network that finds far more is no use to look at, and a page of thousands of pictures is none either.
+MAX_SHOWN_FINDINGS = 20
 # How mammograms are hung: right breast left, CC above MLO.
 _HANGING = {("R", "CC"): 0, ("L", "CC"): 1, ("R", "MLO"): 2, ("L", "MLO"): 3}
 
@@ -53,6 +55,7 @@ class _Shown:
 class _View:
     """One image of the page; pictures are None where the archive, or what is needed of it, is not there.
 
+    findings: the most confident ones. n_more: how many there are beside them.
     problem: why a picture is missing, in words; None where all are there, or the whole archive is away.
     """
 
@@ -60,6 +63,7 @@ class _View:
     picture: str | None
     map: str | None
     findings: list[_Shown]
+    n_more: int
     problem: str | None
 
 
@@ -179,11 +183,15 @@ def _view(entry: Entry, archive: Archive | None) -> _View:
     detections = entry.detection_rows()
     pictures = _Pictures(archive, entry)
     whole = pictures.take(level)
+    numbered = list(enumerate(entry.findings, 1))
+    most_confident = sorted(numbered, key=lambda pair: -pair[1].confidence)[:MAX_SHOWN_FINDINGS]
+    most_confident.sort(key=lambda pair: pair[0])
     return _View(
         entry,
         whole,
         confidence_map(detections, shape, level) if len(detections) else None,
-        [_shown(number, stored.finding(), entry, level, pictures) for number, stored in enumerate(entry.findings, 1)],
+        [_shown(number, stored.finding(), entry, level, pictures) for number, stored in most_confident],
+        len(numbered) - len(most_confident),
         pictures.problem,
     )
 

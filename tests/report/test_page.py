@@ -84,6 +84,27 @@ def test_an_image_that_cannot_be_read_is_shown_without_a_picture_and_says_so(led
         assert ("No picture: read: array 0 cannot be read" in one) == (number == 1)
 
 
+def test_of_very_many_findings_the_most_confident_are_shown_and_the_rest_counted(ledger, infos, page):
+    n = html.MAX_SHOWN_FINDINGS + 7
+    order = np.random.default_rng(0).permutation(n)
+    confidences = 0.1 + 0.8 * order / n
+    findings = tuple(replace(FINDING, confidence=float(confidence)) for confidence in confidences)
+    ledger.record(Entry.of(infos[0], RUN, ImageResult((96, 80), findings)))
+    ledger.record(Entry.of(infos[1], RUN, ImageResult((96, 80), findings[:-7])))
+    text = page()
+    one, other = (figure(text, info.sop_uid) for info in infos[:2])
+    numbers = [int(number) for number in re.findall(r"<title>Finding (\d+):", one)]
+    assert numbers == [number + 1 for number in range(n) if order[number] >= 7]
+    assert one.count("<details>") == html.MAX_SHOWN_FINDINGS
+    assert re.findall(r"<tr><td>(\d+)</td>", one) == [str(number) for number in numbers]
+    assert "7 more, none of them more confident" in one
+    assert "--to csv" in one
+    assert len(re.findall(r"<title>Finding \d+:", other)) == html.MAX_SHOWN_FINDINGS
+    assert "more, none" not in other
+    assert f"{n} findings, highest confidence" in text
+    assert counts(text)["findings"] == n + html.MAX_SHOWN_FINDINGS
+
+
 def test_a_header_or_a_record_that_cannot_be_read_is_said_too(ledger, archive, infos, page):
     for info in infos:
         ledger.record(Entry.of(info, RUN, ImageResult((96, 80), (FINDING,))))
@@ -138,7 +159,7 @@ def test_views_without_a_picture_say_so_and_the_others_do_not(ledger, archive, i
 def test_the_page_says_when_and_how_fast(ledger, infos, page):
     ledger.record(Entry.of(infos[0], RUN, ImageResult((96, 80))))
     assert "images/s" not in page()
-    assert "timings" not in page()
+    assert 'class="timings"' not in page()
     shared = {"workers": 2, "image_ms": {"p50": 300.4, "p90": 400.0, "p95": 512.6, "p99": 600.0}, "stopped": None}
     first = {"started": "2026-03-28T22:30:00+01:00", "ended": "2026-03-29T03:10:00+02:00", "seconds": 13200.0}
     second = {"started": "2026-03-30T22:30:00+02:00", "ended": "2026-03-30T22:30:08+02:00", "seconds": 8.0}
