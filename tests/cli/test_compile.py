@@ -128,3 +128,37 @@ def test_misuse_is_said_in_one_line(arguments, status, words, tmp_path):
     assert done.exit_code == status, done.output
     assert words in done.output
     assert not (tmp_path / "e").exists()
+
+
+def test_steps_are_said_where_there_is_no_bar(tmp_path):
+    done = run("unet", "--to", "onnxruntime", "--out", tmp_path / "e", *SMALL)
+    assert "unet: comparing\n" in done.stderr
+    assert "Compiling networks: 1 of 1" in done.stderr
+    assert "comparing" not in done.stdout
+
+
+def test_a_card_named_twice_is_one(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "mammofast.compilation.bundle.compile_engine", lambda choice, target, *rest: seen.append(target)
+    )
+    run(
+        *("unet", "--to", "tensorrt-rtx", "--random", "--out", tmp_path / "e"),
+        *("--compute-capability", "8.6", "--compute-capability", "8.9", "--compute-capability", "8.6"),
+    )
+    assert seen[0].compute_capabilities == ("8.6", "8.9")
+
+
+def test_random_weights_beside_complete_ones_are_misuse(tmp_path):
+    path = tmp_path / "w.pt"
+    torch.save(create("unet", width=0.0625).state_dict(), path)
+    done = run("unet", "--weights", path, "--random", "--to", "onnxruntime", "--out", tmp_path / "e")
+    assert done.exit_code == 2
+    assert "--random: all weights are given" in done.output
+
+
+def test_a_folder_that_is_not_empty_is_misuse(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    done = run("unet", "--random", "--to", "onnxruntime", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "not empty" in done.output

@@ -4,7 +4,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mammofast.compilation.precision import convert
+from mammofast.compilation.precision import check_types, convert
 from mammofast.engine import load_engine
 from mammofast.errors import EngineError
 
@@ -199,3 +199,65 @@ def test_subgraphs_and_unknown_precisions_are_refused(kernel):
     node = helper.make_node("If", ["yes"], ["y"], name="fork", then_branch=branch, else_branch=branch)
     with pytest.raises(EngineError, match=r"If \(node 'fork'\) holds a subgraph"):
         convert(model([node], {"yes": np.array(True)}), "fp16")
+
+
+@pytest.mark.parametrize("precision", LOW)
+def test_a_node_of_several_outputs_has_one_type(precision, image, kernel):
+    """Of a split at the end, one part is an output and the other goes on to a convolution."""
+    nodes = conv_and(
+        helper.make_node("Split", ["c"], ["y", "rest"], axis=1, num_outputs=2),
+        helper.make_node("Conv", ["rest", "one"], ["z"]),
+    )
+    fp32 = model(nodes, {"w": kernel, "one": np.ones((1, 1, 1, 1), np.float32)}, ("y", "z"))
+    content = convert(fp32, precision)
+    values, makers = types(content)
+    assert values["y"] == values["z"] == TensorProto.FLOAT
+    assert values[makers["z"].input[0]] == LOW[precision]
+    check_types(content)
+    if precision == "fp16":
+        np.testing.assert_allclose(run(content, image, "fp16")["y"], run(fp32, image)["y"], atol=2e-2)
+
+
+def test_a_split_all_of_which_ends_the_network_stays_float32(kernel):
+    nodes = conv_and(helper.make_node("Split", ["c"], ["y", "z"], axis=1, num_outputs=2))
+    content = convert(model(nodes, {"w": kernel}, ("y", "z")), "bf16")
+    assert {name for name, node in types(content)[1].items() if node.op_type == "Split"} == {"y", "z"}
+    check_types(content)
+
+
+def test_all_that_a_node_makes_for_a_resize_is_float32(image, kernel):
+    """A split gives scales, which are float32 by definition, and a factor, which need not be."""
+    nodes = conv_and(
+        helper.make_node("Split", ["five", "parts"], ["scales", "factor"], axis=0),
+        helper.make_node("Resize", ["c", "", "scales"], ["r"], mode="nearest"),
+        helper.make_node("Mul", ["r", "factor"], ["m"]),
+        helper.make_node("Relu", ["m"], ["y"]),
+    )
+    weights = {"w": kernel, "five": np.array([1, 1, 2, 2, 3], np.float32), "parts": np.array([4, 1], np.int64)}
+    fp32 = model(nodes, weights)
+    content = convert(fp32, "fp16")
+    np.testing.assert_allclose(run(content, image, "fp16")["y"], run(fp32, image)["y"], atol=5e-2)
+
+
+def test_weights_that_are_inputs_too_are_converted(image, kernel):
+    old = onnx.load_model_from_string(model(conv_and(helper.make_node("Relu", ["c"], ["y"])), {"w": kernel}, opset=8))
+    old.ir_version = 3
+    old.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, kernel.shape))
+    onnx.checker.check_model(old)
+    content = convert(old.SerializeToString(), "fp16")
+    values, makers = types(content)
+    assert [values[name] for name in makers["c"].input] == [TensorProto.FLOAT16] * 2
+    assert [value.name for value in onnx.load_model_from_string(content).graph.input] == ["x"]
+    onnx.checker.check_model(onnx.load_model_from_string(content))
+    expected = run(old.SerializeToString(), image)["y"]
+    np.testing.assert_allclose(run(content, image, "fp16")["y"], expected, atol=2e-2)
+
+
+def test_types_that_do_not_fit_are_seen_in_bf16(kernel):
+    content = convert(model(conv_and(helper.make_node("Relu", ["c"], ["y"])), {"w": kernel}), "bf16")
+    check_types(content)
+    broken = onnx.load_model_from_string(content)
+    next(node for node in broken.graph.node if node.op_type == "Conv").input[1] = "w32"
+    broken.graph.initializer.append(numpy_helper.from_array(kernel, "w32"))
+    with pytest.raises(EngineError, match="types do not fit together once converted"):
+        check_types(broken.SerializeToString())

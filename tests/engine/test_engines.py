@@ -134,3 +134,17 @@ def test_bf16_rounds_to_eight_bits():
         difference = np.abs(fp32.run({"x": x})["y"] - bf16.run({"x": x})["y"]).max()
     # A CPU without bf16 arithmetic computes in fp32 instead.
     assert difference < 0.1
+
+
+def test_onnx_runtime_does_not_log_what_it_raises(capfd):
+    model = affine()
+    model.graph.initializer.append(numpy_helper.from_array(np.array([5], np.int64), "five"))
+    model.graph.node[1].CopyFrom(helper.make_node("Gather", ["d", "five"], ["y"], axis=1))
+    with (
+        load_engine(model.SerializeToString(), "onnxruntime") as engine,
+        pytest.raises(EngineError, match="could not be run"),
+    ):
+        engine.run({"x": np.zeros((1, 3), np.float32)})
+    with pytest.raises(EngineError, match="refused"):
+        load_engine(b"no network", "onnxruntime")
+    assert capfd.readouterr() == ("", "")
