@@ -6,8 +6,9 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from mammofast.models.blocks import NormReLUConv, context, scaled
+from mammofast.models.blocks import NormReLUConv, scaled
 from mammofast.models.fc_densenet import STEM, Deconv, DenseBlock, TransitionUp
+from mammofast.models.receptive_field import halo, in_turn
 
 RATES = (6, 12, 18)
 _POOLS = 4
@@ -58,7 +59,6 @@ class ASPPFCDenseNet(nn.Module):
 
     stride = 1 << _POOLS
     margin = 0
-    halo = context([2 + 2 * _LAYERS] + [1 + 2 * _LAYERS] * (_POOLS - 1) + [max(RATES)])  # the stem; each strided 3×3
 
     def __init__(
         self, channels: int = 1, classes: int = 2, td: str = "literal", dropout: float = 0.2, width: float = 1.0
@@ -81,6 +81,10 @@ class ASPPFCDenseNet(nn.Module):
         self.ups = nn.ModuleList(TransitionUp(new, Deconv(new, new)) for _ in skips)
         self.up = nn.ModuleList(DenseBlock(new + skip, growth, _LAYERS, dropout) for skip in reversed(skips))
         self.head = nn.Conv2d(new + skips[0] + new, classes, 1)
+
+        # The ASPP's projection is 1×1: it looks no further than the branches.
+        down, up = in_turn(self.down, self.pools), in_turn(self.ups, self.up)
+        self.halo = halo(self.stride, *([self.stem, *down, branch, *up] for branch in self.aspp.branches))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""

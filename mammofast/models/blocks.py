@@ -2,7 +2,7 @@
 """What several families share: convolution units, upsampling, the encoder of a U-shaped network."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,19 +11,6 @@ from torch.nn import functional
 def scaled(channels: int, width: float) -> int:
     """Return a hidden channel count of a network that is ``width`` times as wide, at least 1."""
     return max(1, round(channels * width))
-
-
-def context(reach: Sequence[int]) -> int:
-    """Return how far, in pixels, an output pixel of a U-shaped network can look into its input: its ``halo``.
-
-    reach: for stride 1, 2, 4, ... the sum over its convolutions, way down and way up together, of how many places each
-    looks aside: 1 for a 3×3 convolution, the dilation for a dilated one, 0 for a 1×1. Pooling and upsampling, which
-    may look at one place beside their own, come on top. The sum is rounded up to a multiple of the last stride.
-    """
-    deepest = 1 << (len(reach) - 1)
-    between = 3 * (deepest - 1)  # at each halving to stride s: s for the place beside, s / 2 to the place's far edge
-    pixels = sum(places << k for k, places in enumerate(reach)) + between
-    return -(-pixels // deepest) * deepest
 
 
 def set_norm_eps(network: nn.Module, eps: float) -> None:
@@ -81,6 +68,10 @@ class Encoder(nn.ModuleList):
 
     def __init__(self, stages: Iterable[nn.Module]) -> None:
         super().__init__(stages)
+
+    def layers(self) -> list[nn.Module]:
+        """Return the poolings and the stages in the order they run."""
+        return [layer for stage in self for layer in (nn.MaxPool2d(2), stage)][1:]
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return what each stage gave, the deepest first."""

@@ -8,7 +8,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from mammofast.models.blocks import BilinearUp, NormReLUConv, context, scaled
+from mammofast.models.blocks import BilinearUp, NormReLUConv, scaled
+from mammofast.models.receptive_field import halo, in_turn
 
 STEM = 48
 
@@ -116,10 +117,8 @@ class FCDenseNet(nn.Module):
         self.head = nn.Conv2d(maps, classes, 1)
 
         self.stride = 1 << pools
-        reach = [down + up for down, up in zip(layers[:pools], reversed(layers[pools + 1 :]), strict=True)]
-        reach = [places + (upsample == "bilinear") for places in reach] + [layers[pools]]
-        reach[0] += 1  # the stem
-        self.halo = None if upsample == "bilinear" and align_corners else context(reach)
+        path = [self.stem, *in_turn(self.down, self.pools), self.bottleneck, *in_turn(self.ups, self.up)]
+        self.halo = None if upsample == "bilinear" and align_corners else halo(self.stride, path)
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""

@@ -5,7 +5,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from mammofast.models.blocks import ConvNormReLU, context, scaled
+from mammofast.models.blocks import ConvNormReLU, scaled
+from mammofast.models.receptive_field import halo, in_turn
 from mammofast.models.unet_p2 import WIDTHS, encoder_of, upsampling
 
 
@@ -59,8 +60,8 @@ class FusionNet(nn.Module):
         self.decoder = nn.ModuleList(FusionUnit(low, low) for _, low in steps)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
-        tiles = deconv or not align_corners
-        self.halo = context([10 + (not deconv)] * len(steps) + [5]) if tiles else None
+        path = [*self.encoder.layers(), *in_turn(self.ups, self.decoder)]
+        self.halo = halo(self.stride, path) if deconv or not align_corners else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""

@@ -32,6 +32,11 @@ def halo(stride: int, *paths: Iterable[nn.Module], margin: int = 0) -> int:
     return -(-reach // stride) * stride
 
 
+def in_turn(*lists: Iterable[nn.Module]) -> list[nn.Module]:
+    """Return the first module of each list, then the second of each, and so on: the order in which they run."""
+    return [module for step in zip(*lists, strict=True) for module in step]
+
+
 def interval(layers: Sequence[nn.Module], first: int, last: int) -> tuple[int, int]:
     """Return the first and last input positions, on one axis, that output positions first..last depend on."""
     for layer in reversed(layers):

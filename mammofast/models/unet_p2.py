@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mammofast.models.blocks import BilinearUp, ConvNormReLU, DeconvUp, Encoder, context, scaled
+from mammofast.models.blocks import BilinearUp, ConvNormReLU, DeconvUp, Encoder, scaled
+from mammofast.models.receptive_field import halo, in_turn
 
 WIDTHS = (64, 128, 256, 512, 1024)
 
@@ -47,7 +48,6 @@ class ResUnit(nn.Module):
 
 Unit = Callable[[int, int], nn.Module]
 UNITS: dict[str, Unit] = {"basic": BasicUnit, "deep": DeepUnit, "res": ResUnit}
-_CONVOLUTIONS = {"basic": 2, "deep": 3, "res": 3}
 
 
 def encoder_of(unit: Unit, channels: int, widths: list[int]) -> Encoder:
@@ -97,9 +97,8 @@ class UNetP2(nn.Module):
         self.decoder = nn.ModuleList(UNITS[decoder](2 * low, low) for _, low in steps)
         self.head = nn.Conv2d(widths[0], classes, 1)
 
-        down, up = _CONVOLUTIONS[encoder], _CONVOLUTIONS[decoder] + (not deconv)
-        tiles = deconv or not align_corners
-        self.halo = context([down + up] * len(steps) + [down]) if tiles else None
+        path = [*self.encoder.layers(), *in_turn(self.ups, self.decoder)]
+        self.halo = halo(self.stride, path) if deconv or not align_corners else None
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits."""
