@@ -107,6 +107,10 @@ def expected(dataset, method):
         bright = values > values.min() + 0.02 * (values.max() - values.min())
         ys, xs = np.flatnonzero(bright.any(axis=1)), np.flatnonzero(bright.any(axis=0))
         y0, y1, x0, x1, target = ys[0], ys[-1] + 1, xs[0], xs[-1] + 1, WHOLE
+        while level and (y1 - y0 < WHOLE[0] or x1 - x0 < WHOLE[1]):  # a finer level, so as not to stretch it up
+            level -= 1
+            values = shown(dataset, level_of(image, level))
+            y0, y1, x0, x1 = 2 * y0, min(2 * y1, values.shape[0]), 2 * x0, min(2 * x1, values.shape[1])
     else:
         level = max(k for k in range(9) if max(spacing) * 2**k <= PIXEL_MM + 1e-9)
         values = shown(dataset, level_of(image, level))
