@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mammofast.compilation import parity
 from mammofast.compilation.precision import check_types, convert
 from mammofast.compilation.sources import Source
+from mammofast.compilation.steady import steady
 from mammofast.engine import check_precision, load_engine
 from mammofast.engine.tensorrt import FLAVOURS, Profile, build, check_builder
 from mammofast.errors import EngineError
@@ -146,6 +147,8 @@ def compile_source(source: Source, target: Target, say: Say = silent) -> Compile
     say(f"{source.name}: {target.precision} for {target.backend}")
     # OpenVINO is told its precision when it loads the fp32 network.
     model = source.model if target.backend == "openvino" else convert(source.model, target.precision)
+    if target.backend == "onnxruntime" and target.precision == "fp32":
+        model = steady(model)
     if target.on_gpu:
         return _compile_for_gpu(source, target, model, cases, allowed, say)
     with load_engine(model, target.backend, "cpu", target.precision) as engine:
@@ -162,7 +165,8 @@ def _compile_for_gpu(
     measured: dict[str, parity.Measured] = {}
     if target.precision in _CPU_STANDS_IN:
         say(f"{source.name}: comparing its {target.precision} network on the CPU")
-        with load_engine(model, "onnxruntime", "cpu", target.precision) as engine:
+        stand_in = steady(model) if target.precision == "fp32" else model
+        with load_engine(stand_in, "onnxruntime", "cpu", target.precision) as engine:
             measured = parity.measure(engine, source, cases, allowed)
         parity.check(source.name, measured, target.precision)
     else:
