@@ -392,26 +392,33 @@ def size_bomb(whole: _Object, rng: random.Random) -> bytes:
     return whole.with_body(bytes(body)).bytes()
 
 
+def _member(name: str, archive: zipfile.ZipFile) -> zipfile.ZipInfo:
+    """Return a member without the time of day, which zipfile puts in by itself: a seed must make the same bytes."""
+    member = zipfile.ZipInfo(name)
+    member.compress_type = archive.compression
+    return member
+
+
 def zipped(whole: _Object, rng: random.Random) -> bytes:
     """A zip file that is damaged, or meant to do damage."""
     data, buffer = whole.bytes(), io.BytesIO()
     how = rng.randrange(8)
     with zipfile.ZipFile(buffer, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
         if how == 0:  # bomb: a thousand to one
-            archive.writestr("SECRET.dcm", bytes(20 * MIB), zipfile.ZIP_DEFLATED)
+            archive.writestr(_member("SECRET.dcm", archive), bytes(20 * MIB), zipfile.ZIP_DEFLATED)
         elif how == 1:  # slip
             for name in ("../../../SECRET.dcm", "/tmp/SECRET.dcm", "..\\..\\SECRET.dcm", "C:\\SECRET.dcm"):
-                archive.writestr(name, data)
+                archive.writestr(_member(name, archive), data)
         elif how == 2:  # a link, as far as zip files know them
             link = zipfile.ZipInfo("SECRET")
             link.external_attr = 0o120777 << 16
             archive.writestr(link, "/etc/passwd")
         elif how == 3:  # a zip in a zip, and an index of nothing
-            archive.writestr("SECRET.zip", buffer.getvalue() or data)
-            archive.writestr("DICOMDIR", data[:300])
+            archive.writestr(_member("SECRET.zip", archive), buffer.getvalue() or data)
+            archive.writestr(_member("DICOMDIR", archive), data[:300])
         else:
-            archive.writestr("SECRET/Doe.dcm", data)
-            archive.writestr("SECRET/\N{SNOWMAN}.dcm", data[: rng.randrange(len(data))])
+            archive.writestr(_member("SECRET/Doe.dcm", archive), data)
+            archive.writestr(_member("SECRET/\N{SNOWMAN}.dcm", archive), data[: rng.randrange(len(data))])
     made = buffer.getvalue()
     if how == 4:
         return made[: rng.randrange(4, len(made))]
