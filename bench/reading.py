@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorstore as ts
 
 from bench import harness
 from bench.phantoms import write_phantoms
@@ -20,6 +19,7 @@ from mammofast.archive import ArchiveImage, layout, open_archive
 from mammofast.archive.ingest import ingest
 from mammofast.methods.screener import open_bundle
 from mammofast.records import GreyPipeline, GreyTable, Window
+from mammofast.screening.trace import bytes_read
 
 WANTED = (0.0, 0.4, 1.0, 2.0)
 # An entry of a shard's index: offset and length, uint64 each; a CRC32C follows the last (Zarr v3, sharding_indexed).
@@ -53,15 +53,15 @@ class Counted:
     def read(self, level: int = 0, window: Window | None = None) -> npt.NDArray[Any]:
         if level == 0:
             self.windows.append(window or (0, 0, self.shape[1], self.shape[0]))
-        before = _bytes_read()
+        before = bytes_read()
         pixels = self.image.read(level, window)
-        self.bytes_read["coarse" if level else "native"] += _bytes_read() - before
+        self.bytes_read["coarse" if level else "native"] += bytes_read() - before
         return pixels
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
-        before = _bytes_read()
+        before = bytes_read()
         table = self.image.grey_table(pipeline)
-        self.bytes_read["header"] += _bytes_read() - before
+        self.bytes_read["header"] += bytes_read() - before
         return table
 
     @property
@@ -84,11 +84,6 @@ class Counted:
             ]
             allowed += int(touched.sum()) + ENTRY * rows * cols + CHECKSUM + metadata
         assert self.bytes_read["native"] <= allowed, (self.bytes_read["native"], allowed)
-
-
-def _bytes_read() -> int:
-    (metric,) = ts.experimental_collect_matching_metrics("/tensorstore/kvstore/file/bytes_read") or [{"values": []}]
-    return sum(value["value"] for value in metric["values"])
 
 
 def screen(archive: Path, bundle: str) -> list[Counted]:

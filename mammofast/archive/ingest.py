@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import threading
 import warnings
 from collections import deque
@@ -33,6 +32,7 @@ from mammofast.archive.sources import (
 from mammofast.archive.store import ArchiveImage
 from mammofast.archive.writer import Staged, Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
+from mammofast.machine import cores
 from mammofast.ops._native import kernels
 
 # Files being worked on, together, for each thread: what is decoded may wait a while for the disk and for its turn.
@@ -92,7 +92,7 @@ def ingest(
         When mammofast's compiled extension is missing.
 
     """
-    workers = _cores() if workers is None else workers
+    workers = cores() if workers is None else workers
     if workers < 1:
         raise ValueError(f"workers: got {workers}, expected an integer >= 1")
     paths = checked_sources(sources)
@@ -333,7 +333,3 @@ def _sha256(stream: BinaryIO) -> str:
 
 def _is_retried(record: SkippedRecord) -> bool:
     return record.reason.partition(":")[0] in _RETRIED
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

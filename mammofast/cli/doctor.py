@@ -1,7 +1,6 @@
 """``mammofast doctor``: what this machine has, what is missing and how to get it."""
 
 import json
-import os
 import platform
 import shutil
 import sys
@@ -10,6 +9,7 @@ from importlib import metadata
 import click
 
 from mammofast import __version__
+from mammofast.machine import cores
 
 # name → (distribution, what it is for)
 _OPTIONAL = {
@@ -52,7 +52,7 @@ def _facts() -> dict[str, object]:
         "mammofast": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores(),
         "kernels": "C++; CUDA for ops.confidence_mask" if kernels().has_cuda else "C++; built without CUDA",
         "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
     }

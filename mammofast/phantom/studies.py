@@ -2,7 +2,6 @@
 
 import json
 import multiprocessing
-import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import PhantomError
+from mammofast.machine import cores
 from mammofast.phantom.dicom import sop_uid, study_uid, write_image
 from mammofast.phantom.display import Display
 from mammofast.phantom.encode import SYNTAXES
@@ -83,7 +83,7 @@ def write_studies(
     out = Path(out)
     planned = [view for views in plan_studies(studies, seed, Purpose.STUDIES) for view in views]
     _refuse_strangers(out, {sop_uid(view) for view in planned})
-    workers = min(workers or len(os.sched_getaffinity(0)), max(len(planned), 1))
+    workers = min(workers or cores(), max(len(planned), 1))
     advance = progress or (lambda _: None)
     masses: list[dict[str, Any]] = []
     if workers == 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mammofast.profiling.environment import cores
+from mammofast.machine import cores
 from mammofast.profiling.statistics import percentile, summarize
 
 VARIATION_PERCENT = 2.5

@@ -10,14 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mammofast import __version__
+from mammofast.machine import cores
 
 _SOURCE = Path(__file__).parents[2]
 _CPU_FIELDS = ("model name", "cpu family", "model", "stepping")
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def environment(packages: Iterable[str]) -> dict[str, Any]:

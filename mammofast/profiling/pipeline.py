@@ -16,11 +16,11 @@ from mammofast import tracing
 from mammofast.archive import ingest, open_archive
 from mammofast.bundles import load_bundle
 from mammofast.errors import ProfilingError
+from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
 from mammofast.phantom import write_studies
 from mammofast.profiling.bottleneck import Account, account, bounds, verdict
 from mammofast.profiling.doubts import doubts
-from mammofast.profiling.environment import cores
 from mammofast.profiling.gpu import watched_gpus
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort

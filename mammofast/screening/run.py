@@ -13,8 +13,9 @@ from typing import Any
 from mammofast.archive import Archive, ArchiveImage, open_archive
 from mammofast.bundles import Bundle, load_bundle
 from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
+from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
-from mammofast.screening.cluster import default_workers, local_client, remote_client
+from mammofast.screening.cluster import local_client, remote_client
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
@@ -136,7 +137,7 @@ def screen(
             # A bundle that cannot be opened is said here, once, rather than by every worker.
             opener(folder, device, settings).__exit__(None, None, None)
             ledger.add_versions(run, software_versions(network.backend for network in manifest.networks.values()))
-            n_workers = workers or default_workers()
+            n_workers = workers or cores()
             connect = remote_client(scheduler) if scheduler else local_client(n_workers)
             put_timing = partial(ledger.put_timing, run)
             with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:

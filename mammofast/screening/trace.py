@@ -45,7 +45,7 @@ class Usage:
     @classmethod
     def now(cls) -> "Usage":
         """Look."""
-        return cls(time.monotonic(), time.process_time(), _peak_bytes(), _bytes_read())
+        return cls(time.monotonic(), time.process_time(), _peak_bytes(), bytes_read())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +164,7 @@ def _peak_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _bytes_read() -> int:
+def bytes_read() -> int:
+    """Return how many bytes of files this process has read through tensorstore, which counts them."""
     (metric,) = ts.experimental_collect_matching_metrics(_BYTES_READ) or [{"values": []}]
     return sum(value["value"] for value in metric["values"])

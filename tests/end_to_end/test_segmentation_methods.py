@@ -20,6 +20,7 @@ from skimage.measure import label, regionprops
 
 import mammofast
 from mammofast.cli import main
+from tests.methods.by_hand import level_of
 
 GAIN, BRIGHT = 40.0, 0.65
 WHOLE, TILE, PIXEL_MM = (512, 384), (256, 200), 0.4
@@ -80,14 +81,6 @@ def run(request, demo, tmp_path_factory):
     done = CliRunner().invoke(main, command)
     assert done.exit_code == 0, done.output
     return method, bundle, out / "results"
-
-
-def level_of(image, level):
-    side = 2**level
-    rows, cols = (-(-n // side) for n in image.shape)
-    padded = np.full((rows * side, cols * side), np.nan)
-    padded[: image.shape[0], : image.shape[1]] = image
-    return np.floor(np.nanmean(padded.reshape(rows, side, cols, side), axis=(1, 3)) + 0.5)
 
 
 def shown(dataset, stored):

@@ -11,16 +11,9 @@ from skimage.measure import label, regionprops
 
 from mammofast import open_bundle
 from mammofast.records import tight_box
+from tests.methods.by_hand import level_of
 
 SCALES = [(320, 160), (512, 256), (640, 320)]
-
-
-def level_of(image, level):
-    side = 2**level
-    rows, cols = (-(-n // side) for n in image.shape)
-    padded = np.full((rows * side, cols * side), np.nan)
-    padded[: image.shape[0], : image.shape[1]] = image
-    return np.floor(np.nanmean(padded.reshape(rows, side, cols, side), axis=(1, 3)) + 0.5)
 
 
 def iou(a, b):

@@ -15,6 +15,7 @@ from mammofast import open_bundle
 from mammofast.errors import BundleError, Reason
 from mammofast.methods.arrays import ArrayImage
 from mammofast.settings import Settings
+from tests.methods.by_hand import level_of
 
 SHAPE = (128, 96)
 GAIN, BRIGHT = 30.0, 0.7
@@ -84,14 +85,6 @@ def breast(shape=(1000, 700), masses=((300, 300, 60, 40), (500, 650, 45, 70)), a
     for x, y, a, b in masses:
         image[((cols - x) / a) ** 2 + ((rows - y) / b) ** 2 <= 1] = 3900
     return image.astype(np.uint16)
-
-
-def level_of(image, level):
-    side = 2**level
-    rows, cols = (-(-n // side) for n in image.shape)
-    padded = np.full((rows * side, cols * side), np.nan)
-    padded[: image.shape[0], : image.shape[1]] = image
-    return np.floor(np.nanmean(padded.reshape(rows, side, cols, side), axis=(1, 3)) + 0.5)
 
 
 def stretch(grey, shape):

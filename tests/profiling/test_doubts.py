@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from mammofast.machine import cores
 from mammofast.profiling.doubts import doubts, drift_of
-from mammofast.profiling.environment import cores
 
 STEADY = [0.01] * 100
 

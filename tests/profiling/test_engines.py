@@ -167,7 +167,7 @@ def test_a_backend_that_is_not_installed_is_an_error_that_says_so(small):
 
 
 def test_more_threads_than_cores_are_warned_of(small):
-    from mammofast.profiling.environment import cores
+    from mammofast.machine import cores
 
     (case,) = engines.engine_cases([small], BRIEF, threads=cores() + 1)
     torch.set_num_threads(1)
