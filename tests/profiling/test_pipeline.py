@@ -22,7 +22,7 @@ from mammofast.profiling.record import read_record
 from mammofast.profiling.sampling import Effort
 from mammofast.screening import open_results, screen
 from mammofast.screening.ledger import Results
-from mammofast.screening.trace import IN_FLIGHT, LIST, RECORD, SEND, TASK, Task, Usage, _bytes_read, read_trace
+from mammofast.screening.trace import IN_FLIGHT, LIST, RECORD, SEND, TASK, Task, Usage, bytes_read, read_trace
 
 HERE = Path(__file__).parent
 ONCE = Effort(0, 0.001, 1)
@@ -132,10 +132,10 @@ def test_the_rate_is_that_which_screening_keeps_itself(archive, bundle, tmp_path
 def bytes_read(archive, bundle):
     """Return what screening an archive reads of it, counted in this process."""
     images = list(open_archive(archive).images())
-    before = _bytes_read()
+    before = bytes_read()
     with open_bundle(bundle) as screener:
         screener.screen_images(images)
-    return _bytes_read() - before
+    return bytes_read() - before
 
 
 def test_the_command_says_all_of_it(archive, bundle, tmp_path):
