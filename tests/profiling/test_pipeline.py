@@ -129,7 +129,7 @@ def test_the_rate_is_that_which_screening_keeps_itself(archive, bundle, tmp_path
     assert len(open_results(tmp_path / "results").runs()[0]["timings"]) == 1
 
 
-def bytes_read(archive, bundle):
+def bytes_read_of(archive, bundle):
     """Return what screening an archive reads of it, counted in this process."""
     images = list(open_archive(archive).images())
     before = bytes_read()
@@ -161,7 +161,7 @@ def test_the_command_says_all_of_it(archive, bundle, tmp_path):
     assert facts["gpu"] is None or facts["gpu"].keys() == {"share_busy", "memory_mib"}
     assert facts["memory"]["worker_mib"] <= facts["memory"]["all_workers_mib"] <= 2 * facts["memory"]["worker_mib"]
     assert 0 < facts["cpu"]["share_of_cores"] <= 1.05
-    assert facts["bytes_read_per_image"] == pytest.approx(bytes_read(archive, bundle) / 6, rel=1e-3)
+    assert facts["bytes_read_per_image"] == pytest.approx(bytes_read_of(archive, bundle) / 6, rel=1e-3)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     names = {event["args"]["name"] for event in events if event["ph"] == "M"}
     assert {"worker 1", "mammofast screen"} <= names <= {"worker 1", "worker 2", "mammofast screen"}
