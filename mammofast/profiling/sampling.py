@@ -43,7 +43,7 @@ def interleave(calls: Mapping[str, Call], effort: Effort) -> dict[str, list[floa
     """
     repeats = {name: _warm_up(call, effort.warm_up) for name, call in calls.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
-    with _without_garbage_collection():
+    with without_garbage_collection():
         end = time.perf_counter() + effort.seconds * len(calls)
         rounds = 0
         while rounds < effort.at_least or time.perf_counter() < end:
@@ -71,7 +71,8 @@ def _warm_up(call: Call, seconds: float) -> int:
 
 
 @contextmanager
-def _without_garbage_collection() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
+    """Keep Python from collecting garbage in the middle of a sample."""
     enabled = gc.isenabled()
     gc.disable()
     try:

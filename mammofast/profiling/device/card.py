@@ -1,0 +1,183 @@
+"""A CUDA card as measurements see it: arrays carried there and back, its clock, and the device forms of the ops.
+
+What carries arrays is torch or CuPy, whichever is installed and sees a card: both are what a developer has, neither is
+needed to use the ops.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.errors import ProfilingError
+
+# Of no card so far: holding longer than asked only costs time, holding shorter would let the host's speed be measured.
+_FASTEST_HZ = 3e9
+
+
+class Card(Protocol):
+    """Where device forms of ops run.
+
+    name: of the card. carrier: what moves arrays. forms: has the functions of :mod:`mammofast.ops.device`, and ``ops``
+    those of :mod:`mammofast.ops` that take device arrays. l2_bytes: of its second-level cache. emulated: whether the
+    kernels run on the host instead, so that times say nothing. torch_device: where torch's ways of doing the same run.
+    """
+
+    name: str
+    carrier: str
+    forms: Any
+    ops: Any
+    l2_bytes: int
+    emulated: bool
+    torch_device: str
+
+    def put(self, array: npt.NDArray[Any]) -> Any:
+        """Return a copy on the card."""
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        """Return a copy on the host, once the card has made it."""
+
+    def copying(self, n_bytes: int) -> Callable[[], Any]:
+        """Return a call that copies so many bytes from one place of the card's memory to another."""
+
+    def mark(self) -> Any:
+        """Mark this place in the default stream."""
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """Wait for the second mark and return the card's time between the two."""
+
+    def hold(self, seconds: float) -> None:
+        """Keep the default stream from starting anything new for at least so long."""
+
+    def wait(self) -> None:
+        """Wait until the card has nothing to do."""
+
+
+class _RealCard:
+    emulated = False
+    torch_device = "cuda"
+
+    def __init__(self) -> None:
+        from mammofast import ops
+        from mammofast.ops import device
+
+        self.ops: Any = ops
+        self.forms: Any = device
+
+
+class _TorchCard(_RealCard):
+    """The first card that torch sees."""
+
+    def __init__(self) -> None:
+        import torch
+
+        super().__init__()
+        self._torch = torch
+        properties = torch.cuda.get_device_properties(0)
+        self.name: str = properties.name
+        self.carrier = f"torch {torch.__version__}"
+        self.l2_bytes: int = properties.L2_cache_size
+
+    def put(self, array: npt.NDArray[Any]) -> Any:
+        return self._torch.from_numpy(np.ascontiguousarray(array)).cuda()
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        host: npt.NDArray[Any] = self._torch.as_tensor(array, device="cuda").cpu().numpy()
+        return host
+
+    def copying(self, n_bytes: int) -> Callable[[], Any]:
+        source = self._torch.randint(0, 255, (n_bytes,), dtype=self._torch.uint8, device="cuda")
+        target = self._torch.empty_like(source)
+        return lambda: target.copy_(source)
+
+    def mark(self) -> Any:
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: Any, end: Any) -> float:
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1e3
+
+    def hold(self, seconds: float) -> None:
+        self._torch.cuda._sleep(int(seconds * _FASTEST_HZ))
+
+    def wait(self) -> None:
+        self._torch.cuda.synchronize()
+
+
+class _CupyCard(_RealCard):
+    """The first card that CuPy sees."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        super().__init__()
+        self._cupy = cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(0)
+        self.name: str = properties["name"].decode()
+        self.carrier = f"cupy {cupy.__version__}"
+        self.l2_bytes: int = properties["l2CacheSize"]
+        self._spin = cupy.RawKernel(
+            'extern "C" __global__ void spin(long long cycles)'
+            "{ const long long start = clock64(); while (clock64() - start < cycles) {} }",
+            "spin",
+        )
+
+    def put(self, array: npt.NDArray[Any]) -> Any:
+        return self._cupy.asarray(array, order="C")
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        host: npt.NDArray[Any] = self._cupy.asarray(array).get()
+        return host
+
+    def copying(self, n_bytes: int) -> Callable[[], Any]:
+        source = self._cupy.random.randint(0, 255, n_bytes, dtype=self._cupy.uint8)
+        target = self._cupy.empty_like(source)
+        return lambda: target.data.copy_from_device_async(source.data, n_bytes, self._cupy.cuda.Stream.null)
+
+    def mark(self) -> Any:
+        event = self._cupy.cuda.Event()
+        event.record()
+        return event
+
+    def seconds(self, start: Any, end: Any) -> float:
+        end.synchronize()
+        return float(self._cupy.cuda.get_elapsed_time(start, end)) / 1e3
+
+    def hold(self, seconds: float) -> None:
+        self._spin((1,), (1,), (np.int64(seconds * _FASTEST_HZ),))
+
+    def wait(self) -> None:
+        self._cupy.cuda.runtime.deviceSynchronize()
+
+
+def open_card() -> Card:
+    """Return the first card of this machine.
+
+    Raises
+    ------
+    ProfilingError
+        Where torch and CuPy are missing or see none, or where the kernels are not built.
+
+    """
+    from mammofast.ops import _native
+
+    if (why := _native.why_no_cuda()) is not None:
+        raise ProfilingError(f"device: the CUDA kernels cannot run here ({why})")
+    if find_spec("torch") is not None:
+        import torch
+
+        if torch.cuda.is_available():
+            return _TorchCard()
+    if find_spec("cupy") is not None:
+        import cupy
+
+        if cupy.is_available():
+            return _CupyCard()
+    raise ProfilingError(
+        "device: got no CUDA card that torch or CuPy sees, expected one; "
+        "install one of them for this machine's driver (the ops themselves need neither)"
+    )
