@@ -1,6 +1,8 @@
-"""Build of the native extension; everything else is in pyproject.toml.
+"""Build of the two native extensions; everything else is in pyproject.toml.
 
-MAMMOFAST_CUDA=0                   leave CUDA out, even where nvcc is found
+``mammofast.ops._kernels`` is C++ alone; ``mammofast.ops._cuda_kernels`` is built only where nvcc is found.
+
+MAMMOFAST_CUDA=0                   leave CUDA out, even where nvcc is found; 1: fail where it is not
 MAMMOFAST_CUDA_ARCHITECTURES=...   targets of the CUDA kernels: "80,90", or "all"
 MAMMOFAST_SANITIZE=address,...     build with these sanitizers
 MAMMOFAST_WERROR=1                 make warnings errors
@@ -10,6 +12,7 @@ MAMMOFAST_BUILD_JOBS=2             files to compile at a time
 import os
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pybind11.setup_helpers import ParallelCompile, Pybind11Extension, build_ext
@@ -17,14 +20,20 @@ from setuptools import setup
 
 CUDA_ARCHITECTURES = ["80"]  # Ampere; its PTX serves every later device at the cost of a first-run compilation
 ALL_CUDA_ARCHITECTURES = ["80", "86", "89", "90", "120"]
+WERROR = os.environ.get("MAMMOFAST_WERROR") == "1"
 
 
 def find_nvcc() -> str | None:
-    """Return the CUDA compiler, or None where there is none or CUDA is switched off."""
-    if os.environ.get("MAMMOFAST_CUDA") == "0":
+    """Return the CUDA compiler of CUDA_HOME or the path, or None where there is none or CUDA is switched off."""
+    wanted, home = os.environ.get("MAMMOFAST_CUDA"), os.environ.get("CUDA_HOME")
+    if wanted == "0":
         return None
-    home = os.environ.get("CUDA_HOME")
-    return shutil.which("nvcc", path=str(Path(home) / "bin") if home else None)
+    nvcc = shutil.which("nvcc", path=str(Path(home) / "bin") if home else None)
+    if nvcc is None and wanted == "1":
+        raise SystemExit(
+            "MAMMOFAST_CUDA=1 asks for the CUDA kernels, but nvcc is neither in CUDA_HOME/bin nor on the path"
+        )
+    return nvcc
 
 
 def cuda_home(nvcc: str) -> Path:
@@ -33,62 +42,83 @@ def cuda_home(nvcc: str) -> Path:
     return Path(next(line for line in plan.splitlines() if line.startswith("#$ TOP=")).removeprefix("#$ TOP="))
 
 
-def cuda_targets() -> list[str]:
-    """Return nvcc's flags: machine code for each target, PTX of the last one for devices to come."""
+def cuda_architectures() -> list[str]:
+    """Return the targets that the build was asked for."""
     chosen = os.environ.get("MAMMOFAST_CUDA_ARCHITECTURES")
-    numbers = CUDA_ARCHITECTURES if not chosen else chosen.replace(",", " ").split()
     if chosen == "all":
-        numbers = ALL_CUDA_ARCHITECTURES
+        return ALL_CUDA_ARCHITECTURES
+    return chosen.replace(",", " ").split() if chosen else CUDA_ARCHITECTURES
+
+
+def cuda_flags() -> list[str]:
+    """Return nvcc's flags: machine code for each target, PTX of the last one for devices to come."""
+    numbers = cuda_architectures()
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in numbers]
-    return [*targets, f"-gencode=arch=compute_{numbers[-1]},code=compute_{numbers[-1]}"]
+    targets.append(f"-gencode=arch=compute_{numbers[-1]},code=compute_{numbers[-1]}")
+    # -fmad=false: a contracted multiply-add would round otherwise than the CPU
+    flags = ["-std=c++20", "-O3", "-fmad=false", *targets, "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
+    return [*flags, "-Werror=all-warnings"] if WERROR else flags
 
 
 class BuildKernels(build_ext):
-    """Compile .cu files with nvcc, then the rest with the C++ compiler."""
+    """Compile an extension's .cu files with nvcc, then the rest with the C++ compiler."""
 
     def build_extension(self, extension: Pybind11Extension) -> None:
         """Build one extension; CUDA's run-time library is linked statically, so that importing needs no driver."""
-        if nvcc := find_nvcc():
-            extension.extra_objects = [self.compile_cuda(nvcc, path) for path in sorted(Path("csrc").rglob("*.cu"))]
-            extension.define_macros.append(("MAMMOFAST_WITH_CUDA", None))
+        kernels = [Path(source) for source in extension.sources if source.endswith(".cu")]
+        extension.sources = [source for source in extension.sources if not source.endswith(".cu")]
+        nvcc = find_nvcc()
+        if kernels and nvcc:
             home = cuda_home(nvcc)
             extension.include_dirs.append(str(home / "include"))
             extension.library_dirs += [str(home / folder) for folder in ("lib64", "lib")]
             extension.libraries += ["cudart_static", "dl", "rt", "pthread"]
+            with ThreadPoolExecutor(int(os.environ.get("MAMMOFAST_BUILD_JOBS", "2"))) as pool:
+                extension.extra_objects = list(pool.map(lambda source: self.compile_cuda(nvcc, source), kernels))
         super().build_extension(extension)
 
     def compile_cuda(self, nvcc: str, source: Path) -> str:
-        """Return the object file of one .cu file."""
-        target = Path(self.build_temp) / source.with_suffix(".cu.o")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # -fmad=false: a contracted multiply-add would round otherwise than the CPU
-        flags = ["-std=c++20", "-O3", "-fmad=false", "-DMAMMOFAST_WITH_CUDA", *cuda_targets()]
-        command = [nvcc, *flags, "-Xcompiler", "-fPIC,-fvisibility=hidden", "-c", str(source), "-o", str(target)]
-        self.announce(" ".join(command), level=2)
-        subprocess.run(command, check=True)  # noqa: S603
+        """Return the object file of one .cu file, compiled unless it is newer than all that it may include."""
+        target = Path(self.build_temp) / "-".join(["sm", *cuda_architectures()]) / source.with_suffix(".cu.o")
+        newest = max(path.stat().st_mtime for path in (source, Path("setup.py"), *Path("csrc").rglob("*.h")))
+        if self.force or not target.exists() or target.stat().st_mtime <= newest:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            command = [nvcc, *cuda_flags(), "-c", str(source), "-o", str(target)]
+            self.announce(" ".join(command), level=2)
+            subprocess.run(command, check=True)  # noqa: S603
         return str(target)
 
 
 # Contracting a * b + c or reordering sums would make results depend on the machine.
 compile_flags = ["-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"]
 link_flags: list[str] = []
-if os.environ.get("MAMMOFAST_WERROR") == "1":
+if WERROR:
     compile_flags.append("-Werror")
 if sanitizers := os.environ.get("MAMMOFAST_SANITIZE"):
     compile_flags += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer", "-g", "-O1"]
     link_flags.append(f"-fsanitize={sanitizers}")
 
+
+def extension(name: str, sources: list[Path], macros: list[tuple[str, str]]) -> Pybind11Extension:
+    """Return an extension of these sources, built anew whenever a header changes."""
+    return Pybind11Extension(
+        name,
+        sorted(map(str, sources)),
+        depends=sorted(map(str, Path("csrc").rglob("*.h"))),
+        define_macros=macros,
+        cxx_std=20,
+        extra_compile_args=compile_flags,
+        extra_link_args=link_flags,
+    )
+
+
+CUDA_BINDINGS = Path("csrc/bindings/cuda")
+native = [path for path in Path("csrc").rglob("*.cpp") if path.parent != CUDA_BINDINGS]
+extensions = [extension("mammofast.ops._kernels", native, [])]
+if find_nvcc():
+    on_cuda = [*CUDA_BINDINGS.glob("*.cpp"), *Path("csrc").rglob("*.cu")]
+    targets = ",".join(cuda_architectures())
+    extensions.append(extension("mammofast.ops._cuda_kernels", on_cuda, [("MAMMOFAST_CUDA_TARGETS", f'"{targets}"')]))
+
 ParallelCompile("MAMMOFAST_BUILD_JOBS", default=2).install()
-setup(
-    ext_modules=[
-        Pybind11Extension(
-            "mammofast.ops._kernels",
-            sorted(str(path) for path in Path("csrc").rglob("*.cpp")),
-            depends=sorted(str(path) for pattern in ("*.h", "*.cu") for path in Path("csrc").rglob(pattern)),
-            cxx_std=20,
-            extra_compile_args=compile_flags,
-            extra_link_args=link_flags,
-        )
-    ],
-    cmdclass={"build_ext": BuildKernels},
-)
+setup(ext_modules=extensions, cmdclass={"build_ext": BuildKernels})

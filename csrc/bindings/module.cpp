@@ -4,11 +4,6 @@
 PYBIND11_MODULE(_kernels, module) {
     using namespace mammofast::bindings;
     module.doc() = "Kernels behind mammofast.ops, which checks shapes and types before it calls them.";
-#ifdef MAMMOFAST_WITH_CUDA
-    module.attr("has_cuda") = true;
-#else
-    module.attr("has_cuda") = false;
-#endif
     register_nms(module);
     register_fuse_boxes(module);
     register_confidence_mask(module);

@@ -1,110 +1,102 @@
-// Two kernels: the first turns boxes into votes and finds the strongest, the second sums the votes over each pixel, a
-// thread a pixel; a block shares its votes through shared memory, a tile at a time.
-#include <memory>
-#include <stdexcept>
-#include <string>
-
+// Two kernels: the first turns boxes into votes and finds each image's strongest, the second sums the votes over each
+// pixel. A block of the second owns a tile of one image, keeps the votes that reach it in shared memory, and a thread
+// sums four neighbouring pixels; most tiles meet few votes, so the writes of the mask are what it costs.
 #include "../core/checks.h"
+#include "../core/launch.h"
+#include "../core/scratch.h"
+#include "../core/status.h"
 #include "confidence_mask.h"
 
 namespace mammofast {
 namespace {
 
 constexpr int THREADS = 256;
-constexpr int MAX_BLOCKS = 1 << 16;  // grid-stride loops do the rest
+constexpr int THREADS_A_ROW = 32, PIXELS_A_THREAD = 4;
+constexpr int TILE_COLS = THREADS_A_ROW * PIXELS_A_THREAD, TILE_ROWS = THREADS / THREADS_A_ROW;
 
-struct Summary {
-    int32_t strongest;
-    int32_t unsound;  // 1 where a box or a score is not what the contract asks
-};
-
-struct Parameters {
-    const Vote* votes;
-    int64_t n_votes;
-    int64_t n_scales;
-    int64_t strongest;
-    Image<float> out;
-};
-
-void check(cudaError_t status, const char* step) {
-    if (status != cudaSuccess)
-        throw std::runtime_error(std::string("confidence_mask: ") + step + ": " + cudaGetErrorString(status));
+__device__ int64_t n_boxes(const ConfidenceMaskBatch& batch, int64_t image) {
+    if (batch.counts == nullptr) return batch.capacity;
+    const int64_t count = batch.counts[image];
+    return 0 <= count && count <= batch.capacity ? count : 0;
 }
 
-int blocks_for(int64_t n) {
-    const int64_t blocks = (n + THREADS - 1) / THREADS;
-    return static_cast<int>(blocks < MAX_BLOCKS ? blocks : MAX_BLOCKS);
-}
-
-__global__ void make_votes(const float* boxes, const float* scores, int64_t n, Shape shape, Vote* votes,
-                           Summary* summary) {
+// votes: n x capacity; strongest: n, zeros.
+__global__ void __launch_bounds__(THREADS) make_votes(ConfidenceMaskBatch batch, Vote* votes, int32_t* strongest) {
     const int64_t stride = int64_t(gridDim.x) * blockDim.x;
-    for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) {
-        if (!is_sound_box(boxes + 4 * i) || !is_sound_score(scores[i])) {
-            atomicExch(&summary->unsound, 1);
-            continue;
-        }
-        Vote vote = make_vote(boxes + 4 * i, scores[i], shape.rows, shape.cols);
-        if (vote.counts())
-            atomicMax(&summary->strongest, vote.weight);
+    for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < batch.n * batch.capacity; i += stride) {
+        const int64_t image = i / batch.capacity, index = i % batch.capacity, count = n_boxes(batch, image);
+        if (index == 0 && batch.counts != nullptr && batch.counts[image] != count)
+            atomicOr(batch.status + image, STATUS_UNSOUND);
+        if (index >= count) continue;
+        Vote vote{0, 0, 0, 0, 0};  // covers no pixel
+        if (!is_sound_box(batch.boxes + 4 * i) || !is_sound_score(batch.scores[i]))
+            atomicOr(batch.status + image, STATUS_UNSOUND);
         else
-            vote = Vote{0, 0, 0, 0, 0};  // covers no pixel
+            vote = make_vote(batch.boxes + 4 * i, batch.scores[i], batch.rows, batch.cols);
+        if (vote.counts())
+            atomicMax(strongest + image, vote.weight);
+        else
+            vote = Vote{0, 0, 0, 0, 0};
         votes[i] = vote;
     }
 }
 
-__global__ void sum_votes(Parameters p) {
-    __shared__ Vote tile[THREADS];
-    const int64_t pixels = p.out.rows * p.out.cols, stride = int64_t(gridDim.x) * blockDim.x;
-    // Every thread of a block makes the same number of turns, since all of them fill the tile.
-    for (int64_t first = int64_t(blockIdx.x) * blockDim.x; first < pixels; first += stride) {
-        const int64_t pixel = first + threadIdx.x;
-        const int64_t y = pixel / p.out.cols, x = pixel % p.out.cols;
-        int64_t sum = 0;
-        for (int64_t begin = 0; begin < p.n_votes; begin += THREADS) {
-            const int64_t count = p.n_votes - begin < THREADS ? p.n_votes - begin : THREADS;
+__global__ void __launch_bounds__(THREADS)
+    sum_votes(ConfidenceMaskBatch batch, const Vote* votes, const int32_t* strongest) {
+    __shared__ Vote near[THREADS];
+    __shared__ int n_near;
+    const int64_t across = (batch.cols + TILE_COLS - 1) / TILE_COLS, down = (batch.rows + TILE_ROWS - 1) / TILE_ROWS;
+    // Every thread of a block makes the same number of turns, since all of them look for votes.
+    for (int64_t tile = blockIdx.x; tile < batch.n * down * across; tile += gridDim.x) {
+        const int64_t image = tile / (down * across), count = n_boxes(batch, image);
+        const int64_t top = tile / across % down * TILE_ROWS, left = tile % across * TILE_COLS;
+        const int64_t y = top + threadIdx.x / THREADS_A_ROW;
+        const int64_t x = left + threadIdx.x % THREADS_A_ROW * PIXELS_A_THREAD;
+        int64_t sums[PIXELS_A_THREAD] = {0, 0, 0, 0};
+        for (int64_t begin = 0; begin < count; begin += THREADS) {
             __syncthreads();
-            if (threadIdx.x < count) tile[threadIdx.x] = p.votes[begin + threadIdx.x];
+            if (threadIdx.x == 0) n_near = 0;
             __syncthreads();
-            for (int64_t i = 0; i < count; ++i) {
-                const Vote& vote = tile[i];
-                if (vote.x_min <= x && x < vote.x_max && vote.y_min <= y && y < vote.y_max) sum += vote.weight;
+            if (begin + threadIdx.x < count) {
+                const Vote vote = votes[image * batch.capacity + begin + threadIdx.x];
+                // In any order: integers add up to the same.
+                if (vote.x_min < left + TILE_COLS && vote.x_max > left && vote.y_min < top + TILE_ROWS &&
+                    vote.y_max > top)
+                    near[atomicAdd(&n_near, 1)] = vote;
+            }
+            __syncthreads();
+            for (int i = 0; i < n_near; ++i) {
+                const Vote& vote = near[i];
+                if (y < vote.y_min || y >= vote.y_max) continue;
+                for (int pixel = 0; pixel < PIXELS_A_THREAD; ++pixel)
+                    if (vote.x_min <= x + pixel && x + pixel < vote.x_max) sums[pixel] += vote.weight;
             }
         }
-        if (pixel < pixels) p.out.row(y)[x] = relative_score(sum, p.n_scales, p.strongest);
+        if (y >= batch.rows) continue;
+        float* out = batch.masks + (image * batch.rows + y) * batch.cols;
+        const int64_t most = strongest[image] > 0 ? strongest[image] : 1;
+        for (int pixel = 0; pixel < PIXELS_A_THREAD; ++pixel)
+            if (x + pixel < batch.cols) out[x + pixel] = relative_score(sums[pixel], batch.n_scales, most);
     }
 }
 
 }  // namespace
 
-void confidence_mask_cuda(const float* boxes, const float* scores, int64_t n, int64_t n_scales, Image<float> out,
-                          void* stream_handle) {
-    const auto stream = static_cast<cudaStream_t>(stream_handle);
-    const int64_t pixels = out.rows * out.cols;
-
-    const auto release = [stream](void* memory) { cudaFreeAsync(memory, stream); };
-    void* memory = nullptr;
-    check(cudaMallocAsync(&memory, sizeof(Summary) + n * sizeof(Vote), stream), "allocation");
-    const std::unique_ptr<void, decltype(release)> scratch(memory, release);
-    auto* summary = static_cast<Summary*>(memory);
-    auto* votes = reinterpret_cast<Vote*>(summary + 1);
-
-    Summary found{};
-    if (n > 0) {
-        check(cudaMemsetAsync(summary, 0, sizeof(Summary), stream), "clearing");
-        make_votes<<<blocks_for(n), THREADS, 0, stream>>>(boxes, scores, n, {out.rows, out.cols}, votes, summary);
-        check(cudaGetLastError(), "launch of make_votes");
-        check(cudaMemcpyAsync(&found, summary, sizeof found, cudaMemcpyDeviceToHost, stream), "copy");
-        check(cudaStreamSynchronize(stream), "make_votes");
-    }
-    if (found.unsound)
-        throw std::invalid_argument(
-            "boxes, scores: got NaN, Inf, a box inside out or a score outside [0, 1], expected none");
-    if (pixels == 0) return;
-
-    const int64_t strongest = found.strongest > 0 ? found.strongest : 1;
-    sum_votes<<<blocks_for(pixels), THREADS, 0, stream>>>({votes, n, n_scales, strongest, out});
-    check(cudaGetLastError(), "launch of sum_votes");
+void confidence_mask_cuda(const ConfidenceMaskBatch& batch, void* stream) {
+    if (batch.n == 0) return;
+    const auto queue = static_cast<cudaStream_t>(stream);
+    const Scratch<Vote> votes(batch.n * batch.capacity, stream);
+    const Scratch<int32_t> strongest(batch.n, stream);
+    check(cudaMemsetAsync(batch.status, 0, batch.n * sizeof(int32_t), queue), "confidence_mask: clearing");
+    check(cudaMemsetAsync(strongest.data(), 0, batch.n * sizeof(int32_t), queue), "confidence_mask: clearing");
+    if (batch.capacity > 0)
+        launch("confidence_mask: make_votes", make_votes, blocks_for(batch.n * batch.capacity, THREADS), THREADS, 0,
+               stream, batch, votes.data(), strongest.data());
+    if (batch.rows == 0 || batch.cols == 0) return;
+    const int64_t tiles = batch.n * ((batch.rows + TILE_ROWS - 1) / TILE_ROWS) *
+                          ((batch.cols + TILE_COLS - 1) / TILE_COLS);
+    launch("confidence_mask: sum_votes", sum_votes, blocks_for(tiles, 1), THREADS, 0, stream, batch, votes.data(),
+           strongest.data());
 }
 
 }  // namespace mammofast

@@ -14,10 +14,17 @@ namespace mammofast {
 // out: rows x cols, every value is written.
 void confidence_mask_cpu(const float* boxes, const float* scores, int64_t n, int64_t n_scales, Image<float> out);
 
-#ifdef MAMMOFAST_WITH_CUDA
-// The same on a CUDA stream; all pointers on the current device. Waits for the stream once, to check the values.
-void confidence_mask_cuda(const float* boxes, const float* scores, int64_t n, int64_t n_scales, Image<float> out,
-                          void* stream);
-#endif
+// A batch on a device. Image i has the first counts[i] of its capacity boxes, or all of them where counts is null.
+struct ConfidenceMaskBatch {
+    const float* boxes;     // n x capacity x 4
+    const float* scores;    // n x capacity
+    const int32_t* counts;  // n, or null
+    int64_t n, capacity, n_scales, rows, cols;
+    float* masks;     // n x rows x cols, every value is written
+    int32_t* status;  // n, core/status.h; an unsound box sets STATUS_UNSOUND and covers no pixel
+};
+
+// The same on the current device; asynchronous. stream: a cudaStream_t.
+void confidence_mask_cuda(const ConfidenceMaskBatch& batch, void* stream);
 
 }  // namespace mammofast

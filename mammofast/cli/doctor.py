@@ -53,7 +53,7 @@ def _facts() -> dict[str, object]:
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "kernels": "C++; CUDA for ops.confidence_mask" if kernels().has_cuda else "C++; built without CUDA",
+        "kernels": "C++",
         "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
     }
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):

@@ -138,12 +138,16 @@ def confidence_mask(
     """Draw eq. 1 of P4: the sum of the scores over each pixel / (n_scales * largest score), for people to look at.
 
     Arguments and errors as for :func:`fuse_boxes`; returns float32 (rows, cols), all 0 where no box counts. Boxes and
-    scores with a ``__cuda_array_interface__`` give a result with one, on the stream that the boxes' interface names,
-    else on the default stream.
+    scores on a CUDA device give a result on it, on the stream that the boxes' ``__cuda_array_interface__`` names, else
+    on the legacy default stream; the op waits for that stream once, to check the values.
     """
     n_scales = _checks.whole("n_scales", n_scales, 1, _checks.MAX_SIZE)
     rows, cols = _checks.shape("shape", shape)
     if _cuda.is_cuda(boxes):
-        return _cuda.confidence_mask(boxes, scores, n_scales, rows, cols)
+        stream = _cuda.stream_of(boxes)
+        mask, status = _cuda.kernels("boxes").confidence_mask(boxes, scores, n_scales, rows, cols, stream)
+        if _cuda.to_host(status, stream).any():  # the CPU's checks say which value it is
+            confidence_mask(_cuda.to_host(boxes, stream), _cuda.to_host(scores, stream), n_scales, (0, 0))
+        return mask  # type: ignore[no-any-return]
     boxes, scores = _checks.boxes_and_scores(boxes, scores)
     return kernels().confidence_mask(boxes, scores, n_scales, rows, cols)  # type: ignore[no-any-return]

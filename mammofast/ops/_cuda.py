@@ -1,57 +1,62 @@
-"""Arrays on CUDA devices, whichever library made them: objects with a ``__cuda_array_interface__``."""
+"""Arrays on CUDA devices, whichever library made them, and what the ops' two faces for them share."""
 
-from typing import Any, Protocol, TypeGuard
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any, Protocol, TypeGuard, cast
+
+import numpy as np
+import numpy.typing as npt
 
 from mammofast.ops import _checks
-from mammofast.ops._native import kernels
+from mammofast.ops._native import cuda_kernels, why_no_cuda
 
-DEFAULT_STREAM = 1  # the interface's number for the legacy default stream, and CUDA's own
+LEGACY_STREAM = 1  # the default stream's number in __cuda_array_interface__, in DLPack and in CUDA
+_DLPACK_CUDA = (2, 13)  # kinds of DLPack devices: CUDA, CUDA's managed memory
 
 
 class CudaArray(Protocol):
-    """Anything that lives on a CUDA device and says so (CuPy, torch, Numba and JAX arrays)."""
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        """Pointer, shape, type, strides and stream."""
+    """Anything that lives on a CUDA device and says so by DLPack or ``__cuda_array_interface__``."""
 
 
 def is_cuda(value: object) -> TypeGuard[CudaArray]:
-    """Whether the array lives on a CUDA device. Asked of the type first: torch's CPU tensors raise when looked at."""
-    if not hasattr(type(value), "__cuda_array_interface__"):
+    """Whether the array lives on a CUDA device."""
+    if isinstance(value, np.ndarray):
+        return False
+    kind = type(value)
+    if hasattr(kind, "__dlpack_device__"):
+        return cast(Any, value).__dlpack_device__()[0] in _DLPACK_CUDA
+    # Asked of the type first: torch's CPU tensors raise when looked at.
+    if not hasattr(kind, "__cuda_array_interface__"):
         return False
     try:
-        return isinstance(value.__cuda_array_interface__, dict)  # type: ignore[attr-defined]
+        return isinstance(cast(Any, value).__cuda_array_interface__, dict)
     except (AttributeError, TypeError):
         return False
 
 
-def confidence_mask(boxes: CudaArray, scores: object, n_scales: int, rows: int, cols: int) -> CudaArray:
-    """Return :func:`mammofast.ops.confidence_mask` on the device, its other arguments being checked."""
-    if not kernels().has_cuda:
-        raise _checks.fail("boxes", "an array on a CUDA device", "a NumPy array: this build has no CUDA kernels")
-    box_pointer, n = _pointer("boxes", boxes, (None, 4))
-    score_pointer, _ = _pointer("scores", scores, (n,))
-    stream = boxes.__cuda_array_interface__.get("stream") or DEFAULT_STREAM
-    return kernels().confidence_mask_on_device(  # type: ignore[no-any-return]
-        box_pointer, score_pointer, n, n_scales, rows, cols, stream
-    )
+def stream_of(value: CudaArray) -> int:
+    """Return the stream that the array's owner works on, where it says so, else the legacy default stream."""
+    interface = getattr(value, "__cuda_array_interface__", {})
+    return interface.get("stream") or LEGACY_STREAM
 
 
-def _pointer(name: str, value: object, shape: tuple[int | None, ...]) -> tuple[int, int]:
-    """Return the device pointer and the length of a contiguous float32 array."""
-    expected = f"contiguous float32 of shape {shape} on a CUDA device".replace("None", "n")
-    if not is_cuda(value):
-        raise _checks.fail(name, type(value).__name__, expected)
-    interface = value.__cuda_array_interface__
-    have = tuple(interface["shape"])
-    strides = tuple(4 * step for step in ((have[-1], 1) if len(have) == 2 else (1,)))
-    if (
-        interface["typestr"] != "<f4"
-        or len(have) != len(shape)
-        or any(want not in (None, size) for want, size in zip(shape, have, strict=True))
-        or interface.get("strides") not in (None, strides)
-        or interface.get("mask") is not None
-    ):
-        raise _checks.fail(name, f"{interface['typestr']} of shape {have}", expected)
-    return interface["data"][0], have[0]
+def kernels(name: str) -> ModuleType:
+    """Return the CUDA kernels for an op whose argument ``name`` lives on a device; ValueError where there are none."""
+    native = cuda_kernels()
+    if native is None:
+        raise _checks.fail(name, "an array on a CUDA device", f"a NumPy array: {why_no_cuda()}")
+    return native
+
+
+def to_host(array: CudaArray, stream: int = LEGACY_STREAM) -> npt.NDArray[Any]:
+    """Return a copy as a NumPy array; waits for the stream."""
+    return kernels("array").to_host(array, stream)  # type: ignore[no-any-return]
+
+
+def outputs(out: Sequence[CudaArray] | None, n: int) -> tuple[CudaArray | None, ...]:
+    """Return the arrays that an op of n results writes to, None for each that it makes itself."""
+    if out is None:
+        return (None,) * n
+    if not isinstance(out, Sequence) or len(out) != n:
+        raise _checks.fail("out", type(out).__name__, f"None or {n} arrays")
+    return tuple(out)

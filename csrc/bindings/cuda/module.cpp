@@ -1,0 +1,9 @@
+// The extension mammofast.ops._cuda_kernels: one register_* per op. Nothing in it runs before a driver is found.
+#include "register.h"
+
+PYBIND11_MODULE(_cuda_kernels, module) {
+    using namespace mammofast::bindings;
+    module.doc() = "CUDA kernels behind mammofast.ops and mammofast.ops.device.";
+    register_arrays(module);
+    register_confidence_mask(module);
+}

@@ -1,0 +1,10 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace mammofast::bindings {
+
+void register_arrays(pybind11::module_& module);
+void register_confidence_mask(pybind11::module_& module);
+
+}  // namespace mammofast::bindings
