@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "mammofast"
 FLOORS = [
     {"durable", "errors", "machine", "records", "settings", "tracing"},
     {"ops", "engine", "models"},
-    {"bundles"},
+    {"bundles", "pipeline"},
     {"methods", "archive"},
     {"phantom"},
     {"screening"},

@@ -1,0 +1,308 @@
+"""Threads: what only they can get wrong. Nothing is timed; who must meet somebody waits for him."""
+
+import json
+import threading
+import time
+
+import pytest
+
+from mammofast import tracing
+from mammofast.errors import EngineError
+from mammofast.pipeline import Budget, Flow, Hold, Stage, each
+from mammofast.pipeline.board import Board
+from tests.pipeline.toy import STAGES, Image, image_of, stages, truth
+
+PATIENCE = 20  # seconds until a test that would hang fails
+IMAGES = [Image(name) for name in range(8)]
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left():
+    before = set(threading.enumerate())
+    yield
+    assert set(threading.enumerate()) == before
+
+
+def passing(name="pass", **options):
+    return Stage(name=name, work=each(lambda item: item), **options)
+
+
+def test_stages_work_at_the_same_time():
+    """Each waits in its call for all the others: with six images inside, all six are at work at once."""
+    meeting = threading.Barrier(len(STAGES))
+
+    def around(name, work):
+        def meets(units):
+            if image_of(units[0]).name == STAGES[::-1].index(name):
+                meeting.wait(PATIENCE)
+            return work(units)
+
+        return meets
+
+    images = [Image(name, scales=1, candidates=1) for name in range(6)]
+    with Flow(stages(around)) as flow:
+        assert [outcome.item for outcome in flow.results(images)] == list(map(truth, images))
+
+
+def test_a_stages_workers_work_at_the_same_time():
+    meeting = threading.Barrier(3)
+
+    def meet(item):
+        meeting.wait(PATIENCE)
+        return item
+
+    with Flow([Stage(name="meet", work=each(meet), workers=3)]) as flow:
+        assert len(flow.results(range(9))) == 9
+
+
+def test_outcomes_come_as_they_are_done():
+    """The first image waits until the second one's outcome is here."""
+    second_is_here = threading.Event()
+
+    def work(item):
+        if item == 0:
+            assert second_is_here.wait(PATIENCE)
+        return item
+
+    with Flow([Stage(name="work", work=each(work), workers=2)]) as flow:
+        run = flow.run(range(2))
+        assert next(run).index == 1
+        second_is_here.set()
+        assert next(run).index == 0
+        assert list(run) == []
+
+
+def test_who_takes_no_outcomes_gets_no_images_read():
+    asked, done = [], threading.Semaphore(0)
+
+    def images():
+        for number in range(100):
+            asked.append(number)
+            yield number
+
+    def last(item):
+        done.release()
+        return item
+
+    given = [passing(room=2), Stage(name="last", work=each(last), room=3)]
+    with Flow(given) as flow:
+        run = flow.run(images())
+        next(run)
+        # What was asked for by now is done, whether anybody takes it or not; nothing more is asked for.
+        for _ in asked:
+            assert done.acquire(timeout=PATIENCE)
+        assert len(asked) <= 1 + 2 + 3 + 1
+        assert not done.acquire(timeout=0.05)
+        assert len(list(run)) == 99
+
+
+def test_a_reader_waits_for_a_device_that_is_stuck():
+    reads, go_on = [], threading.Event()
+
+    def stuck(item):
+        assert go_on.wait(PATIENCE)
+        return item
+
+    given = [
+        Stage(name="read", work=each(lambda item: reads.append(item) or item), room=2),
+        passing(room=2),
+        Stage(name="stuck", work=each(stuck), room=1),
+    ]
+    with Flow(given) as flow:
+        found = []
+        asks = threading.Thread(target=lambda: found.extend(flow.run(range(50))))
+        asks.start()
+        is_so(lambda: len(reads) == 5)
+        time.sleep(0.05)  # it could go on, if it were wrong
+        assert len(reads) == 5
+        go_on.set()
+        asks.join(PATIENCE)
+    assert len(found) == 50
+
+
+def is_so(question):
+    """Wait until something is the case."""
+    until = time.monotonic() + PATIENCE
+    while not question():
+        assert time.monotonic() < until
+        time.sleep(0.001)
+
+
+def test_nobody_is_busy_with_waiting(monkeypatch):
+    """While a call takes its time, nobody asks the board anything."""
+    begun, go_on = threading.Event(), threading.Event()
+    asked = []
+    for name in ("task", "can_start", "finish", "offer"):
+        real = getattr(Board, name)
+        monkeypatch.setattr(Board, name, lambda *args, real=real: asked.append(1) or real(*args))
+
+    def work(item):
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return item
+
+    with Flow([passing(workers=2), Stage(name="work", work=each(work), room=1)], hung_after=1000) as flow:
+        asks = threading.Thread(target=lambda: list(flow.run(range(9))))
+        asks.start()
+        assert begun.wait(PATIENCE)
+        time.sleep(0.1)
+        before = len(asked)
+        time.sleep(0.1)
+        assert len(asked) == before
+        go_on.set()
+        asks.join(PATIENCE)
+    assert len(asked) > before
+
+
+def test_a_flow_without_images_does_nothing():
+    with Flow([passing()]) as flow:
+        assert flow.results([]) == []
+        assert list(flow.run(())) == []
+    with Flow([passing()]):
+        pass
+
+
+def test_closing_twice_and_without_with():
+    flow = Flow([passing(workers=4)])
+    assert len(flow.results(range(3))) == 3
+    flow.close()
+    flow.close()
+    with pytest.raises(EngineError, match="was closed"):
+        flow.results(range(3))
+
+
+def test_closing_meanwhile_ends_who_waits():
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(item):
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return item
+
+    flow = Flow([Stage(name="work", work=each(work))])
+    caught = []
+
+    def ask():
+        try:
+            flow.results(range(5))
+        except EngineError as error:
+            caught.append(str(error))
+
+    asks = threading.Thread(target=ask)
+    asks.start()
+    assert begun.wait(PATIENCE)
+    closes = threading.Thread(target=flow.close)
+    closes.start()
+    asks.join(PATIENCE)
+    assert caught == ["the pipeline was closed while it had images; open it again"]
+    assert closes.is_alive()  # the call at work is let end
+    go_on.set()
+    closes.join(PATIENCE)
+
+
+@pytest.mark.parametrize("how", ["break", "KeyboardInterrupt"])
+def test_who_stops_early_drops_the_rest(how):
+    budget = Budget(100)
+    with Flow(stages(segment={"batch": 4}), [Hold(budget, lambda image: image.size)]) as flow:
+        images = iter([Image(name) for name in range(1000)])
+        run = flow.run(images)
+        next(run)
+        if how == "break":
+            run.close()
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                run.throw(KeyboardInterrupt)
+        is_so(lambda: budget.taken == 0)
+        assert next(images).name < 100
+        # The others, and later ones, do not notice.
+        assert [outcome.item for outcome in flow.results(IMAGES)] == list(map(truth, IMAGES))
+
+
+def test_an_error_of_the_images_is_the_callers():
+    def images():
+        yield Image(0)
+        raise OSError("the archive is gone")
+
+    with Flow(stages()) as flow:
+        with pytest.raises(OSError, match="the archive is gone"):
+            flow.results(images())
+        assert [outcome.item for outcome in flow.results(IMAGES)] == list(map(truth, IMAGES))
+
+
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_a_thread_ends_the_run(end):
+    def work(item):
+        if item == 3:
+            raise end
+        return item
+
+    with Flow([passing(), Stage(name="work", work=each(work))]) as flow, pytest.raises(end):
+        flow.results(range(9))
+
+
+def test_a_call_that_hangs_is_said_and_not_waited_for():
+    go_on = threading.Event()
+
+    def work(item):
+        if item == 2:
+            assert go_on.wait(PATIENCE)
+        return item
+
+    flow = Flow([passing(), Stage(name="detect", work=each(work))], hung_after=0.1)
+    run = flow.run(range(9))
+    assert [next(run).index, next(run).index] == [0, 1]
+    with pytest.raises(EngineError, match=r"stage 'detect' has not come back for 0.1 s; end this process"):
+        next(run)
+    flow.close()  # returns though the call does not
+    with pytest.raises(EngineError, match="has not come back"):
+        flow.results(range(2))
+    hung = [thread for thread in threading.enumerate() if thread.name == "detect"]
+    assert len(hung) == 1
+    assert hung[0].daemon  # so that the process can end
+    go_on.set()
+    hung[0].join(PATIENCE)
+
+
+def test_two_runs_of_one_thread_do_not_wait_for_each_other():
+    """A batch that only the other run could fill starts all the same: the other one is away."""
+    with Flow(stages(detect={"batch": 4}, segment={"batch": 16, "room": 64})) as flow:
+        both = list(zip(flow.run(IMAGES), flow.run(IMAGES), strict=True))
+    assert sorted(a.index for a, _ in both) == sorted(b.index for _, b in both) == list(range(8))
+
+
+def test_runs_share_batches():
+    sizes = []
+    both = threading.Barrier(2)
+
+    def images():
+        both.wait(PATIENCE)  # who has not asked yet is still about to
+        yield from range(2)
+
+    def work(units):
+        sizes.append(len(units))
+        return list(units)
+
+    with Flow([Stage(name="work", work=work, batch=4)]) as flow:
+        asks = [threading.Thread(target=flow.results, args=(images(),)) for _ in range(2)]
+        for thread in asks:
+            thread.start()
+        for thread in asks:
+            thread.join(PATIENCE)
+    assert sizes == [4]
+
+
+def test_a_trace_shows_the_stages(tmp_path):
+    recorder = tracing.start_recording()
+    try:
+        with Flow(stages(), [Hold(Budget(1000), lambda image: image.size)]) as flow:
+            flow.results(IMAGES)
+    finally:
+        tracing.stop_recording()
+    tracing.write_chrome_trace(recorder.spans, tmp_path / "trace.json", recorder.samples)
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    shown = {event["name"] for event in events if event["ph"] == "X"}
+    assert shown == set(STAGES)
+    counters = {event["name"] for event in events if event["ph"] == "C"}
+    assert counters >= {"device memory", "images in the pipeline", "waiting for detect"}
+    rows = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}
+    assert len(set(rows.values())) == len(STAGES)
