@@ -9,7 +9,7 @@ namespace mammofast::bindings {
 namespace {
 
 py::list detection_inputs(const py::array& pixels, const py::object& values, int64_t first, double low, double high,
-                          const std::vector<std::pair<int64_t, int64_t>>& shapes) {
+                          const std::vector<std::pair<int64_t, int64_t>>& shapes, bool letterbox) {
     return with_pixel_type(pixels, [&](auto pixel) {
         using T = decltype(pixel);
         py::list arrays;
@@ -22,7 +22,7 @@ py::list detection_inputs(const py::array& pixels, const py::object& values, int
         const Image<const T> source = const_image_of<T>(pixels);
         const GreyTable table = grey_table_of(values, first);
         py::gil_scoped_release release;
-        detection_inputs_cpu(source, table, {low, high}, targets);
+        detection_inputs_cpu(source, table, {low, high}, targets, letterbox ? Fit::LETTERBOX : Fit::STRETCH);
         return arrays;
     });
 }
@@ -31,7 +31,7 @@ py::list detection_inputs(const py::array& pixels, const py::object& values, int
 
 void register_detection_inputs(py::module_& module) {
     module.def("detection_inputs", &detection_inputs, py::arg("pixels"), py::arg("values"), py::arg("first"),
-               py::arg("low"), py::arg("high"), py::arg("shapes"), "One float32 array a shape.");
+               py::arg("low"), py::arg("high"), py::arg("shapes"), py::arg("letterbox") = false, "One float32 array a shape.");
 }
 
 }  // namespace mammofast::bindings

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "checks.h"
+#include "grey_math.h"
 #include "simd.h"
 #include "types.h"
 
@@ -17,8 +18,7 @@ MAMMOFAST_SIMD bool window(const T* MAMMOFAST_RESTRICT values, float* MAMMOFAST_
     int64_t bad = 0;
     for (int64_t i = 0; i < n; ++i) {
         const double value = static_cast<double>(values[i]);
-        const double scaled = (value - low) / width;
-        out[i] = static_cast<float>(scaled < 0.0 ? 0.0 : scaled > 1.0 ? 1.0 : scaled);
+        out[i] = windowed(value, low, width);
         if constexpr (std::is_floating_point_v<T>) bad += !is_finite(value);
     }
     return bad == 0;

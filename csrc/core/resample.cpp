@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "bilinear.h"
+#include "resample_math.h"
 #include "simd.h"
 
 namespace mammofast {
@@ -40,29 +40,17 @@ void combine_columns(const float* row, const int32_t* starts, const float* weigh
 
 }  // namespace
 
-Axis::Axis(int64_t source, int64_t target) : starts(target) {
-    // Shrinking, in units of 1 / target of a source pixel: source pixel p is [p target, (p + 1) target), target pixel
-    // i is [i source, (i + 1) source).
-    const bool shrink = target < source;
-    taps = shrink ? source / target + (source % target != 0 ? 2 : 0) : target == source ? 1 : 2;
-    taps = std::min(taps, source);
+Axis::Axis(int64_t source, int64_t target) : taps(longest_span(source, target)), starts(target) {
+    const float inner = inner_weight(source, target);
     weights.assign(target * taps, 0.0f);
     for (int64_t i = 0; i < target; ++i) {
-        const Tap tap = bilinear_tap(i, source, target);
-        const int64_t begin = i * source, end = begin + source;
-        const int64_t wanted = shrink ? begin / target : tap.low;
-        const int64_t start = std::min(wanted, source - taps);  // taps past the edge would read too far
+        const Span span = resample_span(i, source, target);
+        const int64_t start = std::min<int64_t>(span.first, source - taps);  // taps past the edge would read too far
         starts[i] = static_cast<int32_t>(start);
         float* weight = &weights[i * taps - start];
-        if (shrink) {
-            for (int64_t p = wanted; p * target < end; ++p) {
-                const int64_t covered = std::min((p + 1) * target, end) - std::max(p * target, begin);
-                weight[p] = static_cast<float>(static_cast<double>(covered) / static_cast<double>(source));
-            }
-        } else {
-            weight[tap.low] = 1.0f - tap.weight;
-            if (tap.high != tap.low) weight[tap.high] = tap.weight;
-        }
+        weight[span.first] = span.first_weight;
+        for (int64_t p = span.first + 1; p < span.last; ++p) weight[p] = inner;
+        if (span.last > span.first) weight[span.last] = span.last_weight;
     }
 }
 

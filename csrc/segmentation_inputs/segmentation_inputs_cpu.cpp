@@ -5,11 +5,6 @@
 #include "equalize.h"
 
 namespace mammofast {
-namespace {
-
-uint8_t level_of(float value) { return static_cast<uint8_t>(255.0 * static_cast<double>(value) + 0.5); }
-
-}  // namespace
 
 template <typename T>
 void segmentation_input_cpu(Image<const T> window, GreyTable table, Contrast contrast, Image<float> out) {
@@ -25,7 +20,7 @@ void segmentation_input_cpu(Image<const T> window, GreyTable table, Contrast con
         for (int64_t x = 0; x < out.cols; ++x) ++counts[level_of(out.row(y)[x])];
     const auto equalized = equalizing_table(counts, static_cast<int32_t>(out.rows * out.cols));
     std::array<float, LEVELS> values;
-    for (int level = 0; level < LEVELS; ++level) values[level] = static_cast<float>(equalized[level]) / 255.0f;
+    for (int level = 0; level < LEVELS; ++level) values[level] = value_of(equalized[level]);
     for (int64_t y = 0; y < out.rows; ++y)
         for (int64_t x = 0; x < out.cols; ++x) out.row(y)[x] = values[level_of(out.row(y)[x])];
 }
