@@ -16,20 +16,17 @@ using Blocks = BoxBlocks<float>;
 constexpr int64_t FEW = 256;
 
 // hits[place] = 1 where a box of the block comes near the threshold; returns how many do.
-MAMMOFAST_SIMD int32_t find_near(const Blocks::Block& block, const float* box, float threshold,
+MAMMOFAST_SIMD int32_t find_near(const Blocks::Block& block, const float* box, float low,
                                  int32_t* MAMMOFAST_RESTRICT hits) {
     const float query[4] = {box[0], box[1], box[2], box[3]};
     int32_t count = 0;
     for (int place = 0; place < Blocks::SIZE; ++place) {
-        hits[place] = overlap_may_exceed(query, block.x_min[place], block.y_min[place], block.x_max[place],
-                                         block.y_max[place], threshold);
+        const FloatOverlap o = float_overlap(query, block.x_min[place], block.y_min[place], block.x_max[place],
+                                             block.y_max[place]);
+        hits[place] = overlap_may_exceed(o, low);
         count += hits[place];
     }
     return count;
-}
-
-bool exceeds(const float* a, const float* b, double threshold) {
-    return overlap_exceeds(overlap(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]), threshold);
 }
 
 }  // namespace
@@ -39,6 +36,7 @@ std::vector<int64_t> nms_cpu(const float* boxes, const float* scores, const int6
     check_boxes(boxes, n);
     check_scores(scores, n);
 
+    const IouThreshold threshold = make_threshold(iou_threshold);
     const std::vector<int32_t> rank = falling_order(scores, n);
     Blocks blocks = n <= FEW ? Blocks(boxes, n, rank) : Blocks(boxes, n);
     int32_t hits[Blocks::SIZE];
@@ -50,12 +48,12 @@ std::vector<int64_t> nms_cpu(const float* boxes, const float* scores, const int6
         const float* box = boxes + 4 * int64_t(i);
         blocks.take(blocks.slot_of(i));  // what remains in the blocks ranks lower and is not suppressed
         blocks.for_each_near(blocks.slot_of(i), box, [&](const Blocks::Block& block, int64_t first) {
-            if (find_near(block, box, static_cast<float>(iou_threshold), hits) == 0) return;
+            if (find_near(block, box, threshold.low, hits) == 0) return;
             for (int place = 0; place < Blocks::SIZE; ++place) {
                 if (!hits[place]) continue;
                 const int32_t other = blocks.box_at(first + place);
                 if (groups && groups[other] != groups[i]) continue;
-                if (!exceeds(box, boxes + 4 * int64_t(other), iou_threshold)) continue;
+                if (!boxes_overlap(box, boxes + 4 * int64_t(other), threshold)) continue;
                 gone[other] = 1;
                 blocks.take(first + place);
             }
