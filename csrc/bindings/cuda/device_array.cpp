@@ -142,6 +142,10 @@ AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array, D
     *this = AnyView(guard, name, array);
     if (dtype_ != dtype || !fits(shape_, shape)) fail(name, described(), expected);
     if (written && read_only_) fail(name, "an array that is read-only", "one that can be written");
+    require_device(guard, name);
+}
+
+void AnyView::require_device(const DeviceGuard& guard, const char* name) const {
     if (bytes() == 0) return;
     const int device = device_ >= 0 ? device_ : device_of(memory_);
     if (device != guard.device())

@@ -80,17 +80,20 @@ class AnyView {
     DType dtype() const { return dtype_; }
     const std::vector<int64_t>& shape() const { return shape_; }
     int64_t size(int axis) const { return shape_[axis]; }
+    const std::vector<int64_t>& strides() const { return strides_; }  // in bytes; none where C-contiguous
     size_t bytes() const;
+    std::string described() const;  // "float32 of shape (1, 4)"
+    // Throws ValueError for an array that is not on the guard's device.
+    void require_device(const DeviceGuard& guard, const char* name) const;
 
   private:
     void read_interface(const DeviceGuard& guard, const char* name, const py::dict& interface);
     void read_capsule(const DeviceGuard& guard, const char* name, py::handle array);
-    std::string described() const;
     bool contiguous() const;
 
     void* memory_ = nullptr;
     DType dtype_{};
-    std::vector<int64_t> shape_, strides_;  // strides in bytes; none where C-contiguous
+    std::vector<int64_t> shape_, strides_;
     bool read_only_ = false;
     int device_ = -1;
 };
