@@ -7,7 +7,8 @@ namespace mammofast {
 
 // values[0, n) become the sums of all that stand before them; returns the sum of all of them. The whole block calls it,
 // a multiple of 32 threads; it waits for the block before it reads and after it has written.
-__device__ inline int32_t exclusive_scan(int32_t* values, int64_t n) {
+// static, else g++ (tests/cuda_on_host) would put what it shares into another section than what kernels share.
+__device__ static inline int32_t exclusive_scan(int32_t* values, int64_t n) {
     __shared__ int32_t warp_sums[32];
     const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32, warps = blockDim.x / 32;
     int32_t total = 0;
