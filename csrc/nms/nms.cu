@@ -6,7 +6,7 @@
 #include <string>
 
 #include "../core/scratch.h"
-#include "nms_work.h"
+#include "work.cuh"
 
 namespace mammofast {
 namespace nms {

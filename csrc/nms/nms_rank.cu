@@ -3,7 +3,7 @@
 
 #include "../core/checks.h"
 #include "../core/status.h"
-#include "nms_work.h"
+#include "work.cuh"
 
 namespace mammofast::nms {
 namespace {
