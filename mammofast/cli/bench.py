@@ -2,10 +2,11 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -88,11 +89,17 @@ def _measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]
 
 
 class _Plan(NamedTuple):
-    """What a command measures, once it is asked for it. notes: what was fixed and what is not counted."""
+    """What a command measures, once it is asked for it.
+
+    notes: what was fixed and what is not counted. machine, calibration: what else there is to say of the machine, in
+    the environment, and of what it can do.
+    """
 
     cases: Iterable["Case"]
     packages: Iterable[str]
     notes: Iterable[str] = ()
+    machine: Mapping[str, Any] = MappingProxyType({})
+    calibration: Mapping[str, float | None] = MappingProxyType({})
 
 
 def _measured(kind: str, plan: _Plan, compare: Path | None, quiet: bool, verbose: bool) -> "Record":
@@ -132,7 +139,7 @@ def _run_against(kind: str, plan: _Plan, other: Path, quiet: bool) -> "Record":
 def _environment(plan: _Plan) -> dict[str, Any]:
     from mammofast.profiling.environment import environment
 
-    return environment(plan.packages)
+    return environment(plan.packages) | plan.machine
 
 
 def _record(kind: str, plan: _Plan, start: dict[str, Any], cases: Iterable["Case"]) -> "Record":
@@ -140,7 +147,7 @@ def _record(kind: str, plan: _Plan, start: dict[str, Any], cases: Iterable["Case
     from mammofast.profiling.record import Record
 
     # Measured last: what has not been imported yet could not start threads.
-    calibration = {"core_fp32_gflops": ceiling_gflops("fp32", 1)}
+    calibration = {"core_fp32_gflops": ceiling_gflops("fp32", 1), **plan.calibration}
     command = " ".join(["mammofast", *_arguments()])
     return Record(kind, command, start, tuple(cases), calibration, tuple(plan.notes))
 
@@ -181,20 +188,43 @@ def _run(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 
 @bench_command.command("ops")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", show_default=True, help="Where ops run.")
 @_measuring("ops")
-def ops_command(names: tuple[str, ...], effort: "Effort") -> _Plan:
-    """Time ops (all by default) on one core, beside the libraries that do the same and are installed here.
+def ops_command(names: tuple[str, ...], device: str, effort: "Effort") -> _Plan:
+    """Time ops (all by default) beside the libraries that do the same and are installed here.
 
     \b
     Example: mammofast bench ops nms fuse_boxes --json ops.json
+             mammofast bench ops nms --device cuda
 
-    Every way's result is checked against ours before anything is timed. The names are those of mammofast.ops.
+    Every way's result is checked against ours before anything is timed, the card's against the CPU's. On the CPU all
+    have one core. On a card, times are the card's own (read with torch or CuPy), and each case says what part of the
+    rate of a plain copy it reaches. The names are those of mammofast.ops, on a card of its device forms.
     """  # noqa: D301
+    if device == "cuda":
+        return _ops_on_card(names, effort)
     from mammofast.profiling.ops import NOTES, OPS, PACKAGES, op_cases
 
-    if unknown := set(names) - set(OPS):
-        raise click.BadParameter(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(OPS)}")
+    _refuse_others(names, OPS)
     return _Plan(op_cases(names, effort), PACKAGES, NOTES)
+
+
+def _ops_on_card(names: tuple[str, ...], effort: "Effort") -> _Plan:
+    from mammofast.profiling.device.bandwidth import copy_rates
+    from mammofast.profiling.device.card import open_card
+    from mammofast.profiling.ops.device import NOTES, OPS, PACKAGES, op_cases
+
+    _refuse_others(names, OPS)
+    card = open_card()
+    rates = copy_rates(card)
+    machine = {"card": card.name, "clock": card.clock, "l2_bytes": card.l2_bytes}
+    calibration = {} if rates is None else rates.calibration()
+    return _Plan(op_cases(names, effort, card, rates), PACKAGES, NOTES, machine, calibration)
+
+
+def _refuse_others(names: Iterable[str], known: Iterable[str]) -> None:
+    if unknown := set(names) - set(known):
+        raise click.BadParameter(f"got {', '.join(sorted(unknown))}, expected some of {', '.join(known)}")
 
 
 @bench_command.command("engines")

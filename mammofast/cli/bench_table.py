@@ -63,8 +63,9 @@ def print_environment(environment: Mapping[str, Any]) -> None:
     """Print where it was measured, on one line."""
     commit = (environment["commit"] or "")[:8]
     changed = " and uncommitted changes" if environment["uncommitted_changes"] else ""
+    card = f"{environment['card']}; " if "card" in environment else ""
     _console().print(
-        f"\n{environment['cpu'].get('model name', '?')}, {environment['cores']} cores, load "
+        f"\n{card}{environment['cpu'].get('model name', '?')}, {environment['cores']} cores, load "
         f"{environment['load_average'][0]:.1f}; mammofast {environment['mammofast']} {commit}{changed}",
         style="dim",
     )
@@ -85,6 +86,11 @@ def _facts(facts: Mapping[str, Any]) -> str:
         words.append(f"{facts['gflops']:.0f} GFLOP/s")
     if facts.get("share_of_ceiling"):
         words.append(f"{facts['share_of_ceiling']:.0%} of this machine's {facts['ceiling_gflops']:.0f}")
+    if "served_from" in facts:
+        share = facts["share_of_l2_copy" if facts["served_from"] == "L2 cache" else "share_of_copy"]
+        words.append(f"{facts['gb_per_s']:.3g} GB/s, {share:.0%} of a copy in {facts['served_from']}")
+    if waits := facts.get("host_waits_ms"):
+        words.append("the host waits " + ", ".join(f"{1e3 * ms:.3g} µs ({name})" for name, ms in waits.items()))
     if facts.get("call_overhead_ms"):
         words.append(f"{1e3 * facts['call_overhead_ms']:.2g} µs of it the call itself")
     return ", ".join(words)

@@ -11,7 +11,7 @@ COPY_BYTES = 1 << 30
 # Of the second-level cache: what is read and what is written stay in it side by side, with room to spare.
 _L2_PART = 4
 # A working set so many times the cache cannot be served from it.
-_BEYOND_L2 = 3
+BEYOND_L2 = 3
 _EFFORT = Effort(warm_up=0.05, seconds=0.2)
 
 
@@ -25,7 +25,7 @@ class CopyRates:
 
     def is_in_l2(self, working_set: int) -> bool:
         """Whether inputs and outputs of so many bytes, used again and again, may come out of the cache."""
-        return working_set < _BEYOND_L2 * self.l2_bytes
+        return working_set < BEYOND_L2 * self.l2_bytes
 
     def calibration(self) -> dict[str, float | None]:
         """Return what a record says of the card."""

@@ -1,9 +1,10 @@
 """A CUDA card as measurements see it: arrays carried there and back, its clock, and the device forms of the ops.
 
-What carries arrays is torch or CuPy, whichever is installed and sees a card: both are what a developer has, neither is
-needed to use the ops.
+What tells the card's time and copies its memory is torch or CuPy, whichever is installed and sees the card: both are
+what a developer has, neither is needed to use the ops.
 """
 
+import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from typing import Any, Protocol
@@ -11,27 +12,30 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mammofast import ops
 from mammofast.errors import ProfilingError
+from mammofast.ops import _cuda, _native, device
 
-# Of no card so far: holding longer than asked only costs time, holding shorter would let the host's speed be measured.
+# Of no card so far: holding longer than asked only costs time, holding shorter would let the host's pace be measured.
 _FASTEST_HZ = 3e9
 
 
 class Card(Protocol):
     """Where device forms of ops run.
 
-    name: of the card. carrier: what moves arrays. forms: has the functions of :mod:`mammofast.ops.device`, and ``ops``
-    those of :mod:`mammofast.ops` that take device arrays. l2_bytes: of its second-level cache. emulated: whether the
-    kernels run on the host instead, so that times say nothing. torch_device: where torch's ways of doing the same run.
+    name: of the card. clock: what tells its time. forms: the functions of :mod:`mammofast.ops.device`. ops: those of
+    :mod:`mammofast.ops` that take device arrays. l2_bytes: of its second-level cache. emulated: whether the kernels run
+    on the host instead, so that times say nothing. torch_device: where torch's ways of doing the same run; None where
+    no other library shall run.
     """
 
     name: str
-    carrier: str
+    clock: str
     forms: Any
     ops: Any
     l2_bytes: int
     emulated: bool
-    torch_device: str
+    torch_device: str | None
 
     def put(self, array: npt.NDArray[Any]) -> Any:
         """Return a copy on the card."""
@@ -46,7 +50,7 @@ class Card(Protocol):
         """Mark this place in the default stream."""
 
     def seconds(self, start: Any, end: Any) -> float:
-        """Wait for the second mark and return the card's time between the two."""
+        """Wait for the second mark and return the time between the two."""
 
     def hold(self, seconds: float) -> None:
         """Keep the default stream from starting anything new for at least so long."""
@@ -55,37 +59,63 @@ class Card(Protocol):
         """Wait until the card has nothing to do."""
 
 
-class _RealCard:
-    emulated = False
-    torch_device = "cuda"
+class UntimedCard:
+    """A card, or the kernels emulated on the host, by the host's clock: for results, not for times.
 
-    def __init__(self) -> None:
-        from mammofast import ops
-        from mammofast.ops import device
+    emulated, torch_device: as :class:`Card` has them.
+    """
 
+    l2_bytes = 0
+    clock = "the host's"
+
+    def __init__(self, emulated: bool = False, torch_device: str | None = "cuda") -> None:
         self.ops: Any = ops
         self.forms: Any = device
+        self.emulated = emulated
+        self.torch_device = torch_device
+        self._native: Any = _cuda.kernels("device")
+        self.name: str = self._native.devices()["cards"][0][0]
+        self._something = self.put(np.zeros(1, np.int32))
+
+    def put(self, array: npt.NDArray[Any]) -> Any:
+        """Return a copy on the card."""
+        return self._native.to_device(array, _cuda.LEGACY_STREAM, 0)
+
+    def get(self, array: Any) -> npt.NDArray[Any]:
+        """Return a copy on the host, once the card has made it."""
+        return _cuda.to_host(array)
+
+    def copying(self, n_bytes: int) -> Callable[[], Any]:
+        """There is no such thing."""
+        raise ProfilingError("device: got a card without a clock of its own, expected one whose copies can be timed")
+
+    def mark(self) -> Any:
+        """Return the host's time once everything is done."""
+        self.wait()
+        return time.perf_counter()
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """Return the time between the two."""
+        return float(end - start)
+
+    def hold(self, seconds: float) -> None:
+        """Nothing is held."""
+
+    def wait(self) -> None:
+        """Wait for the default stream."""
+        self.get(self._something)
 
 
-class _TorchCard(_RealCard):
-    """The first card that torch sees."""
+class _TorchCard(UntimedCard):
+    """The first card that torch sees, by its own clock."""
 
     def __init__(self) -> None:
         import torch
 
         super().__init__()
         self._torch = torch
-        properties = torch.cuda.get_device_properties(0)
-        self.name: str = properties.name
-        self.carrier = f"torch {torch.__version__}"
-        self.l2_bytes: int = properties.L2_cache_size
-
-    def put(self, array: npt.NDArray[Any]) -> Any:
-        return self._torch.from_numpy(np.ascontiguousarray(array)).cuda()
-
-    def get(self, array: Any) -> npt.NDArray[Any]:
-        host: npt.NDArray[Any] = self._torch.as_tensor(array, device="cuda").cpu().numpy()
-        return host
+        self.clock = f"torch {torch.__version__}"
+        self.l2_bytes: int = torch.cuda.get_device_properties(0).L2_cache_size
 
     def copying(self, n_bytes: int) -> Callable[[], Any]:
         source = self._torch.randint(0, 255, (n_bytes,), dtype=self._torch.uint8, device="cuda")
@@ -108,30 +138,21 @@ class _TorchCard(_RealCard):
         self._torch.cuda.synchronize()
 
 
-class _CupyCard(_RealCard):
-    """The first card that CuPy sees."""
+class _CupyCard(UntimedCard):
+    """The first card that CuPy sees, by its own clock."""
 
     def __init__(self) -> None:
         import cupy
 
         super().__init__()
         self._cupy = cupy
-        properties = cupy.cuda.runtime.getDeviceProperties(0)
-        self.name: str = properties["name"].decode()
-        self.carrier = f"cupy {cupy.__version__}"
-        self.l2_bytes: int = properties["l2CacheSize"]
+        self.clock = f"cupy {cupy.__version__}"
+        self.l2_bytes: int = cupy.cuda.runtime.getDeviceProperties(0)["l2CacheSize"]
         self._spin = cupy.RawKernel(
             'extern "C" __global__ void spin(long long cycles)'
             "{ const long long start = clock64(); while (clock64() - start < cycles) {} }",
             "spin",
         )
-
-    def put(self, array: npt.NDArray[Any]) -> Any:
-        return self._cupy.asarray(array, order="C")
-
-    def get(self, array: Any) -> npt.NDArray[Any]:
-        host: npt.NDArray[Any] = self._cupy.asarray(array).get()
-        return host
 
     def copying(self, n_bytes: int) -> Callable[[], Any]:
         source = self._cupy.random.randint(0, 255, n_bytes, dtype=self._cupy.uint8)
@@ -155,18 +176,16 @@ class _CupyCard(_RealCard):
 
 
 def open_card() -> Card:
-    """Return the first card of this machine.
+    """Return the first card of this machine, by its own clock.
 
     Raises
     ------
     ProfilingError
-        Where torch and CuPy are missing or see none, or where the kernels are not built.
+        Where the kernels cannot run, or torch and CuPy are missing or see no card.
 
     """
-    from mammofast.ops import _native
-
     if (why := _native.why_no_cuda()) is not None:
-        raise ProfilingError(f"device: the CUDA kernels cannot run here ({why})")
+        raise ProfilingError(f"device: the CUDA kernels cannot run here: {why}")
     if find_spec("torch") is not None:
         import torch
 
@@ -178,6 +197,6 @@ def open_card() -> Card:
         if cupy.is_available():
             return _CupyCard()
     raise ProfilingError(
-        "device: got no CUDA card that torch or CuPy sees, expected one; "
-        "install one of them for this machine's driver (the ops themselves need neither)"
+        "device: got no card that torch or CuPy sees, expected one; install one of them for this machine's driver "
+        "(the ops themselves need neither)"
     )

@@ -4,9 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mammofast.errors import ProfilingError
 from mammofast.profiling.contest import OURS, Way
-from mammofast.profiling.device.bandwidth import CopyRates
+from mammofast.profiling.device.bandwidth import BEYOND_L2, CopyRates
 from mammofast.profiling.device.card import Card
 from mammofast.profiling.device.timing import stream_times, waiting_times
 from mammofast.profiling.doubts import above_ceiling, doubts
@@ -14,6 +17,9 @@ from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Call, Effort
 from mammofast.profiling.statistics import percentile
 
+# Of less than a thirtieth of what a cache cannot hold there is nothing to gain from memory.
+_MOST_SETS = 32
+_UNWRITTEN = 0xA5
 EMULATED = "emulated: the kernels ran on the host, one thread after the other; the times say nothing of a card"
 
 
@@ -92,6 +98,19 @@ class DeviceContest:
             }
             warnings += above_ceiling(rate / (rates.l2 if in_l2 else rates.memory))
         return Case(self.name, self.reason, samples, OURS, self.items, self.unit, facts, warnings)
+
+
+def sets_beyond_cache(card: Card, working_set: int) -> int:
+    """Return how many sets of inputs and outputs a cache cannot hold; 1 of such small ones that it always would."""
+    wanted = -(-BEYOND_L2 * card.l2_bytes // working_set)
+    return wanted if 1 <= wanted <= _MOST_SETS else 1
+
+
+def room(card: Card, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
+    """Return an array on the card to write to, of bytes that no right result has: what is left unwritten shows."""
+    array = np.empty(shape, dtype)
+    array.reshape(-1).view(np.uint8)[...] = _UNWRITTEN
+    return card.put(array)
 
 
 def _median(seconds: Sequence[float]) -> float:

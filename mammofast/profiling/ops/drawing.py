@@ -48,8 +48,8 @@ def disjoint_boxes(count: int, rng: np.random.Generator) -> tuple[Boxes, npt.NDA
     return np.concatenate([low, low + sides], axis=1), rng.uniform(0.3, 1, count).astype(np.float32)
 
 
-def mammogram(rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """Return 12-bit pixels with the smoothness of tissue and the noise of a detector."""
-    smooth = blurred(rng.standard_normal((SHAPE[0] // 8, SHAPE[1] // 8)), 6).repeat(8, axis=0).repeat(8, axis=1)
-    grey = 2000 + 900 * smooth / smooth.std() + 30 * rng.standard_normal(SHAPE)
+def mammogram(rng: np.random.Generator, shape: tuple[int, int] = SHAPE) -> npt.NDArray[np.uint16]:
+    """Return 12-bit pixels with the smoothness of tissue and the noise of a detector; sides are multiples of 8."""
+    smooth = blurred(rng.standard_normal((shape[0] // 8, shape[1] // 8)), 6).repeat(8, axis=0).repeat(8, axis=1)
+    grey = 2000 + 900 * smooth / smooth.std() + 30 * rng.standard_normal(shape)
     return np.asarray(np.clip(np.rint(grey), 0, 4095), np.uint16)

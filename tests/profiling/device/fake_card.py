@@ -8,7 +8,7 @@ from mammofast.profiling.device import timing
 class FakeCard:
     """Calls take ``launch`` seconds of the host, and on the card what they say; copies run at two rates."""
 
-    name, carrier, torch_device = "a card", "nothing", "cpu"
+    name, clock, torch_device = "a card", "nothing", "cpu"
     emulated = False
     l2_bytes = 1 << 20
     forms = ops = None

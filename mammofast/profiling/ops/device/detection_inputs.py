@@ -1,0 +1,3 @@
+PEERS = (1,)
+CASES = {"detection_inputs": 1}
+SMALL = {}

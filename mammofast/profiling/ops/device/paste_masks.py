@@ -1,0 +1,3 @@
+PEERS = (1,)
+CASES = {"paste_masks": 1}
+SMALL = {}

@@ -1,0 +1,3 @@
+PEERS = (1,)
+CASES = {"segmentation_inputs": 1}
+SMALL = {}

@@ -1,0 +1,150 @@
+"""The other libraries' ways of the cases on a card, run by torch on the CPU and held against the CPU's truth."""
+
+import sys
+import types
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from mammofast import ops
+from mammofast.profiling.ops.device import OPS, builders
+from mammofast.profiling.ops.device import label_mask as labelling
+from mammofast.profiling.ops.device import nms as suppressing
+from mammofast.profiling.ops.device import roi_align as aligning
+from mammofast.profiling.ops.device.peers import area_weights, beside_on, tensors
+from mammofast.profiling.ops.peers import peer
+
+SMALL = [(op, name) for op in OPS for name in builders(op, small=True)]
+
+
+def no_card(torch_device="cpu"):
+    """A card that nothing runs on but torch's ways."""
+    return mock.MagicMock(emulated=True, l2_bytes=0, torch_device=torch_device, put=lambda array: array)
+
+
+@pytest.mark.parametrize("op, name", SMALL)
+def test_torchs_ways_give_what_the_cpu_gives_and_another_result_would_be_refused(op, name):
+    contest = builders(op, small=True)[name](no_card(), name)
+    expected = contest.truth.call()
+    assert contest.truth.agrees(expected, contest.truth.call())
+    assert not contest.truth.agrees(expected, spoilt(expected))
+    for title, way in contest.others.items():
+        assert way.agrees(expected, way.call()), title
+        assert not way.agrees(spoilt(expected), way.call()), title
+    assert contest.reason
+    assert contest.bytes_moved > 0
+
+
+def spoilt(result):
+    """Return a result of which a tenth is other than it was."""
+    if hasattr(result, "_replace"):
+        return type(result)(*(spoilt(each) for each in result))
+    if isinstance(result, list | tuple):
+        return type(result)(spoilt(each) for each in result)
+    changed = np.array(result)
+    part = changed.reshape(-1)[: -(-changed.size // 10)]
+    part[...] = ~part if changed.dtype == bool else part + np.asarray(1).astype(changed.dtype)
+    return changed
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_every_op_has_a_peer_and_cases_at_full_size(op):
+    module = sys.modules[f"mammofast.profiling.ops.device.{op}"]
+    assert module.PEERS
+    assert module.CASES
+    assert set(module.CASES).isdisjoint(module.SMALL)
+    assert all(name.startswith(op) for name in [*module.CASES, *module.SMALL])
+
+
+def test_no_other_library_runs_where_none_shall():
+    here = peer("NumPy", ("numpy",), lambda card: 1, np.array_equal)
+    gone = peer("nothing", ("no_such_package",), np.sum, np.array_equal)
+    assert beside_on(no_card(None), (here, gone)) == ({}, ())
+    ways, left_out = beside_on(no_card(), (here, gone))
+    assert list(ways) == ["NumPy"]
+    assert left_out == ("nothing",)
+
+
+@pytest.mark.parametrize("before, after", [(7, 3), (256, 256), (1664, 480), (12, 4)])
+def test_area_weights_are_opencvs(before, after):
+    import cv2
+
+    image = np.random.default_rng(0).random((before, 5)).astype(np.float32)
+    expected = cv2.resize(image, (5, after), interpolation=cv2.INTER_AREA)
+    np.testing.assert_allclose(area_weights(before, after) @ image, expected, atol=1e-6)
+
+
+# ---- libraries that are not here, played by others that do the same
+
+
+def module(monkeypatch, name, **contents):
+    played = types.ModuleType(name)
+    played.__dict__.update(contents)
+    monkeypatch.setitem(sys.modules, name, played)
+
+
+class OnCard(np.ndarray):
+    """NumPy as CuPy: an array that has to be asked for its copy on the host."""
+
+    def get(self):
+        return np.asarray(self)
+
+
+def on_card(*arguments, **options):
+    return np.asarray(*arguments, **options).view(OnCard)
+
+
+def test_cupys_labels_are_compared_up_to_their_numbers(monkeypatch):
+    ndimage = pytest.importorskip("scipy.ndimage")
+    module(monkeypatch, "cupy", asarray=on_card, ones=np.ones, bincount=np.bincount)
+    module(monkeypatch, "cupyx")
+    module(monkeypatch, "cupyx.scipy", ndimage=ndimage)
+    mask = np.random.default_rng(0).random((40, 30)) < 0.3
+    way = labelling.by_cupy(no_card(), mask)
+    ours = ops.label_mask(mask)
+    labels, areas = way.call()
+    backward = np.concatenate([[0], np.arange(len(areas), 0, -1)])
+    assert way.agrees(ours, (on_card(labels), on_card(areas)))
+    assert way.agrees(ours, (on_card(backward[labels]), on_card(areas[::-1])))
+    assert not way.agrees(ours, (on_card(labels), on_card(areas + 1)))
+    assert not way.agrees(ours, (on_card(np.where(labels == 3, 4, labels)), on_card(areas)))
+
+
+def test_torchvisions_nms_and_roi_align_get_what_they_expect(monkeypatch):
+    import torch
+
+    def nms(boxes, scores, threshold):
+        return torch.from_numpy(ops.nms(boxes.numpy(), scores.numpy(), threshold))
+
+    def batched_nms(boxes, scores, groups, threshold):
+        return torch.from_numpy(ops.nms(boxes.numpy(), scores.numpy(), threshold, groups.numpy()))
+
+    def roi_align(features, rois, size, scale, ratio, aligned):
+        assert aligned
+        arrays = features.numpy(), rois[:, 1:].numpy(), rois[:, 0].numpy().astype(np.int64)
+        return torch.from_numpy(ops.roi_align(*arrays, size, scale, ratio))
+
+    module(monkeypatch, "torchvision")
+    module(monkeypatch, "torchvision.ops", nms=nms, batched_nms=batched_nms, roi_align=roi_align)
+    rng = np.random.default_rng(0)
+    for images in (1, 3):
+        drawn = [suppressing.draw_boxes("clustered", 200, rng) for _ in range(images)]
+        boxes, scores = (np.stack(each) for each in zip(*drawn, strict=True))
+        way = suppressing.by_torchvision(no_card(), boxes, scores)
+        kept = [ops.nms(*image, suppressing.THRESHOLD) for image in drawn]
+        assert way.agrees(kept, way.call())
+        assert not way.agrees([each[:-1] for each in kept], way.call())
+        assert not way.agrees(kept, way.call()[:-1])
+    features, boxes = rng.standard_normal((2, 3, 9, 8), dtype=np.float32), aligning.draw_boxes(6, rng)
+    index = np.array([0, 1, 1, 0, 1, 0])
+    way = aligning.by_torchvision(no_card(), features, boxes, index)
+    ours = ops.roi_align(features, boxes, index, aligning.GRID, aligning.SCALE, aligning.RATIO)
+    assert way.agrees(ours, way.call())
+    assert not way.agrees(ours + 1e-4, way.call())
+
+
+def test_tensors_are_copies_where_torch_runs():
+    (found,) = tensors(no_card("cpu"), np.arange(6).reshape(2, 3)[:, ::2])
+    assert found.tolist() == [[0, 2], [3, 5]]
+    assert found.device.type == "cpu"
