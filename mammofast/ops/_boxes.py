@@ -17,7 +17,7 @@ class FusedBoxes(NamedTuple):
     """Boxes that the scales agree on, in the order (y_min, x_min, y_max, x_max).
 
     boxes: int32 (k, 4); scores: float32 (k,), eq. 1's Ms at its peak; confidence: float32 (k,), the peak of the summed
-    confidences over the number of scales.
+    confidences over the number of scales. NumPy arrays, or arrays on the CUDA device that the boxes came from.
     """
 
     boxes: npt.NDArray[np.int32]
@@ -68,8 +68,8 @@ def _groups(groups: object, n: int) -> npt.NDArray[np.int64] | None:
 
 
 def fuse_boxes(
-    boxes: npt.NDArray[np.float32],
-    scores: npt.NDArray[np.float32],
+    boxes: npt.NDArray[np.float32] | _cuda.CudaArray,
+    scores: npt.NDArray[np.float32] | _cuda.CudaArray,
     n_scales: int,
     shape: Sequence[int],
     threshold: float,
@@ -91,15 +91,36 @@ def fuse_boxes(
     Raises
     ------
     ValueError
-        For wrong shapes or types, NaN, Inf, boxes inside out, scores outside [0, 1], a finer threshold.
+        For wrong shapes or types, NaN, Inf, boxes inside out, scores outside [0, 1], a finer threshold; on a CUDA
+        device for more than 2047 boxes.
+
+    Notes
+    -----
+    Boxes and scores on a CUDA device give results on it, equal to the bit, on the stream that the boxes'
+    ``__cuda_array_interface__`` names, else on the legacy default stream; the op waits for that stream to learn how
+    many boxes there are. :func:`mammofast.ops.device.fuse_boxes` waits for nothing.
     """
-    boxes, scores = _checks.boxes_and_scores(boxes, scores)
     n_scales = _checks.whole("n_scales", n_scales, 1, _checks.MAX_SIZE)
     rows, cols = _checks.shape("shape", shape)
-    num, den = _exact_threshold(threshold)
-    # No sum passes n times the strongest vote, so a larger numerator only risks an overflow.
-    num = min(num * n_scales, len(boxes) * den + 1)
+    if _cuda.is_cuda(boxes):
+        native, stream = _cuda.kernels("boxes"), _cuda.stream_of(boxes)
+        num, den = scaled_threshold(n_scales, threshold, native.MOST_FUSED_BOXES)
+        fused = native.fuse_boxes(boxes, scores, n_scales, rows, cols, num, den, stream)
+        if fused is None:  # the CPU's checks say which value it is
+            return fuse_boxes(_cuda.to_host(boxes, stream), _cuda.to_host(scores, stream), n_scales, shape, threshold)
+        return FusedBoxes(*fused)
+    boxes, scores = _checks.boxes_and_scores(boxes, scores)
+    num, den = scaled_threshold(n_scales, threshold, len(boxes))
     return FusedBoxes(*kernels().fuse_boxes(boxes, scores, n_scales, rows, cols, num, den))
+
+
+def scaled_threshold(n_scales: int, threshold: float, most: int) -> tuple[int, int]:
+    """Numerator and denominator of threshold * n_scales, or of a little more than ``most``, the number of boxes.
+
+    No sum passes that many times the strongest vote: a larger numerator only risks an overflow.
+    """
+    num, den = _exact_threshold(threshold)
+    return min(num * n_scales, most * den + 1), den
 
 
 def _exact_threshold(threshold: float) -> tuple[int, int]:

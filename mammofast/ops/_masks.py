@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.ops import _checks
+from mammofast.ops import _checks, _cuda
 from mammofast.ops._native import kernels
 
 WIDEST = 2**31 - 64  # columns are searched 64 at a time and counted in int32
@@ -16,7 +16,8 @@ class LabelledMask(NamedTuple):
     """The connected components of a mask, numbered in raster order of their first pixels.
 
     labels: int32 (rows, cols), 0 where the mask is not set, else i + 1 for component i; boxes: int32 (k, 4), the
-    smallest half-open ones that hold them; areas: int64 (k,), their pixels.
+    smallest half-open ones that hold them; areas: int64 (k,), their pixels. NumPy arrays, or arrays on the CUDA device
+    that the mask came from.
     """
 
     labels: npt.NDArray[np.int32]
@@ -70,7 +71,7 @@ def _int32_boxes(boxes: object, n: int) -> npt.NDArray[np.int32]:
     return corners
 
 
-def label_mask(mask: npt.NDArray[np.bool_]) -> LabelledMask:
+def label_mask(mask: npt.NDArray[np.bool_] | _cuda.CudaArray) -> LabelledMask:
     """Find the connected components of a mask; pixels that touch at a corner are connected (8-connectivity).
 
     Parameters
@@ -80,13 +81,19 @@ def label_mask(mask: npt.NDArray[np.bool_]) -> LabelledMask:
     Raises
     ------
     ValueError
-        For wrong shapes or types, and for masks of 2^31 runs of pixels or more.
+        For wrong shapes or types, and for masks of 2^31 runs of pixels or more; on a CUDA device for 2^31 pixels or
+        more, and for arrays with gaps.
 
     Notes
     -----
     Labels equal those of scikit-image's ``label(mask, connectivity=2)``. Runs are joined by union-find (He, Chao and
     Suzuki 2008, "A run-based two-scan labeling algorithm"); the background of a sparse mask is read and never written.
+    A mask on a CUDA device gives results on it, on the stream that its ``__cuda_array_interface__`` names, else on the
+    legacy default stream; the op waits for that stream to learn how many components there are.
+    :func:`mammofast.ops.device.label_mask` waits for nothing.
     """
+    if _cuda.is_cuda(mask):
+        return LabelledMask(*_cuda.kernels("mask").label_mask(mask, _cuda.stream_of(mask)))
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.ndim != 2:
         got = f"{mask.dtype} of shape {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         raise _checks.fail("mask", got, "bool of shape (rows, cols)")

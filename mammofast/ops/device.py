@@ -16,10 +16,22 @@ from collections.abc import Sequence
 
 from mammofast.ops import _checks
 from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_host
+from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
+from mammofast.ops._device.labelling import LabelledBatch, label_mask
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
 
-__all__ = ["NOT_FINITE", "OVERFLOW", "UNSOUND", "confidence_mask", "to_host"]
+__all__ = [
+    "NOT_FINITE",
+    "OVERFLOW",
+    "UNSOUND",
+    "FusedBatch",
+    "LabelledBatch",
+    "confidence_mask",
+    "fuse_boxes",
+    "label_mask",
+    "to_host",
+]
 
 
 def confidence_mask(

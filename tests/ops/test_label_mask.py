@@ -80,45 +80,48 @@ def by_skimage(mask):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_the_reference(seed):
+def test_equals_the_reference(backend, seed):
+    label_mask = backend(ops.label_mask)
     rng = np.random.default_rng(seed)
-    for _ in range(500):
+    for _ in range(backend.cases(500)):
         mask = random_mask(rng)
-        assert_equal(ops.label_mask(mask), reference.label_mask(mask))
+        assert_equal(label_mask(mask), reference.label_mask(mask))
 
 
-def test_equals_skimage():
+def test_equals_skimage(backend):
+    label_mask = backend(ops.label_mask)
     rng = np.random.default_rng(9)
-    for _ in range(300):
+    for _ in range(backend.cases(300)):
         mask = random_mask(rng, 100)
-        assert_equal(ops.label_mask(mask), by_skimage(mask))
+        assert_equal(label_mask(mask), by_skimage(mask))
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_hard_shapes(name):
-    assert_equal(ops.label_mask(SHAPES[name]), by_skimage(SHAPES[name]))
+def test_hard_shapes(backend, name):
+    assert_equal(backend(ops.label_mask)(SHAPES[name]), by_skimage(SHAPES[name]))
 
 
-@pytest.mark.parametrize("cols", [1, 7, 8, 9, 63, 64, 65, 127, 128, 129])
-def test_widths_around_a_word(cols):
+@pytest.mark.parametrize("cols", [1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 128, 129])
+def test_widths_around_a_word(backend, cols):
+    label_mask = backend(ops.label_mask)
     rng = np.random.default_rng(cols)
-    for _ in range(20):
+    for _ in range(backend.cases(20)):
         mask = rng.random((6, cols)) < 0.6
         mask[2] = rng.random() < 0.5
-        assert_equal(ops.label_mask(mask), by_skimage(mask))
+        assert_equal(label_mask(mask), by_skimage(mask))
 
 
-def test_numbers_follow_the_first_pixels_not_the_boxes():
+def test_numbers_follow_the_first_pixels_not_the_boxes(backend):
     mask = np.array([[0, 1, 0, 1], [0, 0, 0, 1], [1, 1, 1, 1]], dtype=bool)  # the second one reaches further left
-    found = ops.label_mask(mask)
+    found = backend(ops.label_mask)(mask)
     assert found.labels.tolist() == [[0, 1, 0, 2], [0, 0, 0, 2], [2, 2, 2, 2]]
     assert found.boxes.tolist() == [[1, 0, 2, 1], [0, 0, 4, 3]]
     assert found.areas.tolist() == [1, 6]
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 5), (5, 0), (4, 70)])
-def test_nothing_set(shape):
-    found = ops.label_mask(np.zeros(shape, dtype=bool))
+def test_nothing_set(backend, shape):
+    found = backend(ops.label_mask)(np.zeros(shape, dtype=bool))
     assert found.labels.shape == shape
     assert not found.labels.any()
     assert found.boxes.shape == (0, 4)

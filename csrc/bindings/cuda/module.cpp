@@ -6,4 +6,6 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     module.doc() = "CUDA kernels behind mammofast.ops and mammofast.ops.device.";
     register_arrays(module);
     register_confidence_mask(module);
+    register_fuse_boxes(module);
+    register_label_mask(module);
 }

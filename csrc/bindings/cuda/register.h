@@ -6,5 +6,7 @@ namespace mammofast::bindings {
 
 void register_arrays(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
+void register_fuse_boxes(pybind11::module_& module);
+void register_label_mask(pybind11::module_& module);
 
 }  // namespace mammofast::bindings

@@ -1,0 +1,1 @@
+"""The functions of mammofast.ops.device, a file for each family."""
