@@ -18,10 +18,13 @@ Builder = Callable[[Card, str], DeviceContest]
 
 OPS = (
     "confidence_mask",
+    "detection_inputs",
     "fuse_boxes",
     "label_mask",
     "nms",
+    "paste_masks",
     "roi_align",
+    "segmentation_inputs",
 )
 PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "numpy", "torch", "torchvision")
 NOTES = (
