@@ -45,9 +45,6 @@ class Case:
         return no_detections()
 
 
-C = TypeVar("C", bound=Case)
-
-
 class blaming:  # noqa: N801 - reads as a statement
     """Within this block, what goes wrong is the fault of one image and stays with it."""
 
@@ -66,11 +63,6 @@ class blaming:  # noqa: N801 - reads as a statement
             # The message of an error nobody expected may hold anything, a patient's name included.
             self._case.error = f"{Reason.INTERNAL}: {type(error).__name__}"
         return self._case.error is not None
-
-
-def sound(cases: Iterable[C]) -> Iterator[C]:
-    """Yield the cases that nothing went wrong with so far."""
-    return (case for case in cases if case.error is None)
 
 
 def coarsest_level(shape: tuple[int, int], needed: tuple[int, int]) -> int:
@@ -93,14 +85,29 @@ def batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 def run_rows(engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int) -> list[Outcome]:
     """Run one batch, padded to its fixed size; where it fails, each row alone, so that only a bad row fails."""
-    padding = np.zeros((size - len(rows), *rows.shape[1:]), dtype=np.float32)
     try:
-        outputs = engine.run({name: np.concatenate([rows, padding])})
+        return list(run_batch(engine, name, rows, size))
     except EngineError as error:
         if len(rows) == 1:
             return [error]
         return [outcome for row in rows for outcome in run_rows(engine, name, row[None], size)]
+
+
+def run_batch(
+    engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int
+) -> list[dict[str, npt.NDArray[np.float32]]]:
+    """Run one batch, padded to its fixed size; return each row's outputs."""
+    padding = np.zeros((size - len(rows), *rows.shape[1:]), dtype=np.float32)
+    outputs = engine.run({name: np.concatenate([rows, padding])})
     return [{key: value[i] for key, value in outputs.items()} for i in range(len(rows))]
+
+
+def all_finite(output: Outcome, names: Sequence[str], network: str) -> list[npt.NDArray[np.float32]] | BrokenImage:
+    """Return a row's outputs, or the error of its image: what a stage of a pipeline returns for a unit."""
+    try:
+        return [finite(output, name, network) for name in names]
+    except BrokenImage as error:
+        return error
 
 
 def finite(output: Outcome, name: str, network: str) -> npt.NDArray[np.float32]:

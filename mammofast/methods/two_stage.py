@@ -6,31 +6,24 @@
 4. The probabilities are stretched back to native resolution and cut at a threshold.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mammofast import ops
 from mammofast.engine import Engine
+from mammofast.errors import BrokenImage
 from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
 from mammofast.methods.parameters import as_record, is_number
-from mammofast.methods.stages import (
-    Case,
-    are_sizes,
-    batches,
-    blaming,
-    check_network,
-    coarsest_level,
-    finite,
-    run_rows,
-    sound,
-)
+from mammofast.methods.stages import Case, all_finite, are_sizes, check_network, coarsest_level, run_batch
+from mammofast.pipeline import Stage, each, run_serially
 from mammofast.records import Box, Finding, GreyPipeline, ImageResult, ImageSource, tight_box
 from mammofast.settings import Settings
-from mammofast.tracing import span
 
 BOX_FUSED, BOX_MASK = "fused", "mask"
 
@@ -98,14 +91,26 @@ def _are_pairs(values: object) -> bool:
     return isinstance(values, tuple) and bool(values) and all(isinstance(v, tuple) and len(v) == 2 for v in values)
 
 
+Rows = npt.NDArray[np.float32]
+
+
 @dataclass(slots=True)
 class _Case(Case):
-    inputs: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    boxes: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    scores: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    candidates: ops.FusedBoxes | None = None
+    """An image on its way; what a stage adds, a later one may clear.
 
-    def detections(self) -> npt.NDArray[np.float32]:
+    pixels: of the detection level. inputs: of the detector, by scale. heads: its outputs, by scale. boxes, scores: in
+    native pixels, by scale. parts: candidates, each with what the stages made of it so far.
+    """
+
+    pixels: npt.NDArray[np.generic] | None = None
+    inputs: list[Rows] = field(default_factory=list)
+    heads: list[list[Rows]] = field(default_factory=list)
+    boxes: list[Rows] = field(default_factory=list)
+    scores: list[Rows] = field(default_factory=list)
+    candidates: ops.FusedBoxes | None = None
+    parts: list[tuple["_Candidate", npt.NDArray[Any]]] = field(default_factory=list)
+
+    def detections(self) -> Rows:
         """Return the boxes of all scales."""
         scales = (np.full((len(scores), 1), scale) for scale, scores in enumerate(self.scores))
         parts = [np.hstack(part) for part in zip(scales, self.boxes, (s[:, None] for s in self.scores), strict=True)]
@@ -119,6 +124,21 @@ class _Candidate:
     window: Box
     score: float
     confidence: float
+
+
+def _keep(name: str) -> Callable[[_Case, Sequence[Any]], _Case]:
+    """Return a stage's join that keeps the outcomes of a case's units in one of its fields."""
+
+    def join(case: _Case, outcomes: Sequence[Any]) -> _Case:
+        setattr(case, name, list(outcomes))
+        return case
+
+    return join
+
+
+def _result(case: _Case, findings: Sequence[Finding]) -> ImageResult:
+    case.findings = list(findings)
+    return case.result()
 
 
 class TwoStage:
@@ -141,53 +161,76 @@ class TwoStage:
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, batched across them; an image that fails has a result with ``error`` set."""
-        cases = [_Case(image) for image in images]
-        for case in cases:
-            with blaming(case):
-                self._prepare(case)
-        self._detect(cases)
-        for case in sound(cases):
-            with blaming(case), span("fuse"):
-                self._fuse(case)
-        self._segment(cases)
-        return [case.result() for case in cases]
+        results: list[ImageResult | None] = [None] * len(images)
+        for outcome in run_serially(self.stages(), images):
+            failed = outcome.error is not None
+            shape = images[outcome.index].shape
+            results[outcome.index] = ImageResult(shape, error=outcome.error) if failed else outcome.item
+        return [result for result in results if result is not None]
+
+    def stages(self) -> list[Stage]:
+        """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
+        detection, segmentation = self._settings.detection_batch, self._settings.segmentation_batch
+        parts, keep_parts = attrgetter("parts"), _keep("parts")
+        return [
+            Stage(name="read", work=each(self._read)),
+            Stage(name="prepare", work=each(self._prepare)),
+            Stage(
+                name="detect",
+                split=lambda case: [(case, scale) for scale in range(len(case.inputs))],
+                key=itemgetter(1),
+                work=self._detect,
+                join=_keep("heads"),
+                batch=detection,
+            ),
+            Stage(name="decode", work=each(self._decode)),
+            Stage(name="fuse", work=each(self._fuse)),
+            Stage(name="read native", split=self._candidates, work=each(self._read_native), join=keep_parts),
+            Stage(name="crop", split=parts, work=self._crop, join=keep_parts, batch=segmentation),
+            Stage(name="segment", split=parts, work=self._segment, join=keep_parts, batch=segmentation),
+            Stage(name="paste", split=parts, work=each(self._finding), join=_result),
+        ]
 
     def detection_level(self, shape: tuple[int, int]) -> int:
         """Return the coarsest level that is not smaller than the largest scale; 0 where even the native image is."""
         rows, cols = (max(sizes) for sizes in zip(*self._parameters.scales, strict=True))
         return coarsest_level(shape, (rows, cols))
 
-    def _prepare(self, case: _Case) -> None:
-        """Read the detection level and resample it to all scales in one pass."""
-        p = self._parameters
-        level = self.detection_level(case.image.shape)
-        with span("read"):
-            pixels = case.image.read(level=level)
-            case.table = case.image.grey_table(p.grey)
-        case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
-        with span("prepare"):
-            case.low, case.high = p.contrast.window(pixels, case.table)
-            case.inputs = ops.detection_inputs(pixels, case.table, case.low, case.high, p.scales)
+    def _read(self, image: ImageSource) -> _Case:
+        """Read the detection level."""
+        level = self.detection_level(image.shape)
+        pixels = image.read(level=level)
+        frame = (pixels.shape[0] << level, pixels.shape[1] << level)
+        return _Case(image, table=image.grey_table(self._parameters.grey), frame=frame, pixels=pixels)
 
-    def _detect(self, cases: Sequence[_Case]) -> None:
+    def _prepare(self, case: _Case) -> _Case:
+        """Resample the detection level to all scales in one pass."""
         p = self._parameters
-        for scale, (rows, cols) in enumerate(p.scales):
-            for batch in batches(list(sound(cases)), self._settings.detection_batch):
-                images = np.stack([case.inputs[scale] for case in batch])[:, None]
-                with span("detect", len(batch)):
-                    rows_out = run_rows(self._detector, "image", images, self._settings.detection_batch)
-                for case, output in zip(batch, rows_out, strict=True):
-                    with blaming(case), span("decode"):
-                        heads = [finite(output, head, "detector") for head in self._heads]
-                        boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
-                        kept = ops.nms(boxes, scores, p.nms_iou)
-                        to_native = np.array([case.frame[1] / cols, case.frame[0] / rows] * 2)
-                        case.boxes.append((boxes[kept] * to_native).astype(np.float32))
-                        case.scores.append(scores[kept])
-        for case in cases:
-            case.inputs.clear()
+        assert case.pixels is not None
+        case.low, case.high = p.contrast.window(case.pixels, case.table)
+        case.inputs = ops.detection_inputs(case.pixels, case.table, case.low, case.high, p.scales)
+        case.pixels = None
+        return case
 
-    def _fuse(self, case: _Case) -> None:
+    def _detect(self, units: Sequence[tuple[_Case, int]]) -> list[Any]:
+        """Return the detector's heads for images at one scale."""
+        images = np.stack([case.inputs[scale] for case, scale in units])[:, None]
+        outputs = run_batch(self._detector, "image", images, self._settings.detection_batch)
+        return [all_finite(output, self._heads, "detector") for output in outputs]
+
+    def _decode(self, case: _Case) -> _Case:
+        p = self._parameters
+        case.boxes, case.scores = [], []
+        for heads, (rows, cols) in zip(case.heads, p.scales, strict=True):
+            boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
+            kept = ops.nms(boxes, scores, p.nms_iou)
+            to_native = np.array([case.frame[1] / cols, case.frame[0] / rows] * 2)
+            case.boxes.append((boxes[kept] * to_native).astype(np.float32))
+            case.scores.append(scores[kept])
+        case.inputs, case.heads = [], []
+        return case
+
+    def _fuse(self, case: _Case) -> _Case:
         case.candidates = ops.fuse_boxes(
             np.concatenate(case.boxes),
             np.concatenate(case.scores),
@@ -195,44 +238,48 @@ class TwoStage:
             case.image.shape,
             self._parameters.fusion_threshold,
         )
+        return case
 
-    def _segment(self, cases: Sequence[_Case]) -> None:
-        candidates = [candidate for case in sound(cases) for candidate in self._candidates(case)]
-        for batch in batches(candidates, self._settings.segmentation_batch):
-            windows = []
-            for candidate in batch:
-                with blaming(candidate.case), span("read native"):
-                    windows.append((candidate, candidate.case.image.read(window=candidate.window)))
-            windows = [(candidate, pixels) for candidate, pixels in windows if candidate.case.error is None]
-            if not windows:
-                continue
-            batch = [candidate for candidate, _ in windows]
-            with span("crop", len(batch)):
-                crops = ops.segmentation_inputs(
-                    [pixels for _, pixels in windows],
-                    [candidate.case.table for candidate in batch],
-                    [candidate.case.low for candidate in batch],
-                    [candidate.case.high for candidate in batch],
-                    self._parameters.crop_shape,
-                )
-            with span("segment", len(batch)):
-                rows_out = run_rows(self._segmenter, "crop", crops, self._settings.segmentation_batch)
-            for candidate, output in zip(batch, rows_out, strict=True):
-                with blaming(candidate.case), span("paste"):
-                    candidate.case.findings.append(self._finding(candidate, finite(output, "mask", "segmenter")))
-
-    def _candidates(self, case: _Case) -> Iterator[_Candidate]:
+    def _candidates(self, case: _Case) -> list[_Candidate]:
         fused = case.candidates
         assert fused is not None
+        candidates = []
         for box, score, confidence in zip(fused.boxes, fused.scores, fused.confidence, strict=True):
             x_min, y_min, x_max, y_max = map(int, box)
             dx = round((x_max - x_min) * self._parameters.crop_margin)
             dy = round((y_max - y_min) * self._parameters.crop_margin)
             rows, cols = case.image.shape
             window = (max(x_min - dx, 0), max(y_min - dy, 0), min(x_max + dx, cols), min(y_max + dy, rows))
-            yield _Candidate(case, (x_min, y_min, x_max, y_max), window, float(score), float(confidence))
+            candidates.append(_Candidate(case, (x_min, y_min, x_max, y_max), window, float(score), float(confidence)))
+        return candidates
 
-    def _finding(self, candidate: _Candidate, probabilities: npt.NDArray[np.float32]) -> Finding:
+    def _read_native(self, candidate: _Candidate) -> tuple[_Candidate, npt.NDArray[np.generic]]:
+        return candidate, candidate.case.image.read(window=candidate.window)
+
+    def _crop(self, parts: Sequence[tuple[_Candidate, npt.NDArray[np.generic]]]) -> list[tuple[_Candidate, Rows]]:
+        """Return the segmenter's inputs, from the native pixels under candidates."""
+        cases = [candidate.case for candidate, _ in parts]
+        crops = ops.segmentation_inputs(
+            [pixels for _, pixels in parts],
+            [case.table for case in cases],
+            [case.low for case in cases],
+            [case.high for case in cases],
+            self._parameters.crop_shape,
+        )
+        return [(candidate, crop) for (candidate, _), crop in zip(parts, crops, strict=True)]
+
+    def _segment(self, parts: Sequence[tuple[_Candidate, Rows]]) -> list[Any]:
+        """Return the candidates' maps of probabilities."""
+        crops = np.stack([crop for _, crop in parts])
+        outputs = run_batch(self._segmenter, "crop", crops, self._settings.segmentation_batch)
+        maps = (all_finite(output, ["mask"], "segmenter") for output in outputs)
+        return [
+            found if isinstance(found, BrokenImage) else (candidate, found[0])
+            for (candidate, _), found in zip(parts, maps, strict=True)
+        ]
+
+    def _finding(self, part: tuple[_Candidate, Rows]) -> Finding:
+        candidate, probabilities = part
         x, y, x_end, y_end = candidate.window
         shape = (y_end - y, x_end - x)
         whole = np.array([[0, 0, shape[1], shape[0]]], dtype=np.int32)
