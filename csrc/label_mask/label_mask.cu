@@ -13,6 +13,7 @@ namespace mammofast {
 namespace {
 
 constexpr int THREADS = 256;
+constexpr int BLOCKS = 4;  // at once on a multiprocessor: leaves 64 registers a thread, which no kernel here fills
 constexpr unsigned ALL_LANES = 0xffffffffu;
 
 struct Task {
@@ -80,7 +81,7 @@ __device__ int32_t sum_of_warp(int32_t value) {
     return value;
 }
 
-__global__ void __launch_bounds__(THREADS) pack_mask(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) pack_mask(const Task task) {
     constexpr int AHEAD = 4;  // words whose pixels are asked for before the first is looked at
     const int32_t lane = threadIdx.x % 32;
     for_each_line(task, [&](const Line& line, int64_t index) {
@@ -102,7 +103,7 @@ __global__ void __launch_bounds__(THREADS) pack_mask(const Task task) {
     });
 }
 
-__global__ void __launch_bounds__(THREADS) join_runs(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) join_runs(const Task task) {
     for_each_line(task, [&](const Line& line, int64_t) {
         for_each_word(line, [&](int64_t index) {
             const unsigned bits = line.word(index), left = line.word(index - 1);
@@ -139,7 +140,7 @@ __device__ unsigned roots_of(const Line& line, int64_t index) {
     return roots;
 }
 
-__global__ void __launch_bounds__(THREADS) count_roots(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) count_roots(const Task task) {
     for_each_line(task, [&](const Line& line, int64_t index) {
         int32_t count = 0;
         for_each_word(line, [&](int64_t word) { count += __popc(roots_of(line, word)); });
@@ -149,7 +150,7 @@ __global__ void __launch_bounds__(THREADS) count_roots(const Task task) {
 }
 
 // A block an image.
-__global__ void __launch_bounds__(THREADS) sum_roots(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) sum_roots(const Task task) {
     const LabelBatch& found = task.found;
     for (int64_t image = blockIdx.x; image < task.batch.images; image += gridDim.x) {
         const int32_t count = exclusive_scan(task.roots + image * task.batch.rows, task.batch.rows);
@@ -166,7 +167,7 @@ __global__ void __launch_bounds__(THREADS) sum_roots(const Task task) {
 }
 
 // A root's parent becomes ~number.
-__global__ void __launch_bounds__(THREADS) number_roots(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) number_roots(const Task task) {
     const LabelBatch& found = task.found;
     for_each_line(task, [&](const Line& line, int64_t index) {
         int32_t number = task.roots[index];
@@ -231,7 +232,7 @@ __device__ void add_pieces(const Task& task, const Line& line, Piece piece) {
 }
 
 // Every node's parent becomes ~number of its component; boxes and areas grow.
-__global__ void __launch_bounds__(THREADS) measure_components(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) measure_components(const Task task) {
     for_each_line(task, [&](const Line& line, int64_t) {
         for_each_word(line, [&](int64_t index) {
             const Piece nothing{-1, line.cols, 0, 0};
@@ -250,7 +251,7 @@ __global__ void __launch_bounds__(THREADS) measure_components(const Task task) {
     });
 }
 
-__global__ void __launch_bounds__(THREADS) paint_labels(const Task task) {
+__global__ void __launch_bounds__(THREADS, BLOCKS) paint_labels(const Task task) {
     const int32_t lane = threadIdx.x % 32;
     for_each_line(task, [&](const Line& line, int64_t) {
         for (int64_t index = 0; index < line.words; ++index) {
