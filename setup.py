@@ -20,6 +20,7 @@ from setuptools import setup
 
 CUDA_ARCHITECTURES = ["80"]  # Ampere; its PTX serves every later device at the cost of a first-run compilation
 ALL_CUDA_ARCHITECTURES = ["80", "86", "89", "90", "120"]
+HEADERS = sorted(path for pattern in ("*.h", "*.cuh") for path in Path("csrc").rglob(pattern))
 WERROR = os.environ.get("MAMMOFAST_WERROR") == "1"
 
 
@@ -80,7 +81,7 @@ class BuildKernels(build_ext):
     def compile_cuda(self, nvcc: str, source: Path) -> str:
         """Return the object file of one .cu file, compiled unless it is newer than all that it may include."""
         target = Path(self.build_temp) / "-".join(["sm", *cuda_architectures()]) / source.with_suffix(".cu.o")
-        newest = max(path.stat().st_mtime for path in (source, Path("setup.py"), *Path("csrc").rglob("*.h")))
+        newest = max(path.stat().st_mtime for path in (source, Path("setup.py"), *HEADERS))
         if self.force or not target.exists() or target.stat().st_mtime <= newest:
             target.parent.mkdir(parents=True, exist_ok=True)
             command = [nvcc, *cuda_flags(), "-c", str(source), "-o", str(target)]
@@ -104,7 +105,7 @@ def extension(name: str, sources: list[Path], macros: list[tuple[str, str]]) -> 
     return Pybind11Extension(
         name,
         sorted(map(str, sources)),
-        depends=sorted(map(str, Path("csrc").rglob("*.h"))),
+        depends=[str(path) for path in HEADERS],
         define_macros=macros,
         cxx_std=20,
         extra_compile_args=compile_flags,

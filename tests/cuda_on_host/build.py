@@ -15,15 +15,22 @@ import pybind11
 
 HERE = Path(__file__).parent
 CSRC = HERE.parents[1] / "csrc"
+BINDINGS = CSRC / "bindings/cuda"
 NAME = "mammofast.ops._cuda_kernels"
 FLAGS = ["-std=c++20", "-O1", "-g1", "-fPIC", "-fvisibility=hidden", "-ffp-contract=off"]
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fsanitize-sections=cuda_shared"]
+SANITIZE = [
+    "-fsanitize=address,undefined,float-cast-overflow",
+    "-fno-sanitize-recover=all",
+    "-fsanitize-sections=cuda_shared",
+]
+# A stack frame that outlives its function is a fiber's; Python and NumPy leak what they keep.
+SANITIZER_OPTIONS = {"ASAN_OPTIONS": "detect_stack_use_after_return=0:detect_leaks=0"}
 INCLUDES = [str(HERE / "include"), pybind11.get_include(), sysconfig.get_paths()["include"]]
 
 
 def sources():
     """Return what the extension is made of, and what stands in for CUDA."""
-    return sorted([*CSRC.rglob("*.cu"), *(CSRC / "bindings/cuda").glob("*.cpp"), HERE / "cuda_on_host.cpp"])
+    return sorted([*CSRC.rglob("*.cu"), *BINDINGS.glob("*.cpp"), HERE / "cuda_on_host.cpp"])
 
 
 def with_headers(path, seen):
@@ -53,17 +60,25 @@ def compile_object(source, folder, flags):
     return target
 
 
-def build(folder, sanitize=False, only=None):
-    """Return the path of the module, compiling what has changed; ``only``: other sources than all."""
+def build(folder, sanitize=False, only=None, program=False):
+    """Return the path of the module, or of a program of ``only`` some sources, compiling what has changed.
+
+    Bindings are never sanitized: they take most of the time, and what they hand to kernels is looked at there.
+    """
     flags = [*FLAGS, *(SANITIZE if sanitize else [])]
-    folder.mkdir(parents=True, exist_ok=True)
+
+    def compile_one(source):
+        return compile_object(source, folder, FLAGS if source.parent == BINDINGS else flags)
+
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(lambda source: compile_object(source, folder, flags), only or sources()))
+        objects = list(pool.map(compile_one, only or sources()))
     digest = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:16]
-    target = folder / f"_cuda_kernels-{digest}.so"
+    target = folder / (f"program-{digest}" if program else f"_cuda_kernels-{digest}.so")
     if not target.exists():
         partial = target.with_suffix(f".{os.getpid()}")
-        subprocess.run(["g++", "-shared", *flags, *map(str, objects), "-o", str(partial)], check=True)
+        subprocess.run(
+            ["g++", *flags, *([] if program else ["-shared"]), *map(str, objects), "-o", str(partial)], check=True
+        )
         partial.rename(target)
     return target
 

@@ -351,11 +351,13 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t stream) {
 }
 
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+    if (bytes == 0) return cudaSuccess;
     if (kind != cudaMemcpyHostToDevice) return enqueue(stream, [=] { std::memcpy(to, from, bytes); });
     const std::vector<char> kept(static_cast<const char*>(from), static_cast<const char*>(from) + bytes);
     return enqueue(stream, [=] { std::memcpy(to, kept.data(), bytes); });  // CUDA has read it when the call returns
 }
 cudaError_t cudaMemsetAsync(void* memory, int value, size_t bytes, cudaStream_t stream) {
+    if (bytes == 0) return cudaSuccess;
     return enqueue(stream, [=] { std::memset(memory, value, bytes); });
 }
 

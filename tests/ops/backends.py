@@ -7,6 +7,7 @@ functions have no CPU face.
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.cuda_on_host import build
 
 LEGACY, OTHER, ANOTHER = 1, 0x1000, 0x2000  # streams of the tests' CUDA; any number is one
 FORWARD, BACKWARD, SHUFFLED = range(3)
+SANITIZED = os.environ.get("MAMMOFAST_TEST_SANITIZED")  # set by test_sanitized.py: where it keeps what it builds
 
 
 def convert(value, wanted, change):
@@ -50,7 +52,7 @@ class OnHost:
         self.module, self.control = module, control
 
     def cases(self, n):
-        return -(-n // 100)
+        return -(-n // (500 if SANITIZED else 100))
 
     def __call__(self, op):
         waits_not = op.__module__.startswith(("mammofast.ops.device", "mammofast.ops._device"))
@@ -124,7 +126,8 @@ def cuda_on_host(request):
     """The path of the CUDA extension for the host."""
     if shutil.which("g++") is None:
         (pytest.fail if os.environ.get("MAMMOFAST_REQUIRE_TOOLS") else pytest.skip)("CUDA KERNELS NOT RUN: no g++")
-    return build.build(request.config.cache.mkdir("cuda_on_host"))
+    folder = Path(SANITIZED) if SANITIZED else request.config.cache.mkdir("cuda_on_host")
+    return build.build(folder, sanitize=bool(SANITIZED))
 
 
 def make(kind, request, monkeypatch):
