@@ -121,7 +121,7 @@ DeviceGuard::~DeviceGuard() {
     if (before_ >= 0) cudaSetDevice(before_);
 }
 
-AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array) {
+AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array, Layout layout) {
     const py::object interface = interface_of(array);
     const bool capsules = dlpack_device_of(array) >= 0;
     // Interfaces before version 3 do not say which stream is still writing; DLPack does (torch has both).
@@ -131,7 +131,8 @@ AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array) {
         read_capsule(guard, name, array);
     else
         fail(name, type_name(array), "an array on a CUDA device");
-    if (!contiguous()) fail(name, described() + " with gaps or in another order", "a C-contiguous array");
+    if (layout == Layout::CONTIGUOUS && !contiguous())
+        fail(name, described() + " with gaps or in another order", "a C-contiguous array");
 }
 
 AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array, DType dtype, const Extents& shape,

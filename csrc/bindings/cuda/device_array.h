@@ -68,11 +68,13 @@ class DeviceGuard {
     void* stream_;
 };
 
-// An array as its owner describes it, contiguous, on the guard's device. It lives as long as Python's argument does.
+enum class Layout { CONTIGUOUS, ANY };
+
+// An array as its owner describes it, on the guard's device. It lives as long as Python's argument does.
 class AnyView {
   public:
-    // Any type and shape; throws ValueError for what is no contiguous array on a CUDA device.
-    AnyView(const DeviceGuard& guard, const char* name, py::handle array);
+    // Any type and shape; throws ValueError for what is no array on a CUDA device, or none of that layout.
+    AnyView(const DeviceGuard& guard, const char* name, py::handle array, Layout layout = Layout::CONTIGUOUS);
     // Throws ValueError "name: got ..., expected ..." for another type, shape or device.
     AnyView(const DeviceGuard& guard, const char* name, py::handle array, DType dtype, const Extents& shape, bool written);
 
