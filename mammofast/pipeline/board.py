@@ -10,7 +10,7 @@ Rules
 - An image is in one stage at a time. A stage holds ``room`` images; one that is done there stays until the next stage
   has room, and so on back to the first: nothing is queued without bound. It enters once all its holds could be taken.
 - A batch starts when it is full; short of that, only when no image could come to fill it before this stage, or one
-  after it, does something: the stages before have nothing to do, or this one is full and idle.
+  after it, does something: the stages before have nothing that they could do, or this one is full and idle.
 - An error stays with its image. Where it is not known whose it is, or may have passed by now, the unit is worked on
   once more, alone; on a device, with no other call at the same time. Then its image fails; the others go on.
 """
@@ -241,8 +241,9 @@ class Board:
     def _is_all(self, number: int) -> bool:
         """Whether nothing comes to a stage until it, or one after it, does something."""
         state = self._states[number]
-        if state.inside >= self.stages[number].room and not state.calls and not state.joining:
-            return True
+        if state.inside >= self.stages[number].room:
+            # With the call at work images will leave, and others come.
+            return not state.calls and not state.joining
         # A run whose image waits to enter does not count: if it could, it would be in.
         return not any(run.is_feeding for run in self._runs) and not any(s.is_active for s in self._states[:number])
 

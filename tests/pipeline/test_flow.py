@@ -129,12 +129,12 @@ def is_so(question):
 
 
 def test_nobody_is_busy_with_waiting(monkeypatch):
-    """While a call takes its time, nobody asks the board anything."""
+    """While a call takes its time, nobody asks anything."""
     begun, go_on = threading.Event(), threading.Event()
     asked = []
-    for name in ("task", "can_start", "finish", "offer"):
-        real = getattr(Board, name)
-        monkeypatch.setattr(Board, name, lambda *args, real=real: asked.append(1) or real(*args))
+    for owner, name in ((Board, "task"), (Board, "can_start"), (Board, "finish"), (Flow, "_patience")):
+        real = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *args, real=real: asked.append(1) or real(*args))
 
     def work(item):
         begun.set()
@@ -218,6 +218,26 @@ def test_who_stops_early_drops_the_rest(how):
         assert [outcome.item for outcome in flow.results(IMAGES)] == list(map(truth, IMAGES))
 
 
+def test_what_was_dropped_is_not_worked_on():
+    begun, go_on, worked = threading.Event(), threading.Event(), []
+
+    def work(item):
+        worked.append(item)
+        if item == 1:
+            begun.set()
+            assert go_on.wait(PATIENCE)
+        return item
+
+    with Flow([Stage(name="work", work=each(work), room=4)]) as flow:
+        run = flow.run(range(100))
+        assert next(run).index == 0
+        assert begun.wait(PATIENCE)
+        run.close()
+        go_on.set()
+        assert [outcome.item for outcome in flow.results(["other"])] == ["other"]
+    assert worked == [0, 1, "other"]
+
+
 def test_an_error_of_the_images_is_the_callers():
     def images():
         yield Image(0)
@@ -268,6 +288,30 @@ def test_two_runs_of_one_thread_do_not_wait_for_each_other():
     with Flow(stages(detect={"batch": 4}, segment={"batch": 16, "room": 64})) as flow:
         both = list(zip(flow.run(IMAGES), flow.run(IMAGES), strict=True))
     assert sorted(a.index for a, _ in both) == sorted(b.index for _, b in both) == list(range(8))
+
+
+def test_who_is_busy_with_an_outcome_keeps_nobody_waiting():
+    """A batch is not held back for images that somebody who is away might ask for."""
+    with Flow([Stage(name="work", work=list, key=lambda item: item[0], batch=4, room=400)]) as flow:
+        first = flow.run(("a", number) for number in range(100))
+        next(first)
+        assert [outcome.item for outcome in flow.run([("b", 0)])] == [("b", 0)]
+        assert len(list(first)) == 99
+
+
+def test_one_image_keeps_several_workers_busy():
+    meeting = threading.Barrier(2)
+
+    def work(unit):
+        meeting.wait(PATIENCE)
+        return unit
+
+    given = [
+        passing(),
+        Stage(name="pair", split=lambda item: [item, item], work=each(work), join=lambda item, _: item, workers=2),
+    ]
+    with Flow(given) as flow:
+        assert [outcome.item for outcome in flow.results([5])] == [5]
 
 
 def test_runs_share_batches():
