@@ -9,9 +9,12 @@ MAMMOFAST_WERROR=1                 make warnings errors
 MAMMOFAST_BUILD_JOBS=2             files to compile at a time
 """
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -52,13 +55,37 @@ def cuda_architectures() -> list[str]:
 
 
 def cuda_flags() -> list[str]:
-    """Return nvcc's flags: machine code for each target, PTX of the last one for devices to come."""
+    """Return nvcc's flags: machine code for each target, PTX of the oldest for the cards between them and to come."""
     numbers = cuda_architectures()
+    oldest = min(numbers, key=int)
     targets = [f"-gencode=arch=compute_{number},code=sm_{number}" for number in numbers]
-    targets.append(f"-gencode=arch=compute_{numbers[-1]},code=compute_{numbers[-1]}")
+    targets.append(f"-gencode=arch=compute_{oldest},code=compute_{oldest}")
     # -fmad=false: a contracted multiply-add would round otherwise than the CPU
     flags = ["-std=c++20", "-O3", "-fmad=false", *targets, "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra"]
+    flags.append("-Xptxas=-v")  # what each kernel takes of a card, for the table in the module
     return [*flags, "-Werror=all-warnings"] if WERROR else flags
+
+
+ENTRY = re.compile(
+    r"Compiling entry function '(?P<kernel>\w+)' for 'sm_(?P<target>\d+)'.*?"
+    r"(?P<stack>\d+) bytes stack frame, (?P<spill_stores>\d+) bytes spill stores, (?P<spill_loads>\d+) bytes spill "
+    r"loads.*?Used (?P<registers>\d+) registers(?:.*?(?P<shared>\d+) bytes smem)?",
+    re.DOTALL,
+)
+
+
+def resources_of(source: Path, log: str) -> list[dict[str, str | int]]:
+    """Return what ptxas says each kernel of a source takes: registers, spills, stack, static shared memory (bytes)."""
+    table: list[dict[str, str | int]] = []
+    for block in re.split("(?=Compiling entry function)", log):
+        if found := ENTRY.match(block):
+            facts = found.groupdict(default="0")
+            mangled = facts.pop("kernel")
+            plain = subprocess.check_output(["c++filt", mangled], text=True)  # noqa: S603, S607
+            plain = re.sub(r"\([\w:]+\)(?=-?\d)", "", plain)  # (Mode)1 as a template's argument
+            kernel = re.sub(r"^void |mammofast::|_GLOBAL__N_\w+::|\(anonymous namespace\)::|\(.*", "", plain).strip()
+            table.append({"kernel": f"{source.parent.name}: {kernel}"} | {name: int(n) for name, n in facts.items()})
+    return table
 
 
 class BuildKernels(build_ext):
@@ -68,6 +95,7 @@ class BuildKernels(build_ext):
         """Build one extension; CUDA's run-time library is linked statically, so that importing needs no driver."""
         kernels = [Path(source) for source in extension.sources if source.endswith(".cu")]
         extension.sources = [source for source in extension.sources if not source.endswith(".cu")]
+        extension.depends += map(str, kernels)
         nvcc = find_nvcc()
         if kernels and nvcc:
             home = cuda_home(nvcc)
@@ -75,10 +103,19 @@ class BuildKernels(build_ext):
             extension.library_dirs += [str(home / folder) for folder in ("lib64", "lib")]
             extension.libraries += ["cudart_static", "dl", "rt", "pthread"]
             with ThreadPoolExecutor(int(os.environ.get("MAMMOFAST_BUILD_JOBS", "2"))) as pool:
-                extension.extra_objects = list(pool.map(lambda source: self.compile_cuda(nvcc, source), kernels))
+                objects = list(pool.map(lambda source: self.compile_cuda(nvcc, source), kernels))
+            extension.extra_objects = list(map(str, objects))
+            pairs = zip(kernels, objects, strict=True)
+            table = [
+                row for source, path in pairs for row in resources_of(source, path.with_suffix(".log").read_text())
+            ]
+            header = Path(self.build_temp) / "include" / "mammofast_kernel_resources.h"
+            header.parent.mkdir(parents=True, exist_ok=True)
+            header.write_text("".join(f'R"json({json.dumps(row)}\n)json"\n' for row in table))
+            extension.include_dirs.append(str(header.parent))
         super().build_extension(extension)
 
-    def compile_cuda(self, nvcc: str, source: Path) -> str:
+    def compile_cuda(self, nvcc: str, source: Path) -> Path:
         """Return the object file of one .cu file, compiled unless it is newer than all that it may include."""
         target = Path(self.build_temp) / "-".join(["sm", *cuda_architectures()]) / source.with_suffix(".cu.o")
         newest = max(path.stat().st_mtime for path in (source, Path("setup.py"), *HEADERS))
@@ -86,8 +123,12 @@ class BuildKernels(build_ext):
             target.parent.mkdir(parents=True, exist_ok=True)
             command = [nvcc, *cuda_flags(), "-c", str(source), "-o", str(target)]
             self.announce(" ".join(command), level=2)
-            subprocess.run(command, check=True)  # noqa: S603
-        return str(target)
+            done = subprocess.run(command, capture_output=True, text=True)  # noqa: S603
+            said = [line for line in done.stderr.splitlines() if not re.search("ptxas info|bytes stack frame", line)]
+            print("\n".join(said), end="\n" * bool(said), file=sys.stderr)
+            done.check_returncode()
+            target.with_suffix(".log").write_text(done.stderr)
+        return target
 
 
 # Contracting a * b + c or reordering sums would make results depend on the machine.

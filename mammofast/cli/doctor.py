@@ -20,13 +20,17 @@ _OPTIONAL = {
 }
 
 _IN_USE = ("click", "dask", "Jinja2", "pyarrow", "rich")
-_MISSING = ("not found", "not installed")
+_MISSING = ("not found", "not installed", "not usable")
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
 @click.option("--quiet", is_flag=True, help="Only what is missing.")
-@click.option("--verbose", is_flag=True, help="The environment and the versions of all packages in use, too.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    help="The environment, the versions of all packages in use and the registers of CUDA kernels, too.",
+)
 def doctor_command(as_json: bool, quiet: bool, verbose: bool) -> None:
     """Say what this machine has, what is missing and how to get it.
 
@@ -36,6 +40,7 @@ def doctor_command(as_json: bool, quiet: bool, verbose: bool) -> None:
     facts = _facts()
     if verbose:
         facts |= {"environment": sys.prefix, **{name: metadata.version(name) for name in _IN_USE}}
+        facts |= _kernel_table()
     if quiet:
         facts = {name: value for name, value in facts.items() if str(value).startswith(_MISSING)}
     if as_json:
@@ -48,12 +53,14 @@ def doctor_command(as_json: bool, quiet: bool, verbose: bool) -> None:
 def _facts() -> dict[str, object]:
     from mammofast.ops._native import kernels
 
+    kernels()  # raises with what to do
     facts: dict[str, object] = {
         "mammofast": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cores": cores(),
-        "kernels": "C++",
+        "CPU kernels": "C++",
+        "CUDA kernels": _cuda_kernels(),
         "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
     }
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):
@@ -61,6 +68,34 @@ def _facts() -> dict[str, object]:
     for name, (distribution, purpose) in _OPTIONAL.items():
         facts[name] = _version(distribution) or f'not installed ({purpose}): pip install "mammofast[{name}]"'
     return facts
+
+
+def _cuda_kernels() -> str:
+    from mammofast.ops._native import cuda_kernels, kernel_resources, why_no_cuda
+
+    native, problem = cuda_kernels(), why_no_cuda()
+    if native is None:
+        return f"not found: {problem}"
+    ops = sorted({row["kernel"].split(":")[0] for row in kernel_resources()})
+    built = f"{', '.join(ops)}; for sm_{native.targets.replace(',', ', sm_')} and later cards"
+    return built if problem is None else f"not usable: {problem}; built are {built}"
+
+
+def _kernel_table() -> dict[str, str]:
+    """Say what each CUDA kernel takes of a card, the most that any target needs."""
+    from mammofast.ops._native import kernel_resources
+
+    most: dict[str, dict[str, int]] = {}
+    for row in kernel_resources():
+        facts = most.setdefault(row["kernel"], {})
+        for name in ("registers", "spill_stores", "spill_loads", "stack", "shared"):
+            facts[name] = max(facts.get(name, 0), row[name])
+    return {
+        kernel: "{registers} registers, {spilled} B spilled, {stack} B stack, {shared} B shared".format(
+            **facts, spilled=facts["spill_stores"] + facts["spill_loads"]
+        )
+        for kernel, facts in most.items()
+    }
 
 
 def _version(distribution: str) -> str | None:

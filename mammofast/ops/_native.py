@@ -1,12 +1,14 @@
 """The only place that imports the compiled extensions, and only when an op first needs them."""
 
 import importlib
+import json
 from functools import cache
 from types import ModuleType
+from typing import Any
 
 GET_CUDA = (
-    "install CUDA's compiler (nvcc on the path, or CUDA_HOME naming its folder) and build mammofast again: "
-    "pip install --no-binary mammofast mammofast, or pip install . in its sources"
+    "put CUDA's compiler nvcc on the path, or its toolkit's folder in CUDA_HOME, and build mammofast again "
+    "in its sources: pip install --force-reinstall --no-deps ."
 )
 
 
@@ -35,15 +37,27 @@ def why_no_cuda() -> str | None:
     if native is None:
         return problem
     found = native.devices()
-    if found["cards"]:
-        return None
-    version = "CUDA {}.{}".format(*divmod(found["runtime"] // 10, 100))
+    needed, have = (".".join(map(str, divmod(found[part] // 10, 100))) for part in ("runtime", "driver"))
     if not found["driver"]:
-        return f"no NVIDIA driver: install one for {version} or later, if this machine has a card"
+        return f"no NVIDIA driver: if this machine has a card, install a driver for CUDA {needed} or later"
     if found["driver"] // 1000 < found["runtime"] // 1000:
-        have = "CUDA {}.{}".format(*divmod(found["driver"] // 10, 100))
-        return f"the NVIDIA driver is for {have}: install one for {version} or later"
-    return f"no NVIDIA card to use ({found['problem']}): look at CUDA_VISIBLE_DEVICES and nvidia-smi"
+        return f"the NVIDIA driver is too old, for CUDA {have}: install one for CUDA {needed} or later"
+    if not found["cards"]:
+        return f"no NVIDIA card to use ({found['problem']}): look at nvidia-smi and CUDA_VISIBLE_DEVICES"
+    oldest = min(map(int, native.targets.split(",")))
+    if all(capability < oldest for _, capability in found["cards"]):
+        name, capability = found["cards"][0]
+        return (
+            f"the card {name} is of sm_{capability}, the kernels for sm_{oldest} and later: "
+            f"build mammofast again with MAMMOFAST_CUDA_ARCHITECTURES={capability}"
+        )
+    return None
+
+
+def kernel_resources() -> list[dict[str, Any]]:
+    """Return what each CUDA kernel takes on each target: registers; bytes spilled, of stack and of shared memory."""
+    native = cuda_kernels()
+    return [] if native is None else [json.loads(line) for line in native.resources.splitlines()]
 
 
 @cache

@@ -1,10 +1,11 @@
 // What a kernel can get wrong, and what the tests' CUDA says to it; and what its operations give where nothing is wrong.
-// One case a run, named by the first argument.
+// One case a run, named by the first argument; "half" turns floats on standard input into half precision and back.
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <string>
 
+#include "../../csrc/core/half.h"
 #include "../../csrc/core/scratch.h"
 
 using namespace mammofast;
@@ -96,6 +97,15 @@ __global__ void operations(int* out, int) {
 
 int main(int, char** words) {
     const std::string name = words[1];
+    if (name == "half") {
+        for (float value; std::fread(&value, sizeof value, 1, stdin) == 1;) {
+            const uint16_t half = half_bits(value);
+            const float back = half_value(half);
+            std::fwrite(&half, sizeof half, 1, stdout);
+            std::fwrite(&back, sizeof back, 1, stdout);
+        }
+        return 0;
+    }
     const int place = std::atoi(words[2]), order = std::atoi(words[3]);
     const std::map<std::string, void (*)(int*, int)> kernels = {
         {"past_shared", past_shared},

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 
 from tests.cuda_on_host import build
@@ -27,7 +28,7 @@ def probe(request):
         done = subprocess.run(words, capture_output=True, text=True, env=os.environ | build.SANITIZER_OPTIONS)
         return done.stdout + done.stderr
 
-    run.sanitized = sanitize
+    run.sanitized, run.program = sanitize, program
     return run
 
 
@@ -77,3 +78,23 @@ def test_the_order_of_threads_shows_races(probe):
     assert shuffled not in ("63", "0")
     results = {probe("missing_barrier", order=order) for order in (FORWARD, BACKWARD)}
     assert len(results) == 2, "what a thread reads before it is written is 0xCD"
+
+
+def test_half_precision(probe):
+    """As NumPy rounds: every half, what lies between two of them and beside that, and any bits."""
+    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    finite = np.sort(halves[np.isfinite(halves)])
+    between = (finite[1:] + finite[:-1]) / 2
+    beyond = np.array([65504, 65519.996, 65520, 65536, np.inf], np.float32)
+    any_bits = np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32)
+    beside = [np.nextafter(between, np.float32(side * np.inf)) for side in (-1, 1)]
+    values = np.concatenate([halves, between, *beside, beyond, -beyond, any_bits])
+    command = [str(probe.program), "half"]
+    done = subprocess.run(command, input=values.tobytes(), capture_output=True, check=True)
+    got = np.frombuffer(done.stdout, np.dtype([("half", np.uint16), ("back", np.float32)]))
+    with np.errstate(over="ignore", invalid="ignore"):
+        expected = values.astype(np.float16)
+    number = ~np.isnan(values)
+    assert np.array_equal(got["half"][number], expected.view(np.uint16)[number])
+    assert (got["half"][~number] == 0x7FFF).all()
+    assert np.array_equal(got["back"], got["half"].view(np.float16).astype(np.float32), equal_nan=True)

@@ -14,6 +14,13 @@
 namespace mammofast::bindings {
 namespace {
 
+// What ptxas said of each kernel, a line of JSON each; setup.py writes it.
+constexpr const char* RESOURCES = ""
+#if __has_include("mammofast_kernel_resources.h")
+#include "mammofast_kernel_resources.h"
+#endif
+    ;
+
 std::unique_ptr<DeviceArray> to_device(const py::array& values, uintptr_t stream, int device) {
     const DeviceGuard guard(device, stream);
     const py::array packed = py::array::ensure(values, py::array::c_style);
@@ -78,6 +85,7 @@ void register_arrays(py::module_& module) {
     module.def("to_host", &to_host, "array"_a, "stream"_a = 0, "A copy as a NumPy array; waits for the stream.");
     module.def("devices", &devices, "Driver, run time, the cards and what CUDA says where there are none.");
     module.attr("targets") = MAMMOFAST_CUDA_TARGETS;
+    module.attr("resources") = RESOURCES;
 }
 
 }  // namespace mammofast::bindings
