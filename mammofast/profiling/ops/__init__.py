@@ -15,6 +15,7 @@ from mammofast.profiling.sampling import Effort
 # Each is a module here, imported when it is measured: peers must find their threads limited.
 OPS = (
     "confidence_mask",
+    "decode_yolo",
     "detection_inputs",
     "fuse_boxes",
     "label_mask",

@@ -18,6 +18,7 @@ Builder = Callable[[Card, str], DeviceContest]
 
 OPS = (
     "confidence_mask",
+    "decode_yolo",
     "detection_inputs",
     "fuse_boxes",
     "label_mask",
