@@ -5,6 +5,7 @@ PYBIND11_MODULE(_kernels, module) {
     using namespace mammofast::bindings;
     module.doc() = "Kernels behind mammofast.ops, which checks shapes and types before it calls them.";
     register_nms(module);
+    register_decode_yolo(module);
     register_fuse_boxes(module);
     register_confidence_mask(module);
     register_paste_masks(module);

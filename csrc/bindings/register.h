@@ -5,6 +5,7 @@
 namespace mammofast::bindings {
 
 void register_nms(pybind11::module_& module);
+void register_decode_yolo(pybind11::module_& module);
 void register_fuse_boxes(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
 void register_paste_masks(pybind11::module_& module);

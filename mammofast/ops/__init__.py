@@ -6,6 +6,7 @@ expects. ``reference`` holds the same ops in plain NumPy.
 """
 
 from mammofast.ops._boxes import FusedBoxes, confidence_mask, fuse_boxes, nms
+from mammofast.ops._detection import decode_yolo
 from mammofast.ops._features import roi_align
 from mammofast.ops._masks import LabelledMask, label_mask, paste_masks
 from mammofast.ops._preprocessing import detection_inputs, pool, segmentation_inputs
@@ -14,6 +15,7 @@ __all__ = [
     "FusedBoxes",
     "LabelledMask",
     "confidence_mask",
+    "decode_yolo",
     "detection_inputs",
     "fuse_boxes",
     "label_mask",

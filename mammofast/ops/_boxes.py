@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -25,12 +25,27 @@ class FusedBoxes(NamedTuple):
     confidence: npt.NDArray[np.float32]
 
 
+@overload
 def nms(
     boxes: npt.NDArray[np.float32],
     scores: npt.NDArray[np.float32],
     iou_threshold: float,
     groups: npt.NDArray[np.integer[Any]] | None = None,
-) -> npt.NDArray[np.int64]:
+) -> npt.NDArray[np.int64]: ...
+
+
+@overload
+def nms(
+    boxes: _cuda.CudaArray, scores: _cuda.CudaArray, iou_threshold: float, groups: _cuda.CudaArray | None = None
+) -> _cuda.CudaArray: ...
+
+
+def nms(
+    boxes: npt.NDArray[np.float32] | _cuda.CudaArray,
+    scores: npt.NDArray[np.float32] | _cuda.CudaArray,
+    iou_threshold: float,
+    groups: npt.NDArray[np.integer[Any]] | _cuda.CudaArray | None = None,
+) -> npt.NDArray[np.int64] | _cuda.CudaArray:
     """Keep the best of the boxes that overlap: greedy non-maximum suppression.
 
     IoU is intersection / union in double from the float32 coordinates, 0 where the union is 0. A box is suppressed by a
@@ -46,15 +61,24 @@ def nms(
     Returns
     -------
     int64 (k,)
-        Indices of the kept boxes by falling score, ties by lower index.
+        Indices of the kept boxes by falling score, ties by lower index. Of arrays on a CUDA device on that device, on
+        the stream that the boxes' ``__cuda_array_interface__`` names, else on the legacy default stream, which the op
+        waits for once: to learn k.
 
     Raises
     ------
     ValueError
-        For wrong shapes or types, NaN, Inf, boxes inside out, scores or a threshold outside [0, 1].
+        For wrong shapes or types, NaN, Inf, boxes inside out, scores or a threshold outside [0, 1]; on a device for
+        more than 2^24 boxes.
     """
-    boxes, scores = _checks.boxes_and_scores(boxes, scores)
     threshold = _checks.number("iou_threshold", iou_threshold, 0, 1)
+    if _cuda.is_cuda(boxes):
+        stream = _cuda.stream_of(boxes)
+        kept = _cuda.kernels("boxes").nms(boxes, scores, threshold, groups, stream)
+        if kept is None:  # the CPU's checks say which value it is
+            nms(_cuda.to_host(boxes, stream), _cuda.to_host(cast(Any, scores), stream), threshold)
+        return kept  # type: ignore[no-any-return]
+    boxes, scores = _checks.boxes_and_scores(boxes, scores)
     return kernels().nms(boxes, scores, threshold, _groups(groups, len(boxes)))  # type: ignore[no-any-return]
 
 

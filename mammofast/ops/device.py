@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from mammofast.ops import _checks
 from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_host
+from mammofast.ops._device.detection import DecodedBatch, KeptBatch, decode_yolo, nms
 from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
 
@@ -25,11 +26,15 @@ __all__ = [
     "NOT_FINITE",
     "OVERFLOW",
     "UNSOUND",
+    "DecodedBatch",
     "FusedBatch",
+    "KeptBatch",
     "LabelledBatch",
     "confidence_mask",
+    "decode_yolo",
     "fuse_boxes",
     "label_mask",
+    "nms",
     "to_host",
 ]
 

@@ -1,7 +1,8 @@
 """The ops in plain NumPy: short, slow and meant to be obviously right. Tests hold every kernel against them.
 
 They take the same arguments as the ops, and check none of them. All agree with the kernels to the bit, except
-:func:`pool` of floats and :func:`roi_align`, whose sums may be taken in another order.
+:func:`pool` of floats and :func:`roi_align`, whose sums may be taken in another order, and :func:`decode_yolo`, whose
+exponential is NumPy's.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,37 @@ def nms(boxes: Array, scores: Array, iou_threshold: float, groups: Array | None 
         iou = np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
         left = left[(iou <= iou_threshold) | (group[left] != group[best])]
     return np.array(kept, dtype=np.int64)
+
+
+def decode_yolo(
+    heads: Sequence[Array],
+    strides: Sequence[int],
+    anchors: Sequence[Sequence[float]],
+    threshold: float,
+    frame: Sequence[int] | None = None,
+) -> tuple[Array, Array]:
+    """Work out every score of a head, then the boxes of those that reach the threshold."""
+    boxes, scores = [], []
+    for i, (head, stride) in enumerate(zip(heads, strides, strict=True)):
+        rows, cols = head.shape[1:]
+        cells = head.reshape(3, 6, rows, cols).astype(np.float64)
+        score = _sigmoid(cells[:, 4]) * _sigmoid(cells[:, 5])
+        anchor, row, col = np.nonzero(score >= threshold)
+        t = cells[anchor, :4, row, col]
+        x, y = (_sigmoid(t[:, 0]) + col) * stride, (_sigmoid(t[:, 1]) + row) * stride
+        # Past exp(20) a box is larger than any image; the clip keeps an overflow from becoming infinite.
+        half = np.exp(np.clip(t[:, 2:4], -20, 20)) * np.asarray(anchors[3 * i : 3 * i + 3])[anchor] / 2
+        box = np.stack([x - half[:, 0], y - half[:, 1], x + half[:, 0], y + half[:, 1]], axis=1).astype(np.float32)
+        if frame is not None:
+            box = (box * ([frame[1] / (cols * stride), frame[0] / (rows * stride)] * 2)).astype(np.float32)
+        boxes.append(box)
+        scores.append(score[anchor, row, col])
+    return np.concatenate(boxes), np.concatenate(scores).astype(np.float32)
+
+
+def _sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Logistic function; past 80 it is 0 or 1 to all that fusion counts in."""
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))))
 
 
 def fuse_boxes(

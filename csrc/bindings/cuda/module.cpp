@@ -8,4 +8,6 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     register_confidence_mask(module);
     register_fuse_boxes(module);
     register_label_mask(module);
+    register_nms(module);
+    register_decode_yolo(module);
 }

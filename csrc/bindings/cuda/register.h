@@ -8,5 +8,7 @@ void register_arrays(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
 void register_fuse_boxes(pybind11::module_& module);
 void register_label_mask(pybind11::module_& module);
+void register_nms(pybind11::module_& module);
+void register_decode_yolo(pybind11::module_& module);
 
 }  // namespace mammofast::bindings
