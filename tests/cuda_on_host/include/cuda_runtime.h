@@ -14,6 +14,7 @@
 
 #include "cuda_runtime_api.h"
 
+#define CUDA_ON_HOST
 #define __global__
 #define __device__
 #define __host__
