@@ -22,15 +22,16 @@ from mammofast.profiling.ops.device import OPS
 from mammofast.profiling.record import Record, read_record
 
 CHECKS = ("memcheck", "racecheck", "initcheck", "synccheck")
-STEPS = ("machine", "build", "tests", *CHECKS, "bench")
+STEPS = ("machine", "build", "tests", "bench", *CHECKS)  # the checks last: each by itself is of use
 RECORD = "ops_cuda.json"
 # Seconds at most, out of ten minutes for all.
 LIMITS = {"machine": 30, "build": 240, "tests": 180, **dict.fromkeys(CHECKS, 75), "bench": 300}
 _ERRORS = 9  # the exit status asked of compute-sanitizer where it finds something
 _PACKAGES = ("numpy", "pybind11", "pytest", "torch", "torchvision", "cupy")
-# Every process sees the mammofast that this one does, then bench and tests.
+# Every process sees the mammofast that this one does, then bench and tests, then what else was there.
 PYTHON = (sys.executable, "-P")
-ENVIRONMENT = {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": "1"}
+_PATHS = (str(Path(mammofast.__file__).parents[1]), str(ROOT), os.environ.get("PYTHONPATH"))
+ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, _PATHS)), "PYTHONUNBUFFERED": "1"}
 # What the dry run takes in place of all tests that need a card: enough to see that they are found and counted.
 _DRY_TESTS = ("tests/ops/device/test_confidence_mask.py", "-k", "on_host")
 

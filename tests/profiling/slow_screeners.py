@@ -9,7 +9,6 @@ from functools import wraps
 
 from mammofast import ops
 from mammofast.archive import ArchiveImage
-from mammofast.methods import yolo
 from mammofast.methods.screener import open_bundle
 
 SECONDS = 0.06
@@ -46,7 +45,7 @@ def fuse(bundle, device, settings):
 
 
 def decode(bundle, device, settings):
-    _slow(yolo, "decode")
+    _slow(ops, "decode_yolo")
     return open_bundle(bundle, device, settings)
 
 

@@ -8,9 +8,6 @@ from mammofast.profiling.device.contest import EMULATED
 from mammofast.profiling.ops.device import OPS, builders, op_cases
 from mammofast.profiling.sampling import Effort
 from tests.ops import backends
-from tests.ops.backends import cuda_on_host
-
-__all__ = ["cuda_on_host"]
 
 BRIEF = Effort(warm_up=0, seconds=1e-4, at_least=2)
 

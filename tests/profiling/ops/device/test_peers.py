@@ -2,7 +2,6 @@
 
 import sys
 import types
-from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,13 +13,9 @@ from mammofast.profiling.ops.device import nms as suppressing
 from mammofast.profiling.ops.device import roi_align as aligning
 from mammofast.profiling.ops.device.peers import area_weights, beside_on, tensors
 from mammofast.profiling.ops.peers import peer
+from tests.profiling.ops.device.played import no_card, on_card
 
 SMALL = [(op, name) for op in OPS for name in builders(op, small=True)]
-
-
-def no_card(torch_device="cpu"):
-    """A card that nothing runs on but torch's ways."""
-    return mock.MagicMock(emulated=True, l2_bytes=0, torch_device=torch_device, put=lambda array: array)
 
 
 @pytest.mark.parametrize("op, name", SMALL)
@@ -82,17 +77,6 @@ def module(monkeypatch, name, **contents):
     played = types.ModuleType(name)
     played.__dict__.update(contents)
     monkeypatch.setitem(sys.modules, name, played)
-
-
-class OnCard(np.ndarray):
-    """NumPy as CuPy: an array that has to be asked for its copy on the host."""
-
-    def get(self):
-        return np.asarray(self)
-
-
-def on_card(*arguments, **options):
-    return np.asarray(*arguments, **options).view(OnCard)
 
 
 def test_cupys_labels_are_compared_up_to_their_numbers(monkeypatch):
