@@ -51,7 +51,8 @@ def _read(card: Card, result: tuple[Any, ...]) -> ops.LabelledMask:
 
 def same(expected: ops.LabelledMask, found: ops.LabelledMask) -> bool:
     """Whether labels, boxes and areas are equal."""
-    return all(np.array_equal(*pair) for pair in zip(expected, found, strict=True))
+    pairs = (expected.labels, found.labels), (expected.boxes, found.boxes), (expected.areas, found.areas)
+    return all(np.array_equal(*pair) for pair in pairs)
 
 
 def by_cupy(card: Card, mask: Mask) -> Way:

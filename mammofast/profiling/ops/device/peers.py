@@ -31,4 +31,4 @@ def area_weights(before: int, after: int) -> npt.NDArray[np.float32]:
     edges = np.arange(after + 1) * (before / after)
     cells = np.arange(before)
     low, high = np.maximum(edges[:-1, None], cells), np.minimum(edges[1:, None], cells + 1)
-    return (np.clip(high - low, 0, None) * (after / before)).astype(np.float32)
+    return np.asarray(np.clip(high - low, 0, None) * (after / before), np.float32)

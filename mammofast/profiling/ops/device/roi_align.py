@@ -27,7 +27,7 @@ def _case(images: int, count: int, channels: int, card: Card, name: str) -> Devi
     moved = features.nbytes + boxes.nbytes + index.nbytes + written
 
     def ours() -> Call:
-        on_card = map(card.put, (features, boxes, index))
+        on_card = card.put(features), card.put(boxes), card.put(index)
         out = room(card, (len(boxes), channels, *GRID), np.float32), room(card, (images,), np.int32)
         return partial(card.forms.roi_align, *on_card, GRID, SCALE, RATIO, out=out)
 
