@@ -39,4 +39,8 @@ MAMMOFAST_HD float half_value(uint16_t half) {
 #endif
 }
 
+// For kernels that take float32 and half precision alike.
+MAMMOFAST_HD float value_of(float value) { return value; }
+MAMMOFAST_HD float value_of(uint16_t half) { return half_value(half); }
+
 }  // namespace mammofast

@@ -20,16 +20,11 @@ struct AxisTaps {
     std::vector<int32_t> pixels;    // those that taps read, each once, rising
 
     AxisTaps(RoiAxis axis, int64_t bins, int64_t size) {
-        const int64_t samples = static_cast<int64_t>(axis.samples);
+        const int64_t room = most_roi_taps(static_cast<int64_t>(axis.samples), size);
         for (int64_t bin = 0; bin < bins; ++bin) {
             const size_t begin = taps.size();
-            for (int64_t sample = 0; sample < samples; ++sample) {
-                const float position = roi_sample(axis, bin, sample);
-                if (!roi_sample_counts(position, size)) continue;
-                const RoiTap tap = roi_tap(position, size);
-                add(begin, tap.low, (1.0f - tap.weight) / axis.samples);
-                if (tap.weight > 0.0f) add(begin, tap.high, tap.weight / axis.samples);
-            }
+            taps.resize(begin + room);
+            taps.resize(roi_bin_taps(axis, bin, size, taps.data() + begin) - taps.data());
             bin_ends.push_back(static_cast<int64_t>(taps.size()));
         }
         for (const Tap& tap : taps) pixels.push_back(tap.pixel);
@@ -42,17 +37,6 @@ struct AxisTaps {
     void clear() {
         taps.clear(), pixels.clear();
         std::fill(bin_ends.begin(), bin_ends.end(), 0);
-    }
-
-  private:
-    // Neighbouring samples share pixels, the last two at most.
-    void add(size_t begin, int32_t pixel, float weight) {
-        for (size_t i = taps.size(); i > begin && i + 2 > taps.size(); --i)
-            if (taps[i - 1].pixel == pixel) {
-                taps[i - 1].weight += weight;
-                return;
-            }
-        taps.push_back({pixel, 0, weight});
     }
 };
 

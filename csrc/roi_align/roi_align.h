@@ -11,10 +11,13 @@
 
 namespace mammofast {
 
-struct FeatureMaps {
-    const float* data;
+template <typename T>
+struct FeatureStack {
+    const T* data;
     int64_t n, channels, rows, cols;  // channels, rows and cols at least 1
 };
+
+using FeatureMaps = FeatureStack<float>;
 
 struct RoiGrid {
     int64_t rows, cols;  // bins, at least 1
@@ -25,5 +28,12 @@ struct RoiGrid {
 // out: k x channels x grid.rows x grid.cols, every value of which is written.
 void roi_align_cpu(FeatureMaps features, const float* boxes, const int64_t* images, int64_t k, RoiGrid grid,
                    float* out);
+
+// The same on a CUDA stream, to the bit. T is float, or uint16_t for the bits of half precision; Index is int32_t or
+// int64_t. Nothing waits: what is wrong with an image's values is said in status, one for each of n (core/status.h).
+// A box that is not sound is all zeros, and so is one whose image is outside 0..n-1, which is not wrong.
+template <typename T, typename Index>
+void roi_align_cuda(FeatureStack<T> features, const float* boxes, const Index* images, int64_t k, RoiGrid grid,
+                    float* out, int32_t* status, void* stream);
 
 }  // namespace mammofast

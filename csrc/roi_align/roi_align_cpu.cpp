@@ -103,7 +103,7 @@ void align_image(const float* image, FeatureMaps maps, const std::vector<Roi>& r
 Roi roi_of(int64_t index, const float* box, FeatureMaps maps, RoiGrid grid) {
     const RoiAxis x = roi_axis(box[0], box[2], grid.spatial_scale, grid.cols, grid.sampling_ratio);
     const RoiAxis y = roi_axis(box[1], box[3], grid.spatial_scale, grid.rows, grid.sampling_ratio);
-    if (grid.sampling_ratio == 0 && !(x.samples <= MOST_ADAPTIVE_SAMPLES && y.samples <= MOST_ADAPTIVE_SAMPLES)) {
+    if (roi_too_large(x, grid.sampling_ratio) || roi_too_large(y, grid.sampling_ratio)) {
         std::ostringstream message;
         message << "boxes: got bins of " << x.bin << " x " << y.bin << " pixels of the map at index " << index
                 << ", expected at most " << MOST_ADAPTIVE_SAMPLES << " a side where sampling_ratio is 0";

@@ -40,6 +40,11 @@ def stream_of(value: CudaArray) -> int:
     return interface.get("stream") or LEGACY_STREAM
 
 
+def dtype_name(value: CudaArray) -> str:
+    """Return the type of the array's values as NumPy names it."""
+    return str(getattr(value, "dtype", "")).removeprefix("torch.")
+
+
 def kernels(name: str) -> ModuleType:
     """Return the CUDA kernels for an op whose argument ``name`` lives on a device; ValueError where there are none."""
     native = cuda_kernels()

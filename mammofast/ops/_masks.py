@@ -26,8 +26,8 @@ class LabelledMask(NamedTuple):
 
 
 def paste_masks(
-    crops: npt.NDArray[np.float32],
-    boxes: npt.NDArray[np.integer[Any]],
+    crops: npt.NDArray[np.float32] | _cuda.CudaArray,
+    boxes: npt.NDArray[np.integer[Any]] | _cuda.CudaArray,
     shape: Sequence[int],
     threshold: float = 0.5,
 ) -> npt.NDArray[np.bool_]:
@@ -51,14 +51,46 @@ def paste_masks(
     ------
     ValueError
         For wrong shapes or types, NaN, Inf, boxes inside out.
+
+    Notes
+    -----
+    Crops on a CUDA device, float32 or half precision, give a mask on it, equal to the bit, on the stream that their
+    ``__cuda_array_interface__`` names, else on the legacy default stream; the op waits for that stream once, to check
+    the values, and once more before where the boxes are integers other than int32.
+    :func:`mammofast.ops.device.paste_masks` waits for nothing.
     """
+    if _cuda.is_cuda(crops):
+        return _paste_on_device(crops, boxes, _checks.shape("shape", shape), _checks.number("threshold", threshold))
     crops = _checks.array("crops", crops, np.float32, "n", "h", "w")
-    if len(crops) and not crops.size:
-        raise _checks.fail("crops", f"shape {crops.shape}", "crops of at least one pixel")
+    check_crops(crops)
     corners = _int32_boxes(boxes, len(crops))
     mask = np.zeros(_checks.shape("shape", shape), dtype=bool)
     kernels().paste_masks(crops, corners, _checks.number("threshold", threshold), mask)
     return mask
+
+
+def _paste_on_device(
+    crops: _cuda.CudaArray, boxes: object, shape: tuple[int, int], threshold: float
+) -> npt.NDArray[np.bool_]:
+    native, stream = _cuda.kernels("crops"), _cuda.stream_of(crops)
+    extents = check_crops(crops)
+    corners = boxes
+    if len(extents) == 3 and not (_cuda.is_cuda(boxes) and _cuda.dtype_name(boxes) == "int32"):
+        corners = _int32_boxes(_cuda.to_host(boxes, stream) if _cuda.is_cuda(boxes) else boxes, extents[0])
+    mask, status = native.paste_masks(crops, corners, None, 1, *shape, threshold, stream, (None, None))
+    if _cuda.to_host(status, stream).any():  # the CPU's checks say which box it is
+        here = corners if isinstance(corners, np.ndarray) else _cuda.to_host(corners, stream)
+        paste_masks(np.zeros((len(here), 1, 1), np.float32), here, (0, 0))
+        raise _checks.fail("crops", "NaN or Inf", "finite values")
+    return mask  # type: ignore[no-any-return]
+
+
+def check_crops(crops: Any) -> tuple[int, ...]:
+    """Return the shape; ValueError where there are crops without a pixel."""
+    shape = tuple(crops.shape)
+    if len(shape) == 3 and shape[0] and not shape[1] * shape[2]:
+        raise _checks.fail("crops", f"shape {shape}", "crops of at least one pixel")
+    return shape
 
 
 def _int32_boxes(boxes: object, n: int) -> npt.NDArray[np.int32]:

@@ -17,8 +17,10 @@ from collections.abc import Sequence
 from mammofast.ops import _checks
 from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_host
 from mammofast.ops._device.detection import DecodedBatch, KeptBatch, decode_yolo, nms
+from mammofast.ops._device.features import roi_align
 from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
+from mammofast.ops._device.masks import PackedMasks, paste_masks, paste_packed
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
 
@@ -30,11 +32,15 @@ __all__ = [
     "FusedBatch",
     "KeptBatch",
     "LabelledBatch",
+    "PackedMasks",
     "confidence_mask",
     "decode_yolo",
     "fuse_boxes",
     "label_mask",
     "nms",
+    "paste_masks",
+    "paste_packed",
+    "roi_align",
     "to_host",
 ]
 

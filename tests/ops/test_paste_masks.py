@@ -22,27 +22,29 @@ def random_case(rng, extent=14, side=9):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_the_reference(seed):
+def test_equals_the_reference(backend, seed):
     rng = np.random.default_rng(seed)
-    for _ in range(2500):
+    paste_masks = backend(ops.paste_masks)
+    for _ in range(backend.cases(2500)):
         case = random_case(rng)
-        mask = ops.paste_masks(*case)
+        mask = paste_masks(*case)
         assert mask.dtype == bool
         assert np.array_equal(mask, reference.paste_masks(*case))
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.0, -0.5, 1e-30])
-def test_equals_the_reference_just_below_the_threshold_and_far_from_it(threshold):
+def test_equals_the_reference_just_below_the_threshold_and_far_from_it(backend, threshold):
     """Rows and columns that cannot reach the threshold are passed over: rounding up must not make them reach it."""
     rng = np.random.default_rng(17)
     at = np.float32(threshold)
     below = np.nextafter(at, np.float32(-1))
     further = np.float32(threshold - 2e-7 * max(abs(threshold), 1e-30))
     values = np.array([below, below, further, at, -1e30, 1e30, -0.3, 0.2], np.float32)
-    for _ in range(2500):
+    paste_masks = backend(ops.paste_masks)
+    for _ in range(backend.cases(2500)):
         crops, boxes, shape, _ = random_case(rng)
         crops = values[rng.choice(8, crops.shape, p=[0.3, 0.2, 0.2, 0.02, 0.02, 0.02, 0.22, 0.02])]
-        mask = ops.paste_masks(crops, boxes, shape, threshold)
+        mask = paste_masks(crops, boxes, shape, threshold)
         assert np.array_equal(mask, reference.paste_masks(crops, boxes, shape, threshold))
 
 
@@ -57,69 +59,76 @@ def painted_by_cv2(crop, box, shape, threshold):
     return values >= threshold, abs(values - threshold) < BAND
 
 
-def test_equals_cv2():
+def test_equals_cv2(backend):
     rng = np.random.default_rng(9)
+    paste_masks = backend(ops.paste_masks)
     compared = excused = 0
-    for turn in range(120):
+    for turn in range(0, 120, 120 // backend.cases(120)):
         side, extent = (8, 40) if turn % 10 else (256, 700)
         crop = rng.random(rng.integers(1, side + 1, 2), dtype=np.float32)
         shape = tuple(int(v) for v in rng.integers(1, extent, 2))
         x0, y0 = rng.integers(-extent // 4, extent // 2, 2).tolist()
         box = x0, y0, x0 + int(rng.integers(1, extent)), y0 + int(rng.integers(1, extent))
         wanted, close = painted_by_cv2(crop, box, shape, 0.5)
-        mask = ops.paste_masks(crop[np.newaxis], np.array([box]), shape, 0.5)
+        mask = paste_masks(crop[np.newaxis], np.array([box]), shape, 0.5)
         assert np.array_equal(mask | close, wanted | close)
         compared, excused = compared + mask.size, excused + int(close.sum())
     assert excused < compared / 1000
 
 
-def test_masks_are_merged_by_or():
+def test_masks_are_merged_by_or(backend):
+    paste_masks = backend(ops.paste_masks)
     crops = np.ones((2, 3, 3), np.float32)
     crops[1] = 0  # its box lies over the first one's and must not erase it
     boxes = np.array([[1, 1, 5, 5], [0, 0, 6, 6]])
-    mask = ops.paste_masks(crops, boxes, (6, 6))
+    mask = paste_masks(crops, boxes, (6, 6))
     assert mask.sum() == 16
     assert mask[1:5, 1:5].all()
 
 
-def test_threshold_is_inclusive():
+def test_threshold_is_inclusive(backend):
+    paste_masks = backend(ops.paste_masks)
     crops = np.full((1, 2, 2), 0.5, np.float32)
     boxes = np.array([[0, 0, 7, 7]])
-    assert ops.paste_masks(crops, boxes, (7, 7), 0.5).all()
-    assert not ops.paste_masks(crops, boxes, (7, 7), 0.50001).any()
+    assert paste_masks(crops, boxes, (7, 7), 0.5).all()
+    assert not paste_masks(crops, boxes, (7, 7), 0.50001).any()
     tenth = np.full((1, 2, 2), 0.1, np.float32)  # 0.1 in float32 is a little more than in double
-    assert ops.paste_masks(tenth, boxes, (7, 7), 0.1).all()
+    assert paste_masks(tenth, boxes, (7, 7), 0.1).all()
 
 
-def test_a_box_that_leaves_the_image_is_stretched_whole():
+def test_a_box_that_leaves_the_image_is_stretched_whole(backend):
+    paste_masks = backend(ops.paste_masks)
     crops = np.zeros((1, 1, 2), np.float32)
     crops[0, 0, 1] = 1
-    mask = ops.paste_masks(crops, np.array([[-10, 0, 10, 1]]), (1, 10))
+    mask = paste_masks(crops, np.array([[-10, 0, 10, 1]]), (1, 10))
     assert mask.all()
-    assert not ops.paste_masks(crops, np.array([[0, 0, 20, 1]]), (1, 10)).any()
+    assert not paste_masks(crops, np.array([[0, 0, 20, 1]]), (1, 10)).any()
 
 
-def test_boxes_far_larger_than_the_image():
+def test_boxes_far_larger_than_the_image(backend):
+    paste_masks = backend(ops.paste_masks)
     crops = np.zeros((1, 2, 2), np.float32)
     crops[0, :, 1] = 1
     limit = 2**31 - 1
-    mask = ops.paste_masks(crops, np.array([[-limit, -limit, limit, limit]]), (3, 4))
+    mask = paste_masks(crops, np.array([[-limit, -limit, limit, limit]]), (3, 4))
     assert mask.tolist() == [[True] * 4] * 3  # the middle is 1/2
     crops[0, :, 0] = -0.01
-    assert not ops.paste_masks(crops, np.array([[-limit, -limit, limit, limit]]), (3, 4)).any()
+    assert not paste_masks(crops, np.array([[-limit, -limit, limit, limit]]), (3, 4)).any()
 
 
 @pytest.mark.parametrize("box", [[2, 2, 2, 5], [2, 2, 5, 2], [-9, 0, -2, 5], [0, 50, 5, 60], [10, 0, 12, 5]])
-def test_what_is_empty_or_outside_paints_nothing(box):
-    assert not ops.paste_masks(np.ones((1, 4, 4), np.float32), np.array([box]), (10, 10)).any()
+def test_what_is_empty_or_outside_paints_nothing(backend, box):
+    paste_masks = backend(ops.paste_masks)
+    assert not paste_masks(np.ones((1, 4, 4), np.float32), np.array([box]), (10, 10)).any()
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 4), (5, 6)])
-def test_empty_in_empty_out(shape):
-    mask = ops.paste_masks(np.zeros((0, 256, 256), np.float32), np.zeros((0, 4), np.int32), shape)
+def test_empty_in_empty_out(backend, shape):
+    paste_masks = backend(ops.paste_masks)
+    mask = paste_masks(np.zeros((0, 256, 256), np.float32), np.zeros((0, 4), np.int32), shape)
     assert mask.shape == shape
     assert not mask.any()
-    assert ops.paste_masks(np.ones((1, 4, 4), np.float32), np.array([[0, 0, 9, 9]]), shape).all()
+    assert paste_masks(np.ones((1, 4, 4), np.float32), np.array([[0, 0, 9, 9]]), shape).all()
 
 
 CROP, BOX = np.ones((1, 4, 4), np.float32), np.array([[1, 2, 3, 4]])
@@ -147,9 +156,9 @@ def with_value(value):
         (CROP, np.array([[1, 2, 2**32 + 3, 4]]), "boxes: got int64 beyond int32"),
     ],
 )
-def test_bad_arguments(crops, boxes, message):
+def test_bad_arguments(backend, crops, boxes, message):
     with pytest.raises(ValueError, match=message):
-        ops.paste_masks(crops, boxes, (10, 10))
+        backend(ops.paste_masks)(crops, boxes, (10, 10))
 
 
 @pytest.mark.parametrize(("shape", "threshold"), [((10,), 0.5), ((10, 10), np.nan), ((10, 10), "0.5"), ((1, -1), 0.5)])

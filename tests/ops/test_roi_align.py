@@ -71,95 +71,102 @@ def random_case(rng, k):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_the_reference(seed):
+def test_equals_the_reference(backend, seed):
     rng = np.random.default_rng(seed)
-    for _ in range(12):
+    roi_align = backend(ops.roi_align)
+    for _ in range(backend.cases(12)):
         case = random_case(rng, int(rng.integers(0, 6)))
-        aligned = ops.roi_align(*case)
+        aligned = roi_align(*case)
         assert aligned.dtype == np.float32
         np.testing.assert_allclose(aligned, reference.roi_align(*case), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_onnx_runtime(seed):
+def test_equals_onnx_runtime(backend, seed):
     rng = np.random.default_rng(100 + seed)
+    roi_align = backend(ops.roi_align)
     some = 0
-    for _ in range(75):
+    for _ in range(backend.cases(75)):
         features, boxes, index, size, scale, ratio = random_case(rng, 50)
         wanted = onnx_roi_align(*size, scale, ratio)(features, boxes, index)
-        got = ops.roi_align(features, boxes, index, size, scale, ratio)
+        got = roi_align(features, boxes, index, size, scale, ratio)
+        assert np.array_equal(got, ops.roi_align(features, boxes, index, size, scale, ratio))
         np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE)
         some += np.count_nonzero(wanted.any(axis=(1, 2, 3)))
-    assert some > 75 * 50 / 2  # most of the others lie off the map
+    assert some > backend.cases(75) * 50 / 4  # most of the others lie off the map
 
 
 @pytest.mark.parametrize("ratio", [1, 2, 3])
 @pytest.mark.parametrize(
     ("position", "counts"), [(-1, 1), (-1 - 1e-5, 0), (-1 + 1e-5, 1), (6, 1), (6 + 1e-5, 0), (6 - 1e-5, 1)]
 )
-def test_where_samples_stop_to_count(position, counts, ratio):
+def test_where_samples_stop_to_count(backend, position, counts, ratio):
     """A pixel outside the centres of the outer pixels, on that place too; a box of no size has all samples there."""
     x = position + 0.5
     for box, features in (([x, 2, x, 2], np.ones((1, 1, 4, 6))), ([2, x, 2, x], np.ones((1, 1, 6, 4)))):
         boxes = np.array([box], np.float32)
-        got = ops.roi_align(features.astype(np.float32), boxes, np.zeros(1, np.int64), (1, 1), 1.0, ratio)
+        got = backend(ops.roi_align)(features.astype(np.float32), boxes, np.zeros(1, np.int64), (1, 1), 1.0, ratio)
         assert got.item() == pytest.approx(counts)
 
 
-def test_a_bin_over_whole_pixels_is_their_mean():
+def test_a_bin_over_whole_pixels_is_their_mean(backend):
     features = np.arange(24, dtype=np.float32).reshape(1, 1, 4, 6)
     box = np.array([[2, 0, 6, 4]], np.float32)
-    got = ops.roi_align(features, box, np.zeros(1, np.int64), (2, 2), 1.0, 2)
+    got = backend(ops.roi_align)(features, box, np.zeros(1, np.int64), (2, 2), 1.0, 2)
     expected = features[0, 0, :4, 2:].reshape(2, 2, 2, 2).mean(axis=(1, 3))
     np.testing.assert_allclose(got[0, 0], expected, rtol=1e-6)
-    half = ops.roi_align(features, 2 * box, np.zeros(1, np.int64), (2, 2), 0.5, 2)
+    half = backend(ops.roi_align)(features, 2 * box, np.zeros(1, np.int64), (2, 2), 0.5, 2)
     assert np.array_equal(half, got)
 
 
-def test_boxes_keep_their_order_over_images():
+def test_boxes_keep_their_order_over_images(backend):
     rng = np.random.default_rng(5)
     features, index = rng.random((3, 20, 9, 8), dtype=np.float32), np.array([2, 0, 2, 1, 0])
     boxes = random_boxes(rng, 5, (9, 8), 1.0, False)
-    together = ops.roi_align(features, boxes, index, (3, 2), 1.0)
+    together = backend(ops.roi_align)(features, boxes, index, (3, 2), 1.0)
     for i, image in enumerate(index):
-        alone = ops.roi_align(features[[image]], boxes[[i]], np.zeros(1, np.int64), (3, 2), 1.0)
+        alone = backend(ops.roi_align)(features[[image]], boxes[[i]], np.zeros(1, np.int64), (3, 2), 1.0)
         assert np.array_equal(alone[0], together[i])
 
 
-def test_a_huge_box_on_every_pixel():
+def test_a_huge_box_on_every_pixel(backend):
     """Adaptive sampling of a box far larger than its map: all of the map lies in few bins."""
     features = np.ones((1, 1, 8, 8), np.float32)
     side = 7 * 30_000.0
     box = np.array([[-side / 2, -side / 2, side / 2, side / 2]], np.float32)
-    got = ops.roi_align(features, box, np.zeros(1, np.int64), (7, 7), 1.0, 0)
+    got = backend(ops.roi_align)(features, box, np.zeros(1, np.int64), (7, 7), 1.0, 0)
     # Samples a pixel apart: nine by nine fall on the map, the outer ones of which count fully.
     assert got.sum() == pytest.approx(81 / 30_000**2, rel=0.3)
     for stretch, bins in (((2, 1), "60000 x 30000"), ((1, 2), "30000 x 60000"), ((1e30, 1e30), ".*e.* x .*e.*")):
         boxes = np.concatenate([box, box * np.tile(np.float32(stretch), 2)])
         with pytest.raises(ValueError, match=f"boxes: got bins of {bins} .* at index 1, expected at most 32768"):
-            ops.roi_align(features, boxes, np.zeros(2, np.int64), (7, 7), 1.0, 0)
+            backend(ops.roi_align)(features, boxes, np.zeros(2, np.int64), (7, 7), 1.0, 0)
 
 
 @pytest.mark.parametrize("ratio", [1, 2])
-def test_boxes_that_float32_cannot_hold_lie_nowhere(ratio):
+def test_boxes_that_float32_cannot_hold_lie_nowhere(backend, ratio):
     boxes = np.array([[-3e38, -3e38, 3e38, 3e38], [0, 0, 3e38, 1], [-3e38, 0, -2e38, 1]], np.float32)
-    got = ops.roi_align(np.ones((1, 1, 3, 3), np.float32), boxes, np.zeros(3, np.int64), (2, 2), 16.0, ratio)
+    got = backend(ops.roi_align)(np.ones((1, 1, 3, 3), np.float32), boxes, np.zeros(3, np.int64), (2, 2), 16.0, ratio)
     assert not got.any()
 
 
 @pytest.mark.parametrize(("n", "k"), [(2, 0), (0, 0)])
-def test_empty_in_empty_out(n, k):
-    got = ops.roi_align(np.ones((n, 5, 4, 4), np.float32), np.zeros((k, 4), np.float32), np.zeros(k, int), (7, 7), 0.1)
+def test_empty_in_empty_out(backend, n, k):
+    got = backend(ops.roi_align)(
+        np.ones((n, 5, 4, 4), np.float32), np.zeros((k, 4), np.float32), np.zeros(k, int), (7, 7), 0.1
+    )
     assert got.shape == (0, 5, 7, 7)
 
 
-def test_views_and_any_integers_are_welcome():
+def test_views_and_any_integers_are_welcome(backend):
     rng = np.random.default_rng(1)
     features = rng.random((4, 8, 12, 10), dtype=np.float32)
     boxes = random_boxes(rng, 8, (12, 10), 1.0, False)
     view = features[::2, 1:6, ::-1, ::2]
-    got = ops.roi_align(view, boxes[::2], np.array([0, 1, 1, 0], np.uint8), (2, 3), 1.0)
-    assert np.array_equal(got, ops.roi_align(view.copy(), boxes[::2].copy(), np.array([0, 1, 1, 0]), (2, 3), 1.0))
+    got = backend(ops.roi_align)(view, boxes[::2], np.array([0, 1, 1, 0], np.uint8), (2, 3), 1.0)
+    assert np.array_equal(
+        got, backend(ops.roi_align)(view.copy(), boxes[::2].copy(), np.array([0, 1, 1, 0]), (2, 3), 1.0)
+    )
 
 
 MAP, BOX, INDEX = np.ones((2, 3, 4, 5), np.float32), np.array([[1, 2, 3, 4]], np.float32), np.zeros(1, np.int64)
@@ -199,6 +206,6 @@ def with_value(value):
         ((MAP, BOX, INDEX, (7, 7), 1.0, 2.0), "sampling_ratio: got 2.0"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments(backend, arguments, message):
     with pytest.raises(ValueError, match=message):
-        ops.roi_align(*arguments)
+        backend(ops.roi_align)(*arguments)

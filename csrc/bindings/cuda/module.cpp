@@ -8,6 +8,8 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     register_confidence_mask(module);
     register_fuse_boxes(module);
     register_label_mask(module);
+    register_paste_masks(module);
+    register_roi_align(module);
     register_nms(module);
     register_decode_yolo(module);
 }

@@ -8,6 +8,8 @@ void register_arrays(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
 void register_fuse_boxes(pybind11::module_& module);
 void register_label_mask(pybind11::module_& module);
+void register_paste_masks(pybind11::module_& module);
+void register_roi_align(pybind11::module_& module);
 void register_nms(pybind11::module_& module);
 void register_decode_yolo(pybind11::module_& module);
 
