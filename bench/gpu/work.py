@@ -154,7 +154,10 @@ class Work:
                     written.append(read_record(path))
                     self._merged(written).write(self.run.out / RECORD)
         cases = sum(len(record.cases) for record in written)
-        words = "; ".join([f"{cases} cases measured", *(f"{op} {why}" for op, why in failed.items())])
+        reasons: dict[str, list[str]] = {}
+        for op, why in failed.items():
+            reasons.setdefault(why, []).append(op)
+        words = "; ".join([f"{cases} cases measured", *(f"{', '.join(ops)} {why}" for why, ops in reasons.items())])
         return FAILED if failed or not cases else PASSED, words, {"failed": failed}
 
     def _measured(self, op: str, path: Path, seconds: float) -> tuple[int, str, float]:

@@ -191,7 +191,7 @@ def test_tests_that_could_not_be_started_are_not_those_of_the_last_time(steps, w
 def test_one_op_that_fails_leaves_the_others_measurements(steps, work, tmp_path, monkeypatch):
     def call(self, command, seconds, environment=None):
         op = command[command.index("ops") + 1]
-        if op == "nms":
+        if op in ("nms", "label_mask"):
             return 1, "mammofast: CUDA error: an illegal memory access"
         Record("ops", "", {"cores": 1}, (a_case(op),), {"copy_gb_per_s": 1.0}).write(
             Path(command[command.index("--json") + 1])
@@ -200,10 +200,12 @@ def test_one_op_that_fails_leaves_the_others_measurements(steps, work, tmp_path,
 
     monkeypatch.setattr(steps.Run, "call", call)
     run = steps.Run(tmp_path, 60)
-    status, words, facts = work.Work(run, dry=False, seconds=1, ops=["fuse_boxes", "nms", "roi_align"])._bench(20)
+    status, words, facts = work.Work(
+        run, dry=False, seconds=1, ops=["fuse_boxes", "nms", "roi_align", "label_mask"]
+    )._bench(20)
     assert status == "FAILED"
-    assert words == "2 cases measured; nms ended with 1: mammofast: CUDA error: an illegal memory access"
-    assert list(facts["failed"]) == ["nms"]
+    assert words == "2 cases measured; nms, label_mask ended with 1: mammofast: CUDA error: an illegal memory access"
+    assert list(facts["failed"]) == ["nms", "label_mask"]
     record = read_record(tmp_path / "ops_cuda.json")
     assert [case.name for case in record.cases] == ["fuse_boxes", "roi_align"]
     assert record.calibration == {"copy_gb_per_s": 1.0}
