@@ -24,9 +24,9 @@ from skimage import measure  # noqa: F401 - `usual_way` needs it: loaded before 
 from torch import nn
 
 from mammofast.bundles import Bundle, load_bundle
-from mammofast.methods import yolo
 from mammofast.models.compact_nested_unet import CompactNestedUNet
 from mammofast.models.compact_yolo import CompactYolo
+from mammofast.ops import reference
 from mammofast.profiling.ops.fuse_boxes import usual_way
 from mammofast.training.export import fold_batch_norms
 
@@ -85,7 +85,7 @@ class ReferencePipeline:
         with torch.inference_mode():
             batch = torch.from_numpy(grey)[None, None].to(memory_format=torch.channels_last)
             heads = [head[0].contiguous().numpy() for head in self.detector(batch)]
-        boxes, scores = yolo.decode(heads, p["strides"], p["anchors"], p["confidence_threshold"])
+        boxes, scores = reference.decode_yolo(heads, p["strides"], p["anchors"], p["confidence_threshold"])
         sizes = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
         kept = np.asarray(cv2.dnn.NMSBoxes(sizes.astype(np.float64), scores, 0.0, p["nms_iou"]), dtype=np.int64)
         to_native = np.array([frame[1] / grey.shape[1], frame[0] / grey.shape[0]] * 2)

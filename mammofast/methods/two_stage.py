@@ -17,7 +17,6 @@ import numpy.typing as npt
 from mammofast import ops
 from mammofast.engine import Engine
 from mammofast.errors import BrokenImage
-from mammofast.methods import yolo
 from mammofast.methods.contrast import Contrast
 from mammofast.methods.parameters import as_record, is_number
 from mammofast.methods.stages import Case, all_finite, are_sizes, check_network, coarsest_level, run_batch
@@ -33,7 +32,7 @@ class TwoStageParameters:
     """What a two-stage bundle's manifest states.
 
     grey, contrast: from stored values to 0..1. scales: (rows, cols) of the detector's inputs.
-    strides, anchors: the detector's heads, see :func:`mammofast.methods.yolo.decode`.
+    strides, anchors: the detector's heads, see :func:`mammofast.ops.decode_yolo`.
     confidence_threshold, nms_iou: within a scale. fusion_threshold: the paper's λ.
     crop_margin: how far a candidate's window goes past its box, as a part of the box's side, on each side.
     crop_shape: (rows, cols) of the segmenter's input. mask_threshold: probability from which a pixel is mass.
@@ -65,12 +64,6 @@ class TwoStageParameters:
             raise ValueError(f"scales: got {self.scales}, expected (rows, cols) in multiples of {max(self.strides)}")
         if not are_sizes(self.crop_shape, 2):
             raise ValueError(f"crop_shape: got {self.crop_shape}, expected (rows, cols)")
-        if not _are_pairs(self.anchors) or not all(is_number(side) and side > 0 for a in self.anchors for side in a):
-            raise ValueError(f"anchors: got {self.anchors!r}, expected (width, height), both numbers above 0")
-        if len(self.anchors) != yolo.ANCHORS_PER_HEAD * len(self.strides):
-            raise ValueError(
-                f"anchors: got {len(self.anchors)}, expected {yolo.ANCHORS_PER_HEAD} for each stride of {self.strides}"
-            )
         if self.box not in (BOX_FUSED, BOX_MASK):
             raise ValueError(f"box: got {self.box!r}, expected {BOX_FUSED!r} or {BOX_MASK!r}")
         if not is_number(self.crop_margin) or self.crop_margin < 0:
@@ -81,6 +74,8 @@ class TwoStageParameters:
             )
         # The ops know best what they take; on nothing they check their arguments and are done.
         boxes, scores = np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        heads = [np.empty((18, 0, 0), np.float32)] * len(self.strides)
+        ops.decode_yolo(heads, self.strides, self.anchors, self.confidence_threshold)
         ops.nms(boxes, scores, self.nms_iou)
         ops.fuse_boxes(boxes, scores, len(self.scales), (1, 1), self.fusion_threshold)
         ops.paste_masks(np.empty((0, 1, 1), np.float32), np.empty((0, 4), np.int32), (1, 1), self.mask_threshold)
@@ -221,11 +216,10 @@ class TwoStage:
     def _decode(self, case: _Case) -> _Case:
         p = self._parameters
         case.boxes, case.scores = [], []
-        for heads, (rows, cols) in zip(case.heads, p.scales, strict=True):
-            boxes, scores = yolo.decode(heads, p.strides, p.anchors, p.confidence_threshold)
+        for heads in case.heads:
+            boxes, scores = ops.decode_yolo(heads, p.strides, p.anchors, p.confidence_threshold, case.frame)
             kept = ops.nms(boxes, scores, p.nms_iou)
-            to_native = np.array([case.frame[1] / cols, case.frame[0] / rows] * 2)
-            case.boxes.append((boxes[kept] * to_native).astype(np.float32))
+            case.boxes.append(boxes[kept])
             case.scores.append(scores[kept])
         case.inputs, case.heads = [], []
         return case

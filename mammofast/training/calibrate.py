@@ -14,7 +14,8 @@ from torch import nn
 
 from mammofast import ops
 from mammofast.evaluation.matching import match_boxes
-from mammofast.methods import yolo
+from mammofast.models.compact_yolo import CHANNELS
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD
 from mammofast.records import Box
 from mammofast.training.data import Example
 
@@ -86,7 +87,7 @@ def _predict(
         tensor = torch.from_numpy(image.astype(np.float32)[None, None] / 255)
         with torch.no_grad():
             heads = [head[0].numpy() for head in network(tensor)]
-        boxes, _ = yolo.decode(heads, strides, priors, threshold=0.0)
+        boxes, _ = ops.decode_yolo(heads, strides, priors, threshold=0.0)
         logits = np.concatenate([_logits(head) for head in heads])
         kept = np.argsort(-logits[:, 0], kind="stable")[:_MOST_BOXES]
         kept = np.sort(kept[logits[kept, 0] > _WEAKEST_LOGIT])
@@ -96,8 +97,8 @@ def _predict(
 
 
 def _logits(head: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return objectness and class logits in ``decode``'s order: anchor, row, column."""
-    cells = head.reshape(yolo.ANCHORS_PER_HEAD, yolo.CHANNELS, -1).astype(np.float64)
+    """Return objectness and class logits in the decoder's order: anchor, row, column."""
+    cells = head.reshape(ANCHORS_PER_HEAD, CHANNELS, -1).astype(np.float64)
     return cells[:, 4:6].transpose(0, 2, 1).reshape(-1, 2)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mammofast.methods import yolo
+from mammofast import ops
 from mammofast.training.data import Example
 from mammofast.training.detection import Targets, _load, complete_iou, detection_loss, train_detector
 
@@ -51,7 +51,7 @@ def test_the_right_answer_costs_nothing_and_the_decoder_agrees():
     answer(outputs, BOX)
     assert loss_of(outputs, [BOX]) < 0.05
     heads = [o[0].reshape(18, *o.shape[3:]).numpy() for o in outputs]
-    boxes, scores = yolo.decode(heads, STRIDES, [tuple(a) for a in ANCHORS], 0.5)
+    boxes, scores = ops.decode_yolo(heads, STRIDES, [tuple(a) for a in ANCHORS], 0.5)
     assert len(boxes) >= 1
     np.testing.assert_allclose(boxes, [BOX] * len(boxes), atol=1e-3)
     assert scores.min() > 0.99
