@@ -1,11 +1,12 @@
 // Boxes are ranked, then taken in stripes of consecutive ranks. Of a stripe a matrix of bits says which boxes overlap
-// which; one block an image walks it in rank order, 64 boxes at a time; what that keeps strikes boxes out of the stripes
-// to come. The host knows how many boxes there may be, never how many there are.
+// which; one block an image walks it in rank order, 64 boxes at a time; what that keeps strikes boxes out of later
+// stripes. The host knows how many boxes there may be, never how many there are.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
 
 #include "../core/scratch.h"
+#include "nms.h"
 #include "work.cuh"
 
 namespace mammofast {

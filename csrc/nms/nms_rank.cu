@@ -3,6 +3,7 @@
 
 #include "../core/checks.h"
 #include "../core/status.h"
+#include "nms.h"
 #include "work.cuh"
 
 namespace mammofast::nms {
