@@ -12,7 +12,8 @@ PACKAGE = Path(__file__).parents[1] / "mammofast"
 # A room may import from rooms further up this list and from itself, never sideways or down.
 FLOORS = [
     {"durable", "errors", "machine", "records", "settings", "tracing"},
-    {"ops", "engine", "models"},
+    {"ops", "models"},
+    {"engine"},
     {"bundles", "pipeline"},
     {"methods", "archive"},
     {"phantom"},
@@ -29,6 +30,7 @@ HEAVY = [
     "tensorrt",
     "tensorrt_rtx",
     "tensorrt_rtx_bindings",
+    "pycuda",
     "dask",
     "distributed",
     "highdicom",

@@ -16,7 +16,7 @@ from mammofast.cli.progress import progress
 if TYPE_CHECKING:
     from mammofast.compilation.bundle import Choice
 
-_BACKENDS = ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
+_BACKENDS = ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx", "torch"]
 _ONNX = ".onnx"
 _CHECKPOINTS = (".safetensors", ".weights", ".pt", ".pth", ".ckpt", ".bin")
 
@@ -43,6 +43,7 @@ _CHECKPOINTS = (".safetensors", ".weights", ".pt", ".pth", ".ckpt", ".bin")
 @click.option("--notice", default="", help="Words that go wherever the bundle's results go.")
 @click.option("--batch", default=8, show_default=True, type=click.IntRange(1), help="Largest batch (TensorRT).")
 @click.option("--compute-capability", "capabilities", multiple=True, metavar="8.6", help="Cards (TensorRT for RTX).")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), help="What runs it (torch).  [default: cpu]")
 @click.option("--timing-cache", type=click.Path(path_type=Path, dir_okay=False), help="Kept timings (TensorRT).")
 @click.option("--workspace", type=click.IntRange(1), metavar="MIB", help="Memory of one layer (TensorRT).")
 @click.option("--budget", type=float, help="Largest error allowed; the precision's own by default.")
@@ -68,6 +69,7 @@ def compile_command(
     notice: str,
     batch: int,
     capabilities: tuple[str, ...],
+    device: str | None,
     timing_cache: Path | None,
     workspace: int | None,
     budget: float | None,
@@ -104,6 +106,7 @@ def compile_command(
             workspace=None if workspace is None else workspace << 20,
             timing_cache=timing_cache,
             budget=budget,
+            device=device,
         )
     method = what if what in METHODS else None
     roles = list(METHODS[what].roles) if what in METHODS else [""]

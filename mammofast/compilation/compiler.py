@@ -26,6 +26,8 @@ def silent(words: str, detail: bool = False) -> None:
     """Say nothing."""
 
 
+# What PyTorch's wheels for CUDA 13 run on.
+_TORCH_CARDS = "sm_75+ptx"
 # ONNX Runtime's CPU runs fp16 networks too, with sums in another order than a GPU's; it has no bf16.
 _CPU_STANDS_IN = ("fp32", "fp16")
 
@@ -34,7 +36,9 @@ _CPU_STANDS_IN = ("fp32", "fp16")
 class Target:
     """What to compile for.
 
-    backend: onnxruntime, openvino, tensorrt or tensorrt-rtx. precision: fp32, bf16 or fp16, what the backend has.
+    backend: onnxruntime, openvino, tensorrt, tensorrt-rtx or torch.
+    precision: fp32, bf16 or fp16, what the backend has.
+    device: "cpu" or "cuda", for torch only, which has both; the others have one.
     max_batch: the largest batch that a TensorRT engine takes, and is tuned for.
     compute_capabilities: such as "8.6"; TensorRT for RTX only. workspace: bytes, TensorRT only.
     timing_cache: a file that TensorRT's timings are kept in.
@@ -48,21 +52,25 @@ class Target:
     workspace: int | None = None
     timing_cache: Path | None = None
     budget: float | None = None
+    device: str | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.backend, self.precision)
         if self.budget is not None and not 0 < self.budget < 1:
             raise EngineError(f"budget: got {self.budget}, expected a number between 0 and 1")
+        if self.device is not None and self.backend != "torch":
+            raise EngineError(f"device: {self.backend} has none to choose, only torch runs on both; leave --device out")
         if self.max_batch < 1:
             raise EngineError(f"batch: got {self.max_batch}, expected 1 or more")
         if self.backend != "tensorrt-rtx" and self.compute_capabilities:
             raise EngineError(
                 f"compute capability: {self.backend} has none to choose, only tensorrt-rtx builds for other cards"
             )
-        if self.workspace is not None and not self.on_gpu:
+        if self.workspace is not None and self.backend not in FLAVOURS:
             raise EngineError(f"workspace: {self.backend} has none to limit; leave --workspace out")
         if self.backend != "tensorrt" and self.timing_cache is not None:
-            why = "its kernels are compiled when an engine first runs" if self.on_gpu else "it times nothing"
+            rtx = self.backend in FLAVOURS
+            why = "its kernels are compiled when an engine first runs" if rtx else "it times nothing"
             raise EngineError(f"timing cache: {self.backend} has none, {why}; leave --timing-cache out")
 
     def check_here(self) -> None:
@@ -74,13 +82,8 @@ class Target:
             When something is missing.
 
         """
-        if self.on_gpu:
+        if self.backend in FLAVOURS:
             check_builder(self.backend, self.compute_capabilities)
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the engine runs on a GPU only."""
-        return self.backend in FLAVOURS
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +148,13 @@ def compile_source(source: Source, target: Target, say: Say = silent) -> Compile
     parity.check_probabilities(source, cases)
     allowed = parity.budgets(source, cases, target.precision, target.budget)
     say(f"{source.name}: {target.precision} for {target.backend}")
+    if target.backend == "torch":
+        return _compile_for_torch(source, target, cases, allowed, say)
     # OpenVINO is told its precision when it loads the fp32 network.
     model = source.model if target.backend == "openvino" else convert(source.model, target.precision)
     if target.backend == "onnxruntime" and target.precision == "fp32":
         model = steady(model)
-    if target.on_gpu:
+    if target.backend in FLAVOURS:
         return _compile_for_gpu(source, target, model, cases, allowed, say)
     with load_engine(model, target.backend, "cpu", target.precision) as engine:
         say(f"{source.name}: comparing")
@@ -157,6 +162,32 @@ def compile_source(source: Source, target: Target, say: Say = silent) -> Compile
     parity.check(source.name, measured, target.precision)
     versions = _versions("torch", "onnx", target.backend)
     return Compiled(source, target, model, ".onnx", "cpu", versions, True, measured, allowed, b"")
+
+
+def _compile_for_torch(
+    source: Source, target: Target, cases: list[parity.Case], allowed: Mapping[str, float], say: Say
+) -> Compiled:
+    if source.torch_file is None:
+        raise EngineError(f"{source.name}: torch runs networks of the catalogue, not ONNX files; --to onnxruntime does")
+    model = source.torch_file(target.precision)
+    # What a card will run is compared here too, in the same precision but on the CPU.
+    with load_engine(model, "torch", "cpu", target.precision) as engine:
+        say(f"{source.name}: comparing")
+        measured = parity.measure(engine, source, cases, allowed)
+    parity.check(source.name, measured, target.precision)
+    on_card = target.device == "cuda"
+    return Compiled(
+        source=source,
+        target=target,
+        engine=model,
+        suffix=".safetensors",
+        compiled_for=_TORCH_CARDS if on_card else "cpu",
+        versions=_versions("torch", "safetensors"),
+        verified=not on_card,
+        measured=measured,
+        budget=allowed,
+        parity=parity.pack(cases, source.input) if on_card else b"",
+    )
 
 
 def _compile_for_gpu(

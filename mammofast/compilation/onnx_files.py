@@ -9,6 +9,8 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
 from mammofast.errors import EngineError
 
+Shape = tuple[int | None, ...]
+
 # What protobuf can hold in one message; larger networks keep their weights beside it.
 _LARGEST = 2 << 30
 _IMAGE_RANK = 4
@@ -75,6 +77,14 @@ def read_onnx(path: Path) -> tuple[bytes, Interface]:
     if take_weights_from_inputs(model):
         content = model.SerializeToString()
     return content, _interface(model)
+
+
+def input_and_output_shapes(content: bytes) -> tuple[dict[str, Shape], dict[str, Shape]]:
+    """Return a sound file's shapes by name, None where an axis is free."""
+    model = onnx.load_model_from_string(content)
+    weights = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: _shape(value) for value in model.graph.input if value.name not in weights}
+    return inputs, {value.name: _shape(value) for value in model.graph.output}
 
 
 def take_weights_from_inputs(model: ModelProto) -> bool:
@@ -156,5 +166,5 @@ def _interface(model: ModelProto) -> Interface:
     return Interface(inputs[0].name, batch, channels, rows, cols, outputs)
 
 
-def _shape(value: ValueInfoProto) -> tuple[int | None, ...]:
+def _shape(value: ValueInfoProto) -> Shape:
     return tuple(axis.dim_value or None for axis in value.type.tensor_type.shape.dim)

@@ -15,7 +15,7 @@ from torch import nn
 from mammofast import ops
 from mammofast.compilation import samples
 from mammofast.compilation.random_weights import settle
-from mammofast.compilation.sources import Size, Source, Weights, created, from_module
+from mammofast.compilation.sources import Size, Source, Weights, created, from_module, torch_file
 from mammofast.errors import EngineError
 from mammofast.methods.faster_rcnn import Settings
 from mammofast.models import find
@@ -63,7 +63,12 @@ def from_rcnn(
     roi_size = ((ROI_SIZE, ROI_SIZE),)
     head = from_module(f"{name}-{HEAD}", parts[HEAD], "rois", rois.shape[1], roi_size, HEAD_OUTPUTS, False)
     noise = np.float32(rois.std()) * samples.noise(rois.shape[1], roi_size[0])
-    return {TRUNK: trunk, HEAD: replace(head, examples=(rois, noise), largest_batch=Settings().proposals)}
+    head = replace(head, examples=(rois, noise), largest_batch=Settings().proposals)
+    built_with = {**entry.options, **options}
+    return {
+        key: replace(source, torch_file=torch_file(source, name, built_with, parts[key], part=attribute))
+        for key, source, attribute in ((TRUNK, trunk, "trunk_and_proposals"), (HEAD, head, "head"))
+    }
 
 
 def _rois(features: samples.Array, size: Size) -> samples.Array:

@@ -14,12 +14,14 @@ from torch import nn
 
 from mammofast.compilation import samples
 from mammofast.compilation.adapters import Mapped, adapt
-from mammofast.compilation.export import Probabilities, Raw, export
-from mammofast.compilation.onnx_files import read_onnx
+from mammofast.compilation.export import export
+from mammofast.compilation.onnx_files import input_and_output_shapes, read_onnx
 from mammofast.compilation.random_weights import settle
 from mammofast.engine import load_engine
+from mammofast.engine.torch.file import RAW, Recipe, write_file
 from mammofast.errors import EngineError, ModelError
 from mammofast.models import create, find
+from mammofast.models.interfaces import Probabilities, Raw
 from mammofast.models.weights import BACKBONES, load_weights
 
 Array = npt.NDArray[np.float32]
@@ -43,6 +45,7 @@ class Source:
     geometry: "stride", "halo" and "margin" of a segmenter, where it states them.
     examples: what it is compared on, where a phantom image is not its input.
     largest_batch: that it will be given; None where the target says.
+    torch_file: what :mod:`mammofast.engine.torch` runs, by precision; None of an ONNX file.
     reference: what must come out, computed in fp32 by PyTorch (or, of an ONNX file, by ONNX Runtime).
     """
 
@@ -58,6 +61,7 @@ class Source:
     geometry: Mapping[str, Any] = field(default_factory=dict)
     examples: tuple[Array, ...] = ()
     largest_batch: int | None = None
+    torch_file: Callable[[str], bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +137,9 @@ def from_catalogue(
     free = entry.output == "yolo"
     source = from_module(name, wrapped, input, given, sizes, outputs, entry.output in _PROBABILITIES, free_size=free)
     geometry = {key: getattr(network, key) for key in ("stride", "halo", "margin") if hasattr(network, key)}
-    return replace(source, geometry=geometry)
+    output = entry.output if source.probabilities else RAW
+    file = torch_file(source, name, {**entry.options, **options}, network, output=output, replicate=replicate)
+    return replace(source, geometry=geometry, torch_file=file)
 
 
 def from_module(
@@ -162,6 +168,29 @@ def from_module(
         return {key: np.concatenate([row[i].numpy() for row in values]) for i, key in enumerate(outputs)}
 
     return Source(name, model, input, channels, tuple(sizes), tuple(outputs), probabilities, reference)
+
+
+def torch_file(
+    source: Source,
+    name: str,
+    options: Mapping[str, Any],
+    network: nn.Module,
+    *,
+    output: str = RAW,
+    replicate: int = 1,
+    part: str = "",
+) -> Callable[[str], bytes]:
+    """Return what writes a source's network for PyTorch in a precision.
+
+    network: without what the source puts around it. For the rest see :class:`mammofast.engine.torch.file.Recipe`.
+    """
+
+    def write(precision: str) -> bytes:
+        inputs, outputs = input_and_output_shapes(source.model)
+        recipe = Recipe(name, dict(options), output, replicate, inputs, outputs, precision, part)
+        return write_file(recipe, network)
+
+    return write
 
 
 def from_onnx(

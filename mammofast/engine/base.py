@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from types import TracebackType
-from typing import Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,15 @@ import numpy.typing as npt
 from mammofast.errors import EngineError
 
 Tensor = npt.NDArray[np.float32]
+
+
+class Described(Protocol):
+    """What an array says of itself, wherever it lies."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...  # noqa: D102
+    @property
+    def shape(self) -> tuple[int, ...]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +32,7 @@ class TensorSpec:
     shape: tuple[int | None, ...]
     dtype: str
 
-    def accepts(self, tensor: npt.NDArray[np.generic]) -> bool:
+    def accepts(self, tensor: Described) -> bool:
         """Whether an array fits."""
         return (
             tensor.dtype == self.dtype
@@ -49,16 +58,11 @@ class Engine(ABC):
             When an input is missing, misshapen or mistyped, the network fails, or the engine is closed.
 
         """
-        if self._closed:
-            raise EngineError("this engine is closed; open the bundle again")
-        if set(tensors) != {spec.name for spec in self.inputs}:
-            raise EngineError(f"inputs: got {sorted(tensors)}, expected {[spec.name for spec in self.inputs]}")
-        for spec in self.inputs:
-            got = tensors[spec.name]
-            if not spec.accepts(got):
-                raise EngineError(f"input {spec.name!r}: got {got.dtype}{got.shape}, expected {spec.dtype}{spec.shape}")
+        self._check(tensors)
         try:
             outputs = self._run(tensors)
+        except EngineError:
+            raise
         except Exception as error:  # the backends' own exceptions have no public base
             raise EngineError(f"the network could not be run: {error}") from error
         rows = {len(tensor) for tensor in (*tensors.values(), *outputs.values())}
@@ -71,6 +75,17 @@ class Engine(ABC):
         if not self._closed:
             self._closed = True
             self._close()
+
+    def _check(self, tensors: Mapping[str, Described]) -> None:
+        """Refuse what is not this network's input, and everything once it is closed."""
+        if self._closed:
+            raise EngineError("this engine is closed; open the bundle again")
+        if set(tensors) != {spec.name for spec in self.inputs}:
+            raise EngineError(f"inputs: got {sorted(tensors)}, expected {[spec.name for spec in self.inputs]}")
+        for spec in self.inputs:
+            got = tensors[spec.name]
+            if not spec.accepts(got):
+                raise EngineError(f"input {spec.name!r}: got {got.dtype}{got.shape}, expected {spec.dtype}{spec.shape}")
 
     @abstractmethod
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
@@ -95,14 +110,17 @@ class _Backend:
     devices: tuple[str, ...] = ("cpu",)
 
 
-# TensorRT's networks are strongly typed: any type that ONNX can say.
+# TensorRT's networks are strongly typed: any type that ONNX can say. PyTorch computes in its weights' type.
 _TYPES = ("fp32", "bf16", "fp16")
 
 _BACKENDS = {
     "onnxruntime": _Backend("mammofast.engine.onnxruntime", "pip install onnxruntime", ("fp32", "fp16")),
     "openvino": _Backend("mammofast.engine.openvino", 'pip install "mammofast[openvino]"', ("fp32", "bf16")),
-    "tensorrt": _Backend("mammofast.engine.tensorrt", 'pip install "mammofast[tensorrt]"', _TYPES, ("cuda",)),
-    "tensorrt-rtx": _Backend("mammofast.engine.tensorrt", 'pip install "mammofast[tensorrt-rtx]"', _TYPES, ("cuda",)),
+    "tensorrt": _Backend("mammofast.engine.tensorrt.session", 'pip install "mammofast[tensorrt]"', _TYPES, ("cuda",)),
+    "tensorrt-rtx": _Backend(
+        "mammofast.engine.tensorrt.session", 'pip install "mammofast[tensorrt-rtx]"', _TYPES, ("cuda",)
+    ),
+    "torch": _Backend("mammofast.engine.torch.eager", 'pip install "mammofast[torch]"', _TYPES, ("cpu", "cuda")),
 }
 
 
@@ -134,7 +152,8 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
 
     Parameters
     ----------
-    model: the backend's own file format (for onnxruntime and openvino: ONNX with its weights inside).
+    model: the backend's own file format (for onnxruntime and openvino: ONNX with its weights inside; for
+        torch: see :mod:`mammofast.engine.torch.file`).
     backend: a name of ``_BACKENDS``.
     device: "cpu", or "cuda" or "cuda:i" for the backends that drive it.
     precision: of the arithmetic, one that the backend has.
@@ -156,7 +175,7 @@ def load_engine(model: bytes, backend: str, device: str = "cpu", precision: str 
         )
     try:
         module = import_module(found.module)
-        engine: Engine = module.load(model, backend, precision, threads)
+        engine: Engine = module.load(model, backend, device, precision, threads)
     except EngineError:
         raise
     except ImportError as error:

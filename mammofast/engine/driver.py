@@ -1,6 +1,9 @@
-"""What NVIDIA's driver says of the cards here, asked without any of CUDA's packages."""
+"""NVIDIA's driver, asked without any of CUDA's packages: which cards there are, and what pycuda does not wrap."""
 
 import ctypes
+from typing import Any
+
+from mammofast.errors import EngineError
 
 # CUdevice_attribute: CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR.
 _MAJOR, _MINOR = 75, 76
@@ -24,6 +27,46 @@ def compute_capability(index: int) -> int | None:
     ):
         return None
     return 10 * major.value + minor.value
+
+
+def copy_on_card(target: int, source: int, nbytes: int, stream: int) -> None:
+    """Enqueue a copy from device memory to device memory on anybody's stream.
+
+    Raises
+    ------
+    EngineError
+        When the driver refuses it.
+
+    """
+    call("cuMemcpyDtoDAsync_v2", _pointer(target), _pointer(source), ctypes.c_size_t(nbytes), handle(stream))
+
+
+def call(function: str, *arguments: Any) -> None:
+    """Call a function of the driver.
+
+    Raises
+    ------
+    EngineError
+        When it does not return CUDA_SUCCESS, with the driver's words, or there is no driver.
+
+    """
+    driver = _driver()
+    if driver is None:
+        raise EngineError(f"{function}: there is no NVIDIA driver here")
+    status = getattr(driver, function)(*arguments)
+    if status:
+        words = ctypes.c_char_p()
+        driver.cuGetErrorString(status, ctypes.byref(words))
+        raise EngineError(f"{function}: {words.value.decode() if words.value else f'error {status}'}")
+
+
+def handle(value: int) -> ctypes.c_void_p:
+    """Return a handle as the driver takes it: ctypes would cut a plain number to 32 bits."""
+    return ctypes.c_void_p(value)
+
+
+def _pointer(value: int) -> ctypes.c_uint64:
+    return ctypes.c_uint64(value)
 
 
 def _driver() -> ctypes.CDLL | None:

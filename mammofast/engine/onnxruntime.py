@@ -45,6 +45,6 @@ def _spec(node: ort.NodeArg) -> TensorSpec:
     return TensorSpec(node.name, shape, _DTYPES.get(node.type, node.type))
 
 
-def load(model: bytes, backend: str, precision: str, threads: int) -> Engine:
+def load(model: bytes, backend: str, device: str, precision: str, threads: int) -> Engine:
     """Load an ONNX network."""
     return OnnxRuntimeEngine(model, threads)

@@ -49,6 +49,6 @@ def _spec(port: ov.Output) -> TensorSpec:
     return TensorSpec(port.any_name, shape, _DTYPES.get(port.element_type.get_type_name(), "unknown"))
 
 
-def load(model: bytes, backend: str, precision: str, threads: int) -> Engine:
+def load(model: bytes, backend: str, device: str, precision: str, threads: int) -> Engine:
     """Load an ONNX network."""
     return OpenVinoEngine(model, precision, threads)

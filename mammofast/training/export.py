@@ -7,8 +7,9 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mammofast.compilation.export import Probabilities, export
+from mammofast.compilation.export import export
 from mammofast.models.compact_yolo import CHANNELS, CompactYolo
+from mammofast.models.interfaces import Probabilities
 from mammofast.models.yolov3 import ANCHORS_PER_HEAD, STRIDES
 
 _OBJECTNESS = 4

@@ -337,7 +337,7 @@ def test_a_backend_that_is_not_installed_is_left_to_the_engine_to_say(make_bundl
     def missing(name):
         raise ImportError(name)
 
-    monkeypatch.setattr("mammofast.engine.tensorrt.import_module", missing)
+    monkeypatch.setattr("mammofast.engine.tensorrt.flavour.import_module", missing)
     monkeypatch.setattr(fit, "compute_capability", lambda index: 86)
     assert fit.installed_version("tensorrt-rtx") is None
     assert fit.fitting_device(make_bundle(RTX), "segmenter", "auto") == "cuda"

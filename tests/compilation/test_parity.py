@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from mammofast.compilation import parity, samples
-from mammofast.compilation.export import Probabilities
 from mammofast.compilation.random_weights import settle
 from mammofast.compilation.sources import from_module
 from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import EngineError
+from mammofast.models.interfaces import Probabilities
 
 SIZE = (32, 24)
 

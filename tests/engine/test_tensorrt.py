@@ -1,19 +1,20 @@
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mammofast.engine import load_engine
-from mammofast.engine import tensorrt as module
-from mammofast.engine.tensorrt import build, check_builder
+from mammofast.engine import device, load_engine
+from mammofast.engine.tensorrt import build, check_builder, import_flavour, require_card, session, weights
 from mammofast.errors import EngineError
+from tests.engine import fake_tensorrt
+from tests.engine.fake_card import FakeCard
 
 RTX = "tensorrt-rtx"
 try:
-    module.import_flavour(RTX)
+    import_flavour(RTX)
 except ImportError:
     pytest.skip("TensorRT for RTX is not installed", allow_module_level=True)
 
@@ -34,7 +35,7 @@ def network(op="Relu", inputs=("x",), **attributes):
 
 def no_card():
     try:
-        module.require_card(RTX)
+        require_card(RTX)
     except EngineError:
         return True
     return False
@@ -125,14 +126,53 @@ def test_loading_without_a_driver_says_what_is_missing():
         load_engine(engine, RTX, "cuda")
 
 
-def test_an_engine_that_does_not_fit_says_so_and_what_to_run(monkeypatch):
-    monkeypatch.setattr(module, "require_card", lambda flavour: "sm_86")
-    monkeypatch.setattr(module, "_misfit", lambda trt, model: "unsupported cc")
-    with pytest.raises(EngineError, match=r"does not fit this machine .*unsupported cc.*mammofast compile"):
-        load_engine(b"", RTX, "cuda")
-    monkeypatch.setattr(module, "_misfit", lambda trt, model: None)
-    with pytest.raises(EngineError, match="does not run them yet"):
-        load_engine(b"", RTX, "cuda")
+@pytest.mark.skipif(not no_card(), reason="there is a card")
+def test_a_built_engine_is_read_as_far_as_there_is_no_card(monkeypatch):
+    """With a card and pycuda that are not there, the package itself gets to say why it cannot go on."""
+    card = FakeCard()
+    monkeypatch.setattr(session, "require_card", lambda flavour, index: "sm_90")
+    monkeypatch.setitem(sys.modules, "pycuda", SimpleNamespace(driver=card.pycuda))
+    monkeypatch.setitem(sys.modules, "pycuda.driver", card.pycuda)
+    device.card.cache_clear()
+    engine = build(network(), RTX, [PROFILE]).engine
+    with pytest.raises(EngineError, match=r"does not fit this machine .*gives no reason.*mammofast compile"):
+        load_engine(engine, RTX, "cuda")
+    monkeypatch.setattr(weights, "_check_fit", lambda *arguments: None)
+    with pytest.raises(EngineError, match=r"tensorrt-rtx [\d.]+ cannot read the engine: .*CUDA driver"):
+        load_engine(engine, RTX, "cuda")
+    device.card.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "fake, real",
+    [
+        ("Runtime", "Runtime"),
+        ("RtxRuntime", "Runtime"),
+        ("Engine", "ICudaEngine"),
+        ("RtxEngine", "ICudaEngine"),
+        ("Context", "IExecutionContext"),
+        ("RtxContext", "IExecutionContext"),
+        *((name, name) for name in ("TensorIOMode", "DataType", "EngineStat", "EngineValidity", "CudaGraphStrategy")),
+        *((name, name) for name in ("ExecutionContextAllocationStrategy", "EngineInvalidityDiagnostics")),
+        ("DynamicShapesKernelSpecializationStrategy", "DynamicShapesKernelSpecializationStrategy"),
+    ],
+)
+def test_the_fake_package_has_nothing_that_the_real_one_lacks(fake, real):
+    """What the sessions' tests rely on; the fake's own attributes are set in its __init__."""
+    kind = getattr(fake_tensorrt, fake)
+    public = {name for name in vars(kind) if not name.startswith("_")}
+    assert public - set(dir(getattr(import_flavour(RTX), real))) == set()
+
+
+def test_a_real_contexts_settings_are_those_of_the_fake():
+    trt = import_flavour(RTX)
+    used = {"set_execution_context_allocation_strategy", "create_runtime_cache", "set_runtime_cache"}
+    used |= {"dynamic_shapes_kernel_specialization_strategy", "cuda_graph_strategy"}
+    assert used - set(dir(trt.IRuntimeConfig)) == set()
+    assert {"create_runtime_config", "device_memory_size_v2", "num_optimization_profiles"} <= set(dir(trt.ICudaEngine))
+    assert trt.nptype(trt.DataType.FLOAT) is np.float32
+    with pytest.raises(TypeError):
+        trt.nptype(trt.DataType.BF16)
 
 
 def test_the_network_is_strongly_typed():

@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT for RTX: one way to build engines with either; the only module that imports them.
+"""Building engines with either flavour.
 
 Both have one Python interface and take strongly typed networks: the precision is that of the ONNX file's tensors, there
 are no flags for it. They differ in where they build. TensorRT tunes on the card that will run the engine and keeps what
@@ -8,17 +8,10 @@ compiled when the engine first runs on one, so that it has no timing cache.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
-from mammofast.engine.base import Engine
-from mammofast.engine.driver import compute_capability, has_driver
+from mammofast.engine.tensorrt.flavour import FLAVOURS, import_flavour, make_log, require_card
 from mammofast.errors import EngineError
-
-# Wheels of TensorRT for RTX hold the bindings under a name of their own; the other name is the complete package's.
-_MODULES = {"tensorrt": ("tensorrt", "tensorrt_bindings"), "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings")}
-FLAVOURS = tuple(_MODULES)
 
 # What TensorRT for RTX builds for unless it is told compute capabilities.
 _AMPERE_AND_NEWER = "sm_80+ptx"
@@ -45,28 +38,6 @@ class Built:
     timing_cache: bytes | None = None
 
 
-def import_flavour(flavour: str) -> ModuleType:
-    """Return the installed package.
-
-    Raises
-    ------
-    ImportError
-        When it is not installed, or only its placeholder is.
-
-    """
-    reasons = []
-    for name in _MODULES[flavour]:
-        try:
-            module = import_module(name)
-        except (ImportError, OSError) as error:  # OSError: one of its libraries is missing
-            reasons.append(str(error))
-            continue
-        if hasattr(module, "Builder"):
-            return module
-        reasons.append(f"{name} holds no builder: it is a placeholder")
-    raise ImportError(reasons[0])
-
-
 def check_builder(flavour: str, compute_capabilities: Sequence[str] = ()) -> str:
     """Check that engines can be built here for these cards, and return the target as a manifest says it.
 
@@ -76,8 +47,8 @@ def check_builder(flavour: str, compute_capabilities: Sequence[str] = ()) -> str
         When the package or, for TensorRT, a card is missing, or a compute capability is not among the package's.
 
     """
-    if flavour not in _MODULES:
-        raise EngineError(f"backend: got {flavour!r}, expected one of {list(_MODULES)}")
+    if flavour not in FLAVOURS:
+        raise EngineError(f"backend: got {flavour!r}, expected one of {list(FLAVOURS)}")
     try:
         trt = import_flavour(flavour)
     except ImportError as error:
@@ -129,22 +100,11 @@ def build(
         :func:`check_builder`.
 
     """
-    if flavour not in _MODULES:
-        raise EngineError(f"backend: got {flavour!r}, expected one of {list(_MODULES)}")
-    trt = import_flavour(flavour)
-    if flavour == "tensorrt":
-        if compute_capabilities:
-            raise EngineError(
-                "compute capability: TensorRT builds for the card it runs on; use tensorrt-rtx, or leave it"
-            )
-        target = require_card(flavour)
-    elif timing_cache is not None:
+    target = check_builder(flavour, compute_capabilities)
+    if flavour != "tensorrt" and timing_cache is not None:
         raise EngineError("timing cache: TensorRT for RTX has none, its kernels are compiled when an engine first runs")
-    else:
-        target = (
-            ",".join(f"sm_{capability.replace('.', '')}" for capability in compute_capabilities) or _AMPERE_AND_NEWER
-        )
-    log = _log(trt)
+    trt = import_flavour(flavour)
+    log = make_log(trt)
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -210,21 +170,6 @@ def _refusals(parser: Any) -> str:
     return "; ".join(dict.fromkeys(words)) + "." + asked
 
 
-def _log(trt: Any) -> Any:
-    """Return a logger that keeps errors, for the message, and prints nothing."""
-
-    class Log(trt.ILogger):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.errors: list[str] = []
-
-        def log(self, severity: Any, message: str) -> None:
-            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.errors.append(message.strip())
-
-    return Log()
-
-
 def _monitor(trt: Any, report: Report) -> Any:
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -242,53 +187,3 @@ def _monitor(trt: Any, report: Report) -> Any:
             self._steps.pop(phase, None)
 
     return Monitor()
-
-
-def require_card(flavour: str) -> str:
-    """Check that there is a driver and a card; return the first card's target, such as "sm_90".
-
-    Raises
-    ------
-    EngineError
-        When there is none.
-
-    """
-    how = "use a machine with an NVIDIA card, or compile for onnxruntime or openvino to run on the CPU"
-    if not has_driver():
-        raise EngineError(f"{flavour} needs an NVIDIA driver, and there is none here; {how}")
-    capability = compute_capability(0)
-    if capability is None:
-        raise EngineError(f"{flavour} needs an NVIDIA card, and the driver shows none; {how}")
-    return f"sm_{capability}"
-
-
-def _misfit(trt: Any, model: bytes) -> str | None:
-    """Say why an engine does not fit this machine; None where it does, or the package cannot tell."""
-    runtime = trt.Runtime(_log(trt))
-    if not hasattr(runtime, "get_engine_validity"):
-        return None
-    validity, bits = runtime.get_engine_validity(model)
-    if validity != trt.EngineValidity.INVALID:
-        return None
-    members = trt.EngineInvalidityDiagnostics.__members__
-    reasons = [name.lower().replace("_", " ") for name, bit in members.items() if bits & int(bit)]
-    return ", ".join(reasons) or "it gives no reason"
-
-
-def load(model: bytes, backend: str, precision: str, threads: int) -> Engine:
-    """Say what an engine needs to run here; running it is not part of this version.
-
-    Raises
-    ------
-    EngineError
-        Always: no driver, no card, an engine made for another card or version, or no session to run it in.
-
-    """
-    trt = import_flavour(backend)
-    require_card(backend)
-    if misfit := _misfit(trt, model):
-        raise EngineError(
-            f"this engine does not fit this machine ({backend} {trt.__version__} says: {misfit}); "
-            f"compile the bundle again, here: mammofast compile ... --to {backend}"
-        )
-    raise EngineError(f"this version of mammofast builds engines for {backend} and does not run them yet")

@@ -1,0 +1,1 @@
+"""PyTorch: the networks as they are, on the CPU or a card; what the other backends are compared with."""
