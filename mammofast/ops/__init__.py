@@ -9,7 +9,7 @@ from mammofast.ops._boxes import FusedBoxes, confidence_mask, fuse_boxes, nms
 from mammofast.ops._detection import decode_yolo
 from mammofast.ops._features import roi_align
 from mammofast.ops._masks import LabelledMask, label_mask, paste_masks
-from mammofast.ops._preprocessing import detection_inputs, pool, segmentation_inputs
+from mammofast.ops._preprocessing import detection_inputs, placement, pool, segmentation_inputs
 
 __all__ = [
     "FusedBoxes",
@@ -21,6 +21,7 @@ __all__ = [
     "label_mask",
     "nms",
     "paste_masks",
+    "placement",
     "pool",
     "roi_align",
     "segmentation_inputs",

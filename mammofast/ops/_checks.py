@@ -97,15 +97,22 @@ def contrast(low: object, high: object) -> tuple[float, float]:
     return pair
 
 
-def grey_table(table: object, pixels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.float32] | None, int]:
-    """Return the table's values and the stored value of the first one, or None and 0."""
+def grey_table(table: object, pixels: npt.NDArray[Any] | None) -> tuple[npt.NDArray[np.float32] | None, int]:
+    """Return the table's values and the stored value of the first one, or None and 0; pixels: None on a device."""
     if table is None:
         return None, 0
     if not isinstance(table, GreyTable):
         raise fail("table", _describe(table), "a GreyTable or None")
-    if pixels.dtype.kind == "f":
+    if pixels is not None and pixels.dtype.kind == "f":
         raise fail("table", "a GreyTable", f"None, since the pixels are {pixels.dtype}")
     values = array("table.values", table.values, np.float32, "n")
     if not values.size:
         raise fail("table.values", "no values", "at least one")
     return values, whole("table.first", table.first, -(2**31), 2**32 - 1)
+
+
+def letterboxed(fit: object) -> bool:
+    """Return whether ``fit`` is "letterbox"; the other one is "stretch"."""
+    if fit not in ("stretch", "letterbox"):
+        raise fail("fit", repr(fit), "'stretch' or 'letterbox'")
+    return fit == "letterbox"

@@ -21,6 +21,7 @@ from mammofast.ops._device.features import roi_align
 from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
 from mammofast.ops._device.masks import PackedMasks, paste_masks, paste_packed
+from mammofast.ops._device.preprocessing import contrast_windows, detection_inputs, segmentation_inputs
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
 
@@ -34,6 +35,8 @@ __all__ = [
     "LabelledBatch",
     "PackedMasks",
     "confidence_mask",
+    "contrast_windows",
+    "detection_inputs",
     "decode_yolo",
     "fuse_boxes",
     "label_mask",
@@ -41,6 +44,7 @@ __all__ = [
     "paste_masks",
     "paste_packed",
     "roi_align",
+    "segmentation_inputs",
     "to_host",
 ]
 

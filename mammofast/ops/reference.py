@@ -7,6 +7,8 @@ exponential is NumPy's.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -232,14 +234,31 @@ def _sum_squares(image: Array, side: int) -> Array:
 
 
 def detection_inputs(
-    pixels: Array, table: GreyTable | None, low: float, high: float, shapes: Sequence[Sequence[int]]
+    pixels: Array,
+    table: GreyTable | None,
+    low: float,
+    high: float,
+    shapes: Sequence[Sequence[int]],
+    fit: str = "stretch",
 ) -> list[Array]:
     """Map every pixel, then resample rows and columns."""
     values = pixels
     if table is not None:
         values = table.values[np.clip(pixels.astype(np.int64) - table.first, 0, len(table.values) - 1)]
     grey = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1).astype(np.float32)
-    return [_resample(_resample(grey, rows).T, cols).T for rows, cols in shapes]
+    if fit == "stretch":
+        return [_resample(_resample(grey, rows).T, cols).T for rows, cols in shapes]
+    return [_letterboxed(grey, shape) for shape in shapes]
+
+
+def _letterboxed(grey: Array, shape: Sequence[int]) -> Array:
+    """Scale both axes by the smaller ratio, halves up, and centre."""
+    scale = min(Fraction(into, size) for into, size in zip(shape, grey.shape, strict=True))
+    rows, cols = (max(floor(size * scale + Fraction(1, 2)), 1) for size in grey.shape)
+    top, left = (shape[0] - rows) // 2, (shape[1] - cols) // 2
+    out = np.full(shape, 0.5, dtype=np.float32)
+    out[top : top + rows, left : left + cols] = _resample(_resample(grey, rows).T, cols).T
+    return out
 
 
 def _resample(rows: Array, size: int) -> Array:

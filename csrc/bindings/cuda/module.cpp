@@ -6,6 +6,9 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     module.doc() = "CUDA kernels behind mammofast.ops and mammofast.ops.device.";
     register_arrays(module);
     register_confidence_mask(module);
+    register_contrast_windows(module);
+    register_detection_inputs(module);
+    register_segmentation_inputs(module);
     register_fuse_boxes(module);
     register_label_mask(module);
     register_paste_masks(module);

@@ -6,6 +6,9 @@ namespace mammofast::bindings {
 
 void register_arrays(pybind11::module_& module);
 void register_confidence_mask(pybind11::module_& module);
+void register_contrast_windows(pybind11::module_& module);
+void register_detection_inputs(pybind11::module_& module);
+void register_segmentation_inputs(pybind11::module_& module);
 void register_fuse_boxes(pybind11::module_& module);
 void register_label_mask(pybind11::module_& module);
 void register_paste_masks(pybind11::module_& module);
