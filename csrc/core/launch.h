@@ -44,7 +44,6 @@ void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 blo
     check(cudaLaunchKernelEx(&config, kernel, std::forward<Arguments>(arguments)...), name);
 }
 
-#if defined(__CUDACC__) || !defined(CUDART_VERSION)  // not for C++ beside the real CUDA
 #if defined(__CUDACC__) || defined(CUDA_ON_HOST)
 // The block's dynamic shared memory, aligned to 16 bytes; its values are undefined when a block begins.
 template <typename T>
@@ -56,7 +55,6 @@ __device__ T* dynamic_shared() {
     return static_cast<T*>(cuda_on_host::dynamic_shared());
 #endif
 }
-#endif
 #endif
 
 }  // namespace mammofast
