@@ -103,6 +103,14 @@ def test_a_bad_pixel_is_its_images_fault_alone(device_backend, bad, dtype, shape
         np.testing.assert_allclose(got[[0, 3]], 0.25, rtol=1e-5)
 
 
+def test_faults_find_their_image_among_other_types(device_backend):
+    images = [np.full((3, 3), value, dtype) for value, dtype in zip([1, 1, np.nan, 1, np.inf], "HfdBf", strict=True)]
+    windows = np.array([[0, 2]] * 5, np.float64)
+    for shape in [(2, 2), (4, 4)]:
+        _, status = device_backend(device.detection_inputs)(images, [None] * 5, windows, [shape])
+        assert status.tolist() == [0, 0, device.NOT_FINITE, 0, device.NOT_FINITE]
+
+
 @pytest.mark.parametrize("window", [(1, 1), (2, 1), (np.nan, 1), (0, np.inf), (-np.inf, 0)])
 def test_what_is_no_window_is_its_images_fault_alone(device_backend, window):
     images = [np.full((3, 3), 1, np.uint16)] * 3
