@@ -60,10 +60,10 @@ __global__ void __launch_bounds__(THREADS) mark_cells(const Work work) {
     if (cell.which < work.heads.n) {
         bool finite = true;
         for (int channel = 0; channel < YOLO_CHANNELS; ++channel)
-            finite &= is_finite(real_value(cell.values[channel * cell.plane]));
+            finite &= is_finite(value_of(cell.values[channel * cell.plane]));
         if (!finite) atomicOr(work.out.status + image, STATUS_NOT_FINITE);
-        marked = finite && real_value(cell.values[4 * cell.plane]) >= work.least &&
-                 real_value(cell.values[5 * cell.plane]) >= work.least &&
+        marked = finite && value_of(cell.values[4 * cell.plane]) >= work.least &&
+                 value_of(cell.values[5 * cell.plane]) >= work.least &&
                  yolo_score(cell.values, cell.plane) >= work.threshold;
     }
     const uint32_t word = __ballot_sync(FULL, marked);

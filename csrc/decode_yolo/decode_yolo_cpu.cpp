@@ -30,7 +30,7 @@ void decode(const YoloHead& head, double threshold, const YoloFrame* frame, Yolo
     for (int anchor = 0; anchor < YOLO_ANCHORS; ++anchor) {
         const T* first = values + anchor * YOLO_CHANNELS * plane;
         for (int64_t i = 0; i < plane; ++i) {
-            if (real_value(first[4 * plane + i]) < least || real_value(first[5 * plane + i]) < least) continue;
+            if (value_of(first[4 * plane + i]) < least || value_of(first[5 * plane + i]) < least) continue;
             const double score = yolo_score(first + i, plane);
             if (!(score >= threshold)) continue;
             float box[4];

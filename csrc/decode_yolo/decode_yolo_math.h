@@ -10,9 +10,6 @@
 
 namespace mammofast {
 
-MAMMOFAST_HD float real_value(float value) { return value; }
-MAMMOFAST_HD float real_value(uint16_t half) { return half_value(half); }
-
 MAMMOFAST_HD double clipped(double x, double limit) { return x < -limit ? -limit : x > limit ? limit : x; }
 
 // The logistic function; past 80 it is 0 or 1 to all that fusion counts in.
@@ -39,17 +36,17 @@ MAMMOFAST_HD Stretch make_stretch(const YoloFrame* frame, const YoloHead& head) 
 // Of the cell whose first channel is at `cell`, the next ones `plane` values apart.
 template <typename T>
 MAMMOFAST_HD double yolo_score(const T* cell, int64_t plane) {
-    return sigmoid(real_value(cell[4 * plane])) * sigmoid(real_value(cell[5 * plane]));
+    return sigmoid(value_of(cell[4 * plane])) * sigmoid(value_of(cell[5 * plane]));
 }
 
 template <typename T>
 MAMMOFAST_HD void yolo_box(const T* cell, int64_t plane, int32_t row, int32_t col, const double* anchor, int32_t stride,
                            Stretch stretch, float* box) {
-    const double x = (sigmoid(real_value(cell[0])) + col) * stride;
-    const double y = (sigmoid(real_value(cell[plane])) + row) * stride;
+    const double x = (sigmoid(value_of(cell[0])) + col) * stride;
+    const double y = (sigmoid(value_of(cell[plane])) + row) * stride;
     // Past exp(20) a box is larger than any image; the clip keeps an overflow from becoming infinite.
-    const double half_width = exponential(clipped(real_value(cell[2 * plane]), 20.0)) * anchor[0] / 2.0;
-    const double half_height = exponential(clipped(real_value(cell[3 * plane]), 20.0)) * anchor[1] / 2.0;
+    const double half_width = exponential(clipped(value_of(cell[2 * plane]), 20.0)) * anchor[0] / 2.0;
+    const double half_height = exponential(clipped(value_of(cell[3 * plane]), 20.0)) * anchor[1] / 2.0;
     box[0] = static_cast<float>(static_cast<double>(static_cast<float>(x - half_width)) * stretch.x);
     box[1] = static_cast<float>(static_cast<double>(static_cast<float>(y - half_height)) * stretch.y);
     box[2] = static_cast<float>(static_cast<double>(static_cast<float>(x + half_width)) * stretch.x);
