@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -114,6 +115,15 @@ def write_chrome_trace(
     events: list[dict[str, Any]] = [
         {"name": "process_name", "ph": "M", "pid": process, "args": {"name": name}}
         for process, name in (names or {}).items()
+    ]
+    stages: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for found in spans:
+        stages[found.process, found.thread].add(found.stage)
+    events += [
+        # A thread of a pipeline is its stage's; those that do all kinds of things keep their numbers.
+        {"name": "thread_name", "ph": "M", "pid": process, "tid": thread, "args": {"name": only}}
+        for (process, thread), (only, *others) in stages.items()
+        if not others
     ]
     events += [
         {

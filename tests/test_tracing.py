@@ -49,6 +49,19 @@ def test_what_was_taken_is_not_kept_twice(recorder):
     assert recorder.take() == ([], [])
 
 
+def test_a_thread_that_does_one_thing_is_called_by_it(tmp_path):
+    spans = [
+        tracing.Span(stage, start, start + 1.0, 1, process, thread)
+        for start, (stage, process, thread) in enumerate(
+            [("read", 1, 7), ("read", 1, 7), ("detect", 1, 8), ("read", 2, 8), ("fuse", 2, 9), ("paste", 2, 9)]
+        )
+    ]
+    tracing.write_chrome_trace(spans, tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    named = {(event["pid"], event["tid"]): event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert named == {(1, 7): "read", (1, 8): "detect", (2, 8): "read"}
+
+
 def test_a_chrome_trace_has_an_event_for_each(recorder, tmp_path):
     for stage in ("read", "detect"):
         with tracing.span(stage):

@@ -103,7 +103,7 @@ class _Plan(NamedTuple):
 
 
 def _measured(kind: str, plan: _Plan, compare: Path | None, quiet: bool, verbose: bool) -> "Record":
-    from mammofast.cli.bench_table import print_case, print_environment, print_papers
+    from mammofast.cli.bench_table import print_case, print_environment, print_forecast, print_papers
     from mammofast.profiling.comparison import judged
     from mammofast.profiling.record import read_record
 
@@ -117,6 +117,7 @@ def _measured(kind: str, plan: _Plan, compare: Path | None, quiet: bool, verbose
     record = _record(kind, plan, start, measured)
     if not quiet:
         print_papers(measured)
+        print_forecast(measured)
         print_environment(record.environment)
     if old is not None:
         record, sentences = judged(old, record)
@@ -139,7 +140,7 @@ def _run_against(kind: str, plan: _Plan, other: Path, quiet: bool) -> "Record":
 def _environment(plan: _Plan) -> dict[str, Any]:
     from mammofast.profiling.environment import environment
 
-    return environment(plan.packages) | plan.machine
+    return {**environment(plan.packages), **plan.machine}
 
 
 def _record(kind: str, plan: _Plan, start: dict[str, Any], cases: Iterable["Case"]) -> "Record":
@@ -311,6 +312,9 @@ def archive_command(effort: "Effort") -> _Plan:
     "--rounds", default=3, show_default=True, type=click.IntRange(1), help="How often it is screened, at least."
 )
 @click.option("--trace", type=_FILE, help="Write what every process did, and when, for Perfetto (ui.perfetto.dev).")
+@click.option(
+    "--simulate", metavar="CARD", help="Measure nothing: forecast P4's pipeline on 1, 8, 64 of a card (h200)."
+)
 @_measuring("pipeline")
 def pipeline_command(
     archive: Path | None,
@@ -319,6 +323,7 @@ def pipeline_command(
     workers: int | None,
     rounds: int,
     trace: Path | None,
+    simulate: str | None,
     effort: "Effort",
 ) -> _Plan:
     """Screen ARCHIVE, or phantoms made for it, several times into folders that are removed; say what limits it.
@@ -326,10 +331,13 @@ def pipeline_command(
     \b
     Example: mammofast bench pipeline archive.zarr --bundle demo --trace trace.json
              mammofast bench pipeline --studies 10 --workers 2
+             mammofast bench pipeline --simulate h200 --trace trace.json
 
     Rates are those from when the first worker begins to when the last one ends; starting and stopping them is not in
     it. With a --warm-up above 0 a first round is not counted.
     """  # noqa: D301
+    if simulate is not None:
+        return _forecast(simulate, archive, studies, trace)
     from mammofast.profiling.pipeline import NOTES, PACKAGES
 
     if archive is not None and studies is not None:
@@ -337,6 +345,17 @@ def pipeline_command(
     quiet = bool(click.get_current_context().params["quiet"])
     cases = _pipeline_cases(archive, bundle, studies or 10, workers, rounds, trace, quiet, effort)
     return _Plan(cases, PACKAGES, NOTES)
+
+
+def _forecast(card: str, archive: Path | None, studies: int | None, trace: Path | None) -> _Plan:
+    from mammofast.pipeline.model import CARDS
+    from mammofast.profiling.forecast import NOTES, forecast_cases
+
+    if card not in CARDS:
+        raise click.BadParameter(f"--simulate: got {card!r}, expected one of {', '.join(CARDS)}")
+    if archive is not None or studies is not None:
+        raise click.UsageError("--simulate reads no images: give no archive and no --studies")
+    return _Plan(forecast_cases(card, trace), (), NOTES)
 
 
 def _pipeline_cases(

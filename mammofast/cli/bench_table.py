@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mammofast.cli.bench_forecast import print_forecasts
 from mammofast.cli.bench_stages import print_pipeline
 from mammofast.profiling.record import Case
 
@@ -14,7 +15,12 @@ _FILE_WIDTH = 120  # of lines that go to a file or another program
 
 
 def print_case(case: Case, verbose: bool) -> None:
-    """Print a case's times in ms, its rate, what there is to know of it and what speaks against it."""
+    """Print a case's times in ms, its rate, what there is to know of it and what speaks against it.
+
+    A forecast has no times of its own; all of a run's are printed together, by :func:`print_forecast`.
+    """
+    if "forecast" in case.facts:
+        return
     console = _console()
     console.print(f"\n[bold]{case.name}[/bold]")
     if verbose:
@@ -39,6 +45,12 @@ def print_case(case: Case, verbose: bool) -> None:
         print_pipeline(console, case.facts)
     for warning in case.warnings:
         console.print(f"  ! {warning}", style="yellow")
+
+
+def print_forecast(cases: Sequence[Case]) -> None:
+    """Print what was not measured but forecast, all of it in one table."""
+    if forecast := [case for case in cases if "forecast" in case.facts]:
+        print_forecasts(_console(), forecast)
 
 
 def print_papers(cases: Sequence[Case]) -> None:

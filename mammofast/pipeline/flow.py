@@ -70,7 +70,8 @@ class Flow:
         """Send images through and yield what became of each, as they are done, in any order.
 
         The next image is asked for when the first stage has room for it and its holds are free, by the thread that
-        iterates: who is slow with outcomes gets fewer images read. Whoever stops iterating early drops the rest.
+        iterates: who is slow with outcomes gets fewer images read. Until it is there, or there is none, batches wait to
+        be filled by it. Whoever stops iterating early drops the rest.
 
         Raises
         ------

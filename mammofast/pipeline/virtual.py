@@ -49,8 +49,9 @@ class Timeline:
 
     def images_per_second(self, skip: float = 0.25) -> float:
         """Return the rate of all outcomes but the first and last part ``skip``: without filling and emptying."""
-        first, last = int(len(self.done_at) * skip), int(len(self.done_at) * (1 - skip)) - 1
-        return (last - first) / (self.done_at[last] - self.done_at[first])
+        start, end = (self.done_at[int(len(self.done_at) * part)] for part in (skip, 1 - skip))
+        # Several may be done at the same time.
+        return sum(start < at <= end for at in self.done_at) / (end - start)
 
 
 Cost = tuple[Server, float, Callable[[], None] | None]

@@ -292,11 +292,23 @@ def test_two_runs_of_one_thread_do_not_wait_for_each_other():
 
 def test_who_is_busy_with_an_outcome_keeps_nobody_waiting():
     """A batch is not held back for images that somebody who is away might ask for."""
-    with Flow([Stage(name="work", work=list, key=lambda item: item[0], batch=4, room=400)]) as flow:
-        first = flow.run(("a", number) for number in range(100))
+    full = threading.Event()
+
+    def work(units):
+        full.set()
+        return list(units)
+
+    def images():
+        for number in range(9):
+            if number == 4:
+                assert full.wait(PATIENCE)
+            yield ("a", number)
+
+    with Flow([Stage(name="work", work=work, key=lambda item: item[0], batch=4, room=400)]) as flow:
+        first = flow.run(images())
         next(first)
         assert [outcome.item for outcome in flow.run([("b", 0)])] == [("b", 0)]
-        assert len(list(first)) == 99
+        assert len(list(first)) == 8
 
 
 def test_one_image_keeps_several_workers_busy():
