@@ -10,7 +10,9 @@ from mammofast import tracing
 from mammofast.errors import EngineError
 from mammofast.pipeline import Budget, Flow, Hold, Stage, each
 from mammofast.pipeline.board import Board
-from tests.pipeline.toy import STAGES, Image, image_of, stages, truth
+from mammofast.pipeline.simulated import Faults, RealTime, SimulatedDevice
+from mammofast.pipeline.virtual import Server
+from tests.pipeline.toy import MANY, NAN, STAGES, Image, image_of, stages, truth
 
 PATIENCE = 20  # seconds until a test that would hang fails
 IMAGES = [Image(name) for name in range(8)]
@@ -362,3 +364,63 @@ def test_a_trace_shows_the_stages(tmp_path):
     assert counters >= {"device memory", "images in the pipeline", "waiting for detect"}
     rows = {event["name"]: event["tid"] for event in events if event["ph"] == "X"}
     assert len(set(rows.values())) == len(STAGES)
+
+
+def segmenting(device, faults=None, unit_bytes=lambda unit: 1):
+    """The toy's `segment` on a simulated device."""
+    network = device.engine(
+        lambda unit: (unit[0].value * 11 + unit[1]) % MANY,
+        lambda n: 0.5 * n,
+        image=lambda unit: unit[0].image.name,
+        unit_bytes=unit_bytes,
+        faults=faults,
+    )
+    return stages(segment={"work": network, "batch": 4, "workers": 3})
+
+
+def test_a_device_with_faults_in_real_time():
+    device = SimulatedDevice(RealTime(scale=0.001), memory=8)
+    faults = Faults(nan=frozenset({1}), raises={2: EngineError("no"), 3: KeyError("x")}, passing={5: 1})
+    images = [Image(name, candidates=3) for name in range(12)]
+    # Image 6 alone takes all there is, image 7 more than that.
+    needs = {6: 8, 7: 9}
+    with Flow(segmenting(device, faults, lambda unit: needs.get(unit[0].image.name, 2))) as flow:
+        found = {each.index: each.error or each.item for each in flow.results(images)}
+    assert [found.pop(name) for name in (1, 2, 3, 7)] == [
+        NAN,
+        "internal: the network of 'segment' could not be run on this image",
+        "internal: KeyError",
+        "too-large: no memory was left for this image in 'segment', even alone",
+    ]
+    assert found == {name: truth(images[name]) for name in range(12) if name not in (1, 2, 3, 7)}
+    assert device.peak == 8
+
+
+def test_a_device_that_hangs_is_said():
+    go_on = threading.Event()
+    device = SimulatedDevice(RealTime(scale=0.0), memory=100)
+    flow = Flow(segmenting(device, Faults(wait={3: go_on})), hung_after=0.1)
+    with pytest.raises(EngineError, match="stage 'segment' has not come back"):
+        flow.results(IMAGES)
+    flow.close()
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "segment":
+            thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_server_in_real_time_has_so_many_lines(lines, monkeypatch):
+    clock, server = RealTime(), Server("gpu", lines)
+    at_work, most = [], []
+
+    def sleep(seconds):
+        at_work.append(seconds)
+        most.append(len(at_work))
+        threading.Event().wait(0.002)
+        at_work.pop()
+
+    monkeypatch.setattr("mammofast.pipeline.simulated.time.sleep", sleep)
+    with Flow([Stage(name="work", work=each(lambda item: clock.spend(server, 1.0)), workers=4)]) as flow:
+        assert len(flow.results(range(12))) == 12
+    assert max(most) == lines
