@@ -25,7 +25,7 @@ def _case(images: int, count: int, shrink: int, card: Card, name: str) -> Device
     boxes = np.stack([corners // shrink for corners, _ in drawn]).astype(np.float32)
     scores = np.stack([confidences for _, confidences in drawn])
     counts = np.full(images, count, np.int32)
-    moved = boxes.nbytes + scores.nbytes + counts.nbytes + 4 * images * rows * cols
+    moved = boxes.nbytes + scores.nbytes + counts.nbytes + 4 * images * (rows * cols + 1)
     ways, left_out = beside_on(card, PEERS, boxes, scores, (rows, cols))
 
     def ours() -> Call:

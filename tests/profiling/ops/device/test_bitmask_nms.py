@@ -54,12 +54,15 @@ def cupy(monkeypatch, request, tmp_path, cuda_on_host):
             run = getattr(library, f"run_{name}")
             return lambda grid, block, arguments: run(*grid, *block, *map(argument, arguments))
 
+    def concatenate(arrays):
+        return np.concatenate(arrays).view(OnCard)
+
     def empty(shape, dtype):
         return np.full(shape, 1, dtype).view(OnCard)
 
     played = types.ModuleType("cupy")
     played.__dict__.update(
-        RawModule=RawModule, asarray=on_card, argsort=np.argsort, empty=empty, concatenate=np.concatenate
+        RawModule=RawModule, asarray=on_card, argsort=np.argsort, empty=empty, concatenate=concatenate
     )
     monkeypatch.setitem(sys.modules, "cupy", played)
 

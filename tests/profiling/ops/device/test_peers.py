@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mammofast import ops
+from mammofast.profiling.device.contest import room, sets_beyond_cache
 from mammofast.profiling.ops.device import OPS, builders
 from mammofast.profiling.ops.device import label_mask as labelling
 from mammofast.profiling.ops.device import nms as suppressing
@@ -41,6 +42,58 @@ def spoilt(result):
     part = changed.reshape(-1)[: -(-changed.size // 10)]
     part[...] = ~part if changed.dtype == bool else part + np.asarray(1).astype(changed.dtype)
     return changed
+
+
+# By hand: inputs read once, outputs written once.
+BYTES = {
+    # boxes, scores, counts; masks, status
+    "confidence_mask, 2 x 128 x 104, 10 boxes": 2 * 10 * 16 + 2 * 10 * 4 + 2 * 4 + 2 * 128 * 104 * 4 + 2 * 4,
+    # 16-bit pixels, windows; half-precision inputs, status
+    "detection_inputs, 5 x 128 x 104": 5 * 128 * 104 * 2 + 5 * 16 + 5 * (20 * 10 + 60 * 30) * 2 + 5 * 4,
+    # boxes, scores, counts, shapes; boxes, scores, confidence, counts, status
+    "fuse_boxes, 3 images of 25": 3 * 25 * 20 + 3 * 4 + 3 * 8 + 3 * 25 * 24 + 3 * 8,
+    # boxes, scores, counts; indices, counts, status
+    "nms, 130 boxes": 130 * 20 + 4 + 130 * 4 + 8,
+    "nms, 3 images of 70": 3 * 70 * 20 + 3 * 4 + 3 * 70 * 4 + 3 * 8,
+    # crops, boxes, which image; masks, status
+    "paste_masks, 3 dense, small": 6 * 8 * 8 * 4 + 6 * 16 + 6 * 4 + 3 * 128 * 104 + 3 * 4,
+    # features, boxes, which map; averages, status
+    "roi_align, 2 x 5 boxes": 2 * 3 * 63 * 38 * 4 + 10 * 16 + 10 * 8 + 10 * 3 * 49 * 4 + 2 * 4,
+}
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_bytes_that_must_move(name):
+    assert builders(name.split(",")[0], small=True)[name](no_card(), name).bytes_moved == BYTES[name]
+
+
+def test_bytes_of_what_is_drawn():
+    def contest(op):
+        (name, build), *_ = [item for item in builders(op, small=True).items() if "dense" not in item[0]]
+        return build(no_card(), name)
+
+    found = contest("decode_yolo")
+    logits = 2 * 18 * (12 * 8 + 6 * 4 + 3 * 2) * 4
+    assert found.facts["boxes_kept"] == sum(len(scores) for _, scores in found.truth.call()) > 0
+    assert found.bytes_moved == logits + found.facts["boxes_kept"] * 20 + 2 * 8
+    found = contest("paste_masks")
+    *masks, areas, boxes = found.truth.call()
+    bits = sum(len(np.packbits(mask, axis=1).tobytes()) for mask in masks)
+    assert found.bytes_moved == 7 * 16 * 16 * 4 + bits + areas.nbytes + boxes.nbytes + 7 * 4
+    assert [mask.sum() for mask in masks] == areas.tolist()
+    found = contest("label_mask")
+    labels, boxes, areas = found.truth.call()
+    assert found.bytes_moved == labels.size * (1 + 4) + len(areas) * (16 + 8) + 8
+
+
+def test_as_many_sets_as_a_cache_cannot_hold():
+    card = no_card()
+    card.l2_bytes = 1000
+    for working_set, sets in ((3000, 1), (2999, 2), (1000, 3), (94, 32), (93, 1), (5000, 1)):
+        assert sets_beyond_cache(card, working_set) == sets
+    filled = room(card, (2, 3), np.int32)
+    assert filled.shape == (2, 3)
+    assert set(filled.tobytes()) == {0xA5}
 
 
 @pytest.mark.parametrize("op", OPS)
