@@ -22,7 +22,7 @@ from typing import Any
 
 from mammofast import tracing
 from mammofast.errors import BrokenImage, Reason
-from mammofast.pipeline.faults import in_words, may_pass
+from mammofast.pipeline.faults import Fault, in_words
 from mammofast.pipeline.memory import Hold, Lease
 from mammofast.pipeline.stage import Stage
 from mammofast.pipeline.tickets import Outcome, Part, Report, Run, Step, Task, Ticket
@@ -175,15 +175,15 @@ class Board:
             ticket.in_work -= 1
             if ticket.is_dead:
                 self._drop(ticket)
-            elif not isinstance(outcome, Exception):
+            elif not isinstance(outcome, Fault):
                 ticket.outcomes[i] = outcome
                 ticket.left -= 1
                 if ticket.left == 0:
                     ticket.joining = True
                     state.joining += 1
                     done.append(ticket)
-            elif task.alone or (report.whose and not may_pass(outcome)):
-                ticket.error = in_words(outcome, task.stage.name)
+            elif task.alone or (report.whose and not outcome.may_pass):
+                ticket.error = outcome.words
                 self._drop(ticket)
             else:
                 state.retries.append((ticket, i))
@@ -213,6 +213,7 @@ class Board:
             self._drop(ticket)
         else:
             ticket.item, ticket.units, ticket.keys, ticket.target = step.item, step.units, step.keys, step.stage
+            ticket.outcomes = []  # what they hold may be a device's memory
             for lease, _ in (held for held in ticket.leases if held[1] < step.stage):
                 lease.give_back()
             ticket.leases = [held for held in ticket.leases if held[1] >= step.stage]

@@ -1,6 +1,24 @@
 """Whose fault an error is, whether it deserves a second try, and in which words it is recorded."""
 
+from dataclasses import dataclass
+
 from mammofast.errors import BrokenImage, EngineError, ImageError, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is kept of an error: the error itself holds on to all that the code which raised it had at hand.
+
+    words: for the image's record. may_pass: whether its image deserves a second try.
+    """
+
+    words: str
+    may_pass: bool
+
+    @classmethod
+    def of(cls, error: Exception, stage: str) -> "Fault":
+        """Return what is to be kept of an error of a stage."""
+        return cls(in_words(error, stage), may_pass(error))
 
 
 def may_pass(error: Exception) -> bool:

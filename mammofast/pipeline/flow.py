@@ -150,15 +150,23 @@ class Flow:
     def _serve(self, worker: _Worker) -> None:
         """Be a stage's thread."""
         try:
-            while (task := self._next(worker)) is not None:
-                report = task.run()
-                worker.since = None
-                for ticket in self._report(report):
-                    self._bring_on(ticket)
+            while self._work_once(worker):
+                pass
         except BaseException as error:  # say KeyboardInterrupt or a driver's SystemExit: nobody would hear of it here
             with self._lock:
                 self._broken = self._broken or error
                 self._wake_all()
+
+    def _work_once(self, worker: _Worker) -> bool:
+        """Wait for a task and do it; False where it is time to end. What it held is let go when this returns."""
+        task = self._next(worker)
+        if task is None:
+            return False
+        report = task.run()
+        worker.since = None
+        for ticket in self._report(report):
+            self._bring_on(ticket)
+        return True
 
     def _next(self, worker: _Worker) -> Task | None:
         """Wait for a task; None says that it is time to end."""

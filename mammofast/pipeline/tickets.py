@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammofast import tracing
+from mammofast.pipeline.faults import Fault
 from mammofast.pipeline.memory import Lease
 from mammofast.pipeline.stage import Stage
 
@@ -92,16 +93,20 @@ class Task:
             with tracing.span(self.stage.name, len(units)):
                 outcomes = list(self.stage.work(units))
         except Exception as error:
-            return Report(self, [error] * len(units), whose=len({ticket for ticket, _ in self.parts}) == 1)
+            return self._failed(error, whose=len({ticket for ticket, _ in self.parts}) == 1)
         if len(outcomes) != len(units):
-            wrong = ValueError(f"stage {self.stage.name!r}: {len(outcomes)} outcomes for {len(units)} units")
-            return Report(self, [wrong] * len(units), whose=False)
-        return Report(self, outcomes, whose=True)
+            return self._failed(ValueError(f"{len(outcomes)} outcomes for {len(units)} units"), whose=False)
+        name = self.stage.name
+        kept = [Fault.of(found, name) if isinstance(found, Exception) else found for found in outcomes]
+        return Report(self, kept, whose=True)
+
+    def _failed(self, error: Exception, whose: bool) -> "Report":
+        return Report(self, [Fault.of(error, self.stage.name)] * len(self.parts), whose)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Report:
-    """What came of a task: an outcome or an error for each part. whose: whether an error is that part's for certain."""
+    """What came of a task: an outcome or a fault for each part. whose: whether a fault is that part's for certain."""
 
     task: Task
     outcomes: Sequence[Any]

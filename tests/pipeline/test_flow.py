@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -347,6 +348,32 @@ def test_runs_share_batches():
         for thread in asks:
             thread.join(PATIENCE)
     assert sizes == [4]
+
+
+def test_what_is_done_with_is_let_go():
+    """Buffers on a device are freed with their last reference: no idle thread keeps one, no failed image does."""
+    alive, seen = weakref.WeakSet(), []
+
+    class Buffer:
+        def __init__(self, number):
+            self.number = number
+            alive.add(self)
+            seen.append(number)
+
+    def use(buffer):
+        if buffer.number == 3:
+            raise EngineError("no")
+        return Buffer(buffer.number)
+
+    given = [
+        Stage(name="read", work=each(Buffer)),
+        Stage(name="use", work=each(use)),
+        Stage(name="end", work=each(lambda buffer: buffer.number)),
+    ]
+    with Flow(given) as flow:
+        assert len(flow.results(range(9))) == 9
+        is_so(lambda: not alive)
+    assert len(seen) == 9 + 8
 
 
 def test_a_trace_shows_the_stages(tmp_path):
