@@ -100,6 +100,8 @@ class Board:
         ticket = Ticket(run, index, image)
         try:
             ticket.amounts = tuple(hold.amount(image) for hold, _ in self._holds)
+            if any(amount < 0 for amount in ticket.amounts):
+                raise ValueError(f"amount: got {ticket.amounts}, expected 0 or more")
         except Exception as error:
             ticket.error = in_words(error, INSIDE)
         return ticket

@@ -227,6 +227,16 @@ def test_an_image_whose_need_cannot_be_told_fails():
     assert found == others()
 
 
+def test_an_image_that_needs_less_than_nothing_fails():
+    budget = Budget(100)
+    amount = lambda image: 10 - 15 * (image.name == POISON)  # noqa: E731
+    timeline = VirtualTime().run([Board(stages(), [Hold(Budget(100)), Hold(budget, amount)])], [IMAGES])
+    found = {each.index: each.error or each.item for each in timeline.outcomes[0]}
+    assert found.pop(POISON) == "internal: ValueError"
+    assert found == others()
+    assert budget.taken == 0
+
+
 def test_all_images_may_be_poison():
     found = run(failing("detect", throws(EngineError("no")), images=range(9)))
     assert set(found.values()) == {NETWORK.replace("segment", "detect")}
