@@ -105,6 +105,7 @@ def head_geometry(
     except ValueError:  # of several lengths
         priors = np.empty(0)
     sound = priors.shape == (len(anchors), 2) and priors.dtype.kind in "iuf"
+    sound = sound and not any(isinstance(side, bool) for anchor in anchors for side in anchor)
     if not sound or not ((priors > 0) & (priors <= _checks.MAX_SIZE)).all():
         raise _checks.fail("anchors", repr(anchors), "(width, height), both numbers above 0")
     return sizes, priors.tolist()
