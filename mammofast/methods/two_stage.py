@@ -90,7 +90,7 @@ Rows = npt.NDArray[np.float32]
 
 
 @dataclass(slots=True)
-class _Case(Case):
+class TwoStageCase(Case):
     """An image on its way; what a stage adds, a later one may clear.
 
     pixels: of the detection level. inputs: of the detector, by scale. heads: its outputs, by scale. boxes, scores: in
@@ -103,7 +103,7 @@ class _Case(Case):
     boxes: list[Rows] = field(default_factory=list)
     scores: list[Rows] = field(default_factory=list)
     candidates: ops.FusedBoxes | None = None
-    parts: list[tuple["_Candidate", npt.NDArray[Any]]] = field(default_factory=list)
+    parts: list[tuple["Candidate", npt.NDArray[Any]]] = field(default_factory=list)
 
     def detections(self) -> Rows:
         """Return the boxes of all scales."""
@@ -113,25 +113,28 @@ class _Case(Case):
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    case: _Case
+class Candidate:
+    """A place that the scales agree on, and the part of its image that the segmenter sees."""
+
+    case: TwoStageCase
     box: Box
     window: Box
     score: float
     confidence: float
 
 
-def _keep(name: str) -> Callable[[_Case, Sequence[Any]], _Case]:
+def keep(name: str) -> Callable[[TwoStageCase, Sequence[Any]], TwoStageCase]:
     """Return a stage's join that keeps the outcomes of a case's units in one of its fields."""
 
-    def join(case: _Case, outcomes: Sequence[Any]) -> _Case:
+    def join(case: TwoStageCase, outcomes: Sequence[Any]) -> TwoStageCase:
         setattr(case, name, list(outcomes))
         return case
 
     return join
 
 
-def _result(case: _Case, findings: Sequence[Finding]) -> ImageResult:
+def result_of(case: TwoStageCase, findings: Sequence[Finding]) -> ImageResult:
+    """Return a case with what the last stage found."""
     case.findings = list(findings)
     return case.result()
 
@@ -166,7 +169,7 @@ class TwoStage:
     def stages(self) -> list[Stage]:
         """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
         detection, segmentation = self._settings.detection_batch, self._settings.segmentation_batch
-        parts, keep_parts = attrgetter("parts"), _keep("parts")
+        parts, keep_parts = attrgetter("parts"), keep("parts")
         return [
             Stage(name="read", work=each(self._read)),
             Stage(name="prepare", work=each(self._prepare)),
@@ -175,7 +178,7 @@ class TwoStage:
                 split=lambda case: [(case, scale) for scale in range(len(case.inputs))],
                 key=itemgetter(1),
                 work=self._detect,
-                join=_keep("heads"),
+                join=keep("heads"),
                 batch=detection,
             ),
             Stage(name="decode", work=each(self._decode)),
@@ -183,7 +186,7 @@ class TwoStage:
             Stage(name="read native", split=self._candidates, work=each(self._read_native), join=keep_parts),
             Stage(name="crop", split=parts, work=self._crop, join=keep_parts, batch=segmentation),
             Stage(name="segment", split=parts, work=self._segment, join=keep_parts, batch=segmentation),
-            Stage(name="paste", split=parts, work=each(self._finding), join=_result),
+            Stage(name="paste", split=parts, work=each(self._finding), join=result_of),
         ]
 
     def detection_level(self, shape: tuple[int, int]) -> int:
@@ -191,14 +194,14 @@ class TwoStage:
         rows, cols = (max(sizes) for sizes in zip(*self._parameters.scales, strict=True))
         return coarsest_level(shape, (rows, cols))
 
-    def _read(self, image: ImageSource) -> _Case:
+    def _read(self, image: ImageSource) -> TwoStageCase:
         """Read the detection level."""
         level = self.detection_level(image.shape)
         pixels = image.read(level=level)
         frame = (pixels.shape[0] << level, pixels.shape[1] << level)
-        return _Case(image, table=image.grey_table(self._parameters.grey), frame=frame, pixels=pixels)
+        return TwoStageCase(image, table=image.grey_table(self._parameters.grey), frame=frame, pixels=pixels)
 
-    def _prepare(self, case: _Case) -> _Case:
+    def _prepare(self, case: TwoStageCase) -> TwoStageCase:
         """Resample the detection level to all scales in one pass."""
         p = self._parameters
         assert case.pixels is not None
@@ -207,13 +210,13 @@ class TwoStage:
         case.pixels = None
         return case
 
-    def _detect(self, units: Sequence[tuple[_Case, int]]) -> list[Any]:
+    def _detect(self, units: Sequence[tuple[TwoStageCase, int]]) -> list[Any]:
         """Return the detector's heads for images at one scale."""
         images = np.stack([case.inputs[scale] for case, scale in units])[:, None]
         outputs = run_batch(self._detector, "image", images, self._settings.detection_batch)
         return [all_finite(output, self._heads, "detector") for output in outputs]
 
-    def _decode(self, case: _Case) -> _Case:
+    def _decode(self, case: TwoStageCase) -> TwoStageCase:
         p = self._parameters
         case.boxes, case.scores = [], []
         for heads in case.heads:
@@ -224,7 +227,7 @@ class TwoStage:
         case.inputs, case.heads = [], []
         return case
 
-    def _fuse(self, case: _Case) -> _Case:
+    def _fuse(self, case: TwoStageCase) -> TwoStageCase:
         case.candidates = ops.fuse_boxes(
             np.concatenate(case.boxes),
             np.concatenate(case.scores),
@@ -234,7 +237,7 @@ class TwoStage:
         )
         return case
 
-    def _candidates(self, case: _Case) -> list[_Candidate]:
+    def _candidates(self, case: TwoStageCase) -> list[Candidate]:
         fused = case.candidates
         assert fused is not None
         candidates = []
@@ -244,13 +247,13 @@ class TwoStage:
             dy = round((y_max - y_min) * self._parameters.crop_margin)
             rows, cols = case.image.shape
             window = (max(x_min - dx, 0), max(y_min - dy, 0), min(x_max + dx, cols), min(y_max + dy, rows))
-            candidates.append(_Candidate(case, (x_min, y_min, x_max, y_max), window, float(score), float(confidence)))
+            candidates.append(Candidate(case, (x_min, y_min, x_max, y_max), window, float(score), float(confidence)))
         return candidates
 
-    def _read_native(self, candidate: _Candidate) -> tuple[_Candidate, npt.NDArray[np.generic]]:
+    def _read_native(self, candidate: Candidate) -> tuple[Candidate, npt.NDArray[np.generic]]:
         return candidate, candidate.case.image.read(window=candidate.window)
 
-    def _crop(self, parts: Sequence[tuple[_Candidate, npt.NDArray[np.generic]]]) -> list[tuple[_Candidate, Rows]]:
+    def _crop(self, parts: Sequence[tuple[Candidate, npt.NDArray[np.generic]]]) -> list[tuple[Candidate, Rows]]:
         """Return the segmenter's inputs, from the native pixels under candidates."""
         cases = [candidate.case for candidate, _ in parts]
         crops = ops.segmentation_inputs(
@@ -262,7 +265,7 @@ class TwoStage:
         )
         return [(candidate, crop) for (candidate, _), crop in zip(parts, crops, strict=True)]
 
-    def _segment(self, parts: Sequence[tuple[_Candidate, Rows]]) -> list[Any]:
+    def _segment(self, parts: Sequence[tuple[Candidate, Rows]]) -> list[Any]:
         """Return the candidates' maps of probabilities."""
         crops = np.stack([crop for _, crop in parts])
         outputs = run_batch(self._segmenter, "crop", crops, self._settings.segmentation_batch)
@@ -272,12 +275,16 @@ class TwoStage:
             for (candidate, _), found in zip(parts, maps, strict=True)
         ]
 
-    def _finding(self, part: tuple[_Candidate, Rows]) -> Finding:
+    def _finding(self, part: tuple[Candidate, Rows]) -> Finding:
         candidate, probabilities = part
         x, y, x_end, y_end = candidate.window
         shape = (y_end - y, x_end - x)
         whole = np.array([[0, 0, shape[1], shape[0]]], dtype=np.int32)
-        mask = ops.paste_masks(probabilities, whole, shape, self._parameters.mask_threshold)
+        return self._found(candidate, ops.paste_masks(probabilities, whole, shape, self._parameters.mask_threshold))
+
+    def _found(self, candidate: Candidate, mask: npt.NDArray[np.bool_]) -> Finding:
+        """Return a candidate as a finding. mask: of its window."""
+        x, y = candidate.window[:2]
         box = candidate.box
         if self._parameters.box == BOX_MASK and mask.any():
             box = tight_box(mask, x, y)

@@ -53,6 +53,11 @@ def kernels(name: str) -> ModuleType:
     return native
 
 
+def to_device(values: npt.NDArray[Any], stream: int = LEGACY_STREAM, card: int = 0) -> CudaArray:
+    """Return a copy on a card for what is enqueued on the stream from here on; the values may change at once."""
+    return kernels("values").to_device(values, stream, card)  # type: ignore[no-any-return]
+
+
 def to_host(array: CudaArray, stream: int = LEGACY_STREAM) -> npt.NDArray[Any]:
     """Return a copy as a NumPy array; waits for the stream."""
     return kernels("array").to_host(array, stream)  # type: ignore[no-any-return]

@@ -15,13 +15,15 @@ types are checked at once (ValueError), a launch that CUDA refuses raises Runtim
 from collections.abc import Sequence
 
 from mammofast.ops import _checks
-from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_host
+from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_device, to_host
+from mammofast.ops._device.collecting import CollectedBatch, collect_boxes
 from mammofast.ops._device.detection import DecodedBatch, KeptBatch, decode_yolo, nms
 from mammofast.ops._device.features import roi_align
 from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
 from mammofast.ops._device.masks import PackedMasks, paste_masks, paste_packed
 from mammofast.ops._device.preprocessing import contrast_windows, detection_inputs, segmentation_inputs
+from mammofast.ops._device.views import view
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
 
@@ -29,11 +31,13 @@ __all__ = [
     "NOT_FINITE",
     "OVERFLOW",
     "UNSOUND",
+    "CollectedBatch",
     "DecodedBatch",
     "FusedBatch",
     "KeptBatch",
     "LabelledBatch",
     "PackedMasks",
+    "collect_boxes",
     "confidence_mask",
     "contrast_windows",
     "decode_yolo",
@@ -45,7 +49,9 @@ __all__ = [
     "paste_packed",
     "roi_align",
     "segmentation_inputs",
+    "to_device",
     "to_host",
+    "view",
 ]
 
 

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     register_roi_align(module);
     register_nms(module);
     register_decode_yolo(module);
+    register_collect_boxes(module);
 }

@@ -15,5 +15,6 @@ void register_paste_masks(pybind11::module_& module);
 void register_roi_align(pybind11::module_& module);
 void register_nms(pybind11::module_& module);
 void register_decode_yolo(pybind11::module_& module);
+void register_collect_boxes(pybind11::module_& module);
 
 }  // namespace mammofast::bindings

@@ -1,0 +1,273 @@
+"""P4's method on a graphics card: pixels go up once, boxes and the bits of masks come down.
+
+The steps are those of :mod:`mammofast.methods.two_stage`; here images are worked on many at a time, and reading,
+detection and segmentation at the same time, each on other images.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from operator import attrgetter
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast import ops
+from mammofast.engine.on_device import DeviceEngine
+from mammofast.errors import BrokenImage, Reason
+from mammofast.machine import cores
+from mammofast.methods.two_stage import Candidate, TwoStage, TwoStageCase, TwoStageParameters, keep, result_of
+from mammofast.ops import device
+from mammofast.ops._detection import ANCHORS_PER_HEAD
+from mammofast.ops._detection import CHANNELS as HEAD_CHANNELS
+from mammofast.pipeline import Flow, Stage, each
+from mammofast.records import Box, Finding, ImageResult, ImageSource
+from mammofast.settings import Settings
+
+# Calls of a stage at a time, each with a stream and contexts of its own: one copies while another computes.
+LANES = 2
+# What the fusion of one image takes on a card; more boxes are fused on the host.
+MOST_BOXES = 2047
+_LOOKED_UP = 2  # bytes of the largest integers that a contrast window is found of on the card
+
+Pixels = npt.NDArray[np.generic]
+_Part = tuple[device.DecodedBatch, device.KeptBatch]
+_Arrays = TypeVar("_Arrays", bound=tuple[Any, ...])
+
+
+class Lanes:
+    """Engines over one network's weights; each serves one call at a time."""
+
+    def __init__(self, engine: DeviceEngine, count: int) -> None:
+        self._shared = [engine.share() for _ in range(count - 1)]
+        self._free: SimpleQueue[DeviceEngine] = SimpleQueue()
+        for each_engine in (engine, *self._shared):
+            self._free.put(each_engine)
+
+    @contextmanager
+    def one(self) -> Iterator[DeviceEngine]:
+        """Lend an engine that nobody else uses, whose stream has come to its end."""
+        engine = self._free.get()
+        try:
+            yield engine
+        finally:
+            try:
+                engine.synchronize()
+            finally:
+                self._free.put(engine)
+
+    def close(self) -> None:
+        """Close the engines made here; the first one is its owner's."""
+        for engine in self._shared:
+            engine.close()
+
+
+class TwoStageOnDevice(TwoStage):
+    """P4's method over two engines on a card; results do not depend on which images share a call."""
+
+    def __init__(self, parameters: TwoStageParameters, engines: Mapping[str, DeviceEngine], settings: Settings) -> None:
+        super().__init__(parameters, engines, settings)
+        self._detectors = Lanes(engines["detector"], LANES)
+        self._segmenters = Lanes(engines["segmenter"], LANES)
+        self._flow = Flow(self.stages())
+
+    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
+        """Screen images; calls from several threads share batches."""
+        return [
+            ImageResult(images[outcome.index].shape, error=outcome.error) if outcome.item is None else outcome.item
+            for outcome in self._flow.results(images)
+        ]
+
+    def close(self) -> None:
+        """End the threads and give back what is not the caller's."""
+        self._flow.close()
+        self._detectors.close()
+        self._segmenters.close()
+
+    def stages(self) -> list[Stage]:
+        """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
+        readers = cores()
+        return [
+            Stage(name="read", work=each(self._read), workers=readers),
+            Stage(
+                name="detect",
+                work=self._detect_batch,
+                batch=self._settings.detection_batch,
+                workers=LANES,
+                device=True,
+            ),
+            Stage(
+                name="read native",
+                split=self._candidates,
+                work=each(self._read_native),
+                join=keep("parts"),
+                workers=readers,
+            ),
+            Stage(
+                name="segment",
+                split=attrgetter("parts"),
+                work=self._segment_batch,
+                join=result_of,
+                batch=self._settings.segmentation_batch,
+                workers=LANES,
+                device=True,
+            ),
+        ]
+
+    def _detect_batch(self, cases: Sequence[TwoStageCase]) -> list[TwoStageCase | BrokenImage]:
+        """Take images from their pixels to candidates."""
+        with self._detectors.one() as engine:
+            stream = engine.stream
+            images = [device.to_device(_pixels(case), stream) for case in cases]
+            windows = self._windows(cases, images, stream)
+            parts = self._scales(engine, cases, images, windows)
+            together = device.collect_boxes(parts, MOST_BOXES, stream=stream)
+            fused = device.fuse_boxes(
+                together.boxes,
+                together.scores,
+                together.counts,
+                len(self._parameters.scales),
+                device.to_device(np.array([case.image.shape for case in cases], np.int32), stream),
+                self._parameters.fusion_threshold,
+                MOST_BOXES,
+                stream=stream,
+            )
+            windows, together, fused = (_on_host(arrays, stream) for arrays in (windows, together, fused))
+            return [self._detected(case, i, windows, parts, together, fused, stream) for i, case in enumerate(cases)]
+
+    def _windows(self, cases: Sequence[TwoStageCase], images: Sequence[Any], stream: int) -> tuple[Any]:
+        """Return the contrast windows of images, on the card: found there where pixels can be counted in a table."""
+        contrast = self._parameters.contrast
+        if all(_pixels(case).dtype.kind in "iu" and _pixels(case).dtype.itemsize <= _LOOKED_UP for case in cases):
+            percentiles = contrast.low_percentile, contrast.high_percentile
+            return (device.contrast_windows(images, [case.table for case in cases], percentiles, stream=stream)[0],)
+        windows = np.array([contrast.window(_pixels(case), case.table) for case in cases], np.float64)
+        return (device.to_device(windows, stream),)
+
+    def _scales(
+        self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any], windows: tuple[Any]
+    ) -> list[_Part]:
+        """Enqueue the detector at every scale; return what it finds and keeps at each."""
+        p, n, stream = self._parameters, len(cases), engine.stream
+        batch = self._settings.detection_batch
+        inputs = [engine.buffers({"image": (batch, 1, *scale)})["image"] for scale in p.scales]
+        rows = [device.view(array, (n, 1, *scale)) for array, scale in zip(inputs, p.scales, strict=True)]
+        device.detection_inputs(
+            images,
+            [case.table for case in cases],
+            windows[0],
+            p.scales,
+            dtype=engine.inputs[0].dtype,
+            stream=stream,
+            out=(*rows, None),
+        )
+        frames = device.to_device(np.array([case.frame for case in cases], np.int32), stream)
+        parts = []
+        for array, (height, width) in zip(inputs, p.scales, strict=True):
+            outputs = engine.run_on_device({"image": array}, stream)
+            shapes = [(height // stride, width // stride) for stride in p.strides]
+            # The outputs are the engine's memory until its next run: they are read before that, on its stream.
+            found = device.decode_yolo(
+                [
+                    device.view(outputs[name], (n, HEAD_CHANNELS, *shape))
+                    for name, shape in zip(self._heads, shapes, strict=True)
+                ],
+                p.strides,
+                p.anchors,
+                p.confidence_threshold,
+                sum(ANCHORS_PER_HEAD * height * width for height, width in shapes),
+                frames=frames,
+                stream=stream,
+            )
+            parts.append((found, device.nms(found.boxes, found.scores, found.counts, p.nms_iou, stream=stream)))
+        return parts
+
+    def _detected(
+        self,
+        case: TwoStageCase,
+        i: int,
+        windows: tuple[Any],
+        parts: Sequence[_Part],
+        together: device.CollectedBatch,
+        fused: device.FusedBatch,
+        stream: int,
+    ) -> TwoStageCase | BrokenImage:
+        """Return image i of a batch with its boxes and candidates."""
+        if together.status[i] & device.NOT_FINITE:
+            return BrokenImage(Reason.NOT_FINITE, "the detector gave NaN or infinity for this image")
+        case.low, case.high = map(float, windows[0][i])
+        case.pixels = None
+        if together.status[i] or fused.status[i]:
+            self._fuse_on_host(case, i, parts, stream)
+            return case
+        count = together.counts[i]
+        boxes, scores, scale_of = (array[i, :count] for array in together[:3])
+        of_scales = [scale_of == scale for scale in range(len(parts))]
+        case.boxes = [boxes[of_scale] for of_scale in of_scales]
+        case.scores = [scores[of_scale] for of_scale in of_scales]
+        count = fused.counts[i]
+        case.candidates = ops.FusedBoxes(*(array[i, :count] for array in fused[:3]))
+        return case
+
+    def _fuse_on_host(self, case: TwoStageCase, i: int, parts: Sequence[_Part], stream: int) -> None:
+        """Fuse more boxes than a card takes."""
+        case.boxes, case.scores = [], []
+        for found, kept in ((_on_host(found, stream), _on_host(kept, stream)) for found, kept in parts):
+            chosen = kept.indices[i, : kept.counts[i]]
+            case.boxes.append(found.boxes[i, chosen])
+            case.scores.append(found.scores[i, chosen])
+        self._fuse(case)
+
+    def _segment_batch(self, parts: Sequence[tuple[Candidate, Pixels]]) -> list[Finding | BrokenImage]:
+        """Take candidates from their native pixels to findings."""
+        p, k = self._parameters, len(parts)
+        cases = [candidate.case for candidate, _ in parts]
+        with self._segmenters.one() as engine:
+            stream = engine.stream
+            crops = [device.to_device(pixels, stream) for _, pixels in parts]
+            windows = device.to_device(np.array([(case.low, case.high) for case in cases], np.float64), stream)
+            shape = (1, *p.crop_shape)
+            inputs = engine.buffers({"crop": (self._settings.segmentation_batch, *shape)})
+            device.segmentation_inputs(
+                crops,
+                [case.table for case in cases],
+                windows,
+                range(k),
+                p.crop_shape,
+                dtype=engine.inputs[0].dtype,
+                stream=stream,
+                out=(device.view(inputs["crop"], (k, *shape)), None),
+            )
+            probabilities = device.view(engine.run_on_device(inputs, stream)["mask"], (k, *p.crop_shape))
+            shapes = [_size(candidate.window) for candidate, _ in parts]
+            packed = _on_host(device.paste_packed(probabilities, shapes, p.mask_threshold, stream=stream), stream)
+        return [
+            BrokenImage(Reason.NOT_FINITE, "the segmenter gave NaN or infinity for this image")
+            if packed.status[i] & device.NOT_FINITE
+            else self._found(candidate, _unpacked(packed, i, shapes[i]))
+            for i, (candidate, _) in enumerate(parts)
+        ]
+
+
+def _pixels(case: TwoStageCase) -> Pixels:
+    assert case.pixels is not None
+    return case.pixels
+
+
+def _size(window: Box) -> tuple[int, int]:
+    """Return (rows, cols)."""
+    return window[3] - window[1], window[2] - window[0]
+
+
+def _unpacked(packed: device.PackedMasks, i: int, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return mask i of a batch."""
+    rows, cols = shape
+    bits = packed.bits[packed.offsets[i] : packed.offsets[i + 1]].reshape(rows, -1)
+    return np.unpackbits(bits, axis=1, count=cols).astype(bool)
+
+
+def _on_host(arrays: _Arrays, stream: int) -> _Arrays:
+    """Return the same tuple with its device arrays copied to the host; waits for the stream."""
+    parts = (array if isinstance(array, np.ndarray) else device.to_host(array, stream) for array in arrays)
+    return type(arrays)(*parts) if hasattr(arrays, "_fields") else tuple(parts)

@@ -1,0 +1,184 @@
+"""P4's method on a card, its kernels run on the host: to the bit what the CPU finds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import mammofast
+from mammofast.archive import ingest
+from mammofast.bundles import load_bundle
+from mammofast.errors import Reason
+from mammofast.methods import two_stage_device
+from mammofast.methods.arrays import ArrayImage
+from mammofast.methods.parameters import read_parameters
+from mammofast.methods.screener import open_bundle
+from mammofast.methods.two_stage import TwoStageParameters
+from mammofast.methods.two_stage_device import TwoStageOnDevice
+from mammofast.phantom import write_studies
+from mammofast.settings import Settings
+from tests.methods.host_engine import HostEngine
+from tests.ops.backends import cuda_on_host, make  # noqa: F401
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """Phantoms of an archive, one of them with masses in plenty, and arrays of other types."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    write_studies(folder, studies=1, seed=20_260)
+    ingest([folder / "dicom"], folder / "archive.zarr")
+    archived = list(mammofast.open_archive(folder / "archive.zarr").images())
+    pixels = archived[0].read()
+    return [
+        *archived,
+        ArrayImage(np.zeros((900, 700), np.uint16)),
+        ArrayImage(pixels.astype(np.float32)[::-1]),
+        ArrayImage(pixels.astype(np.int32)),
+    ]
+
+
+def opened(change=None, spoil=None, settings=None):
+    """Return the demo bundle's method on a card."""
+    bundle = load_bundle("demo")
+    parameters = read_parameters(TwoStageParameters, bundle.parameters, "demo")
+    spoil = spoil or {}
+    engines = {name: HostEngine(bundle.read(name), spoil.get(name)) for name in ("detector", "segmenter")}
+    method = TwoStageOnDevice(
+        replace(parameters, **(change or {})),
+        engines,
+        settings or Settings("cuda", detection_batch=3, segmentation_batch=4),
+    )
+    return method, engines
+
+
+def close(method, engines):
+    method.close()
+    for engine in engines.values():
+        engine.close()
+
+
+@pytest.fixture
+def on_host(request, monkeypatch):
+    """The kernels run on the host, where the engines of these tests are."""
+    return make("on_host", request, monkeypatch)
+
+
+def by_cpu(images, change=None):
+    with open_bundle("demo") as screener:
+        method = screener._method
+        method._parameters = replace(method._parameters, **(change or {}))
+        return method.screen(images)
+
+
+def assert_same(found, expected):
+    assert found == expected
+    for one, other in zip(found, expected, strict=True):
+        assert one.detections.tobytes() == other.detections.tobytes()
+
+
+def test_findings_are_the_cpus_to_the_bit(on_host, images):
+    method, engines = opened()
+    try:
+        found = method.screen(images)
+        again = method.screen(images[:1])
+    finally:
+        close(method, engines)
+    expected = by_cpu(images)
+    assert [result.error for result in expected] == [None] * len(images)
+    assert sum(len(result.findings) for result in expected) >= 3
+    assert_same(found, expected)
+    assert_same(again, expected[:1])
+    # Batches of several images at one shape, of both lanes.
+    assert {shape[0] for engine in engines["detector"].opened for shape in engine.batches} == {3}
+    assert on_host.control.allocations == 0
+
+
+def test_the_papers_box_and_no_margin(on_host, images):
+    change = {"box": "fused", "crop_margin": 0.0, "fusion_threshold": 0.2, "confidence_threshold": 0.02}
+    method, engines = opened(change)
+    try:
+        found = method.screen(images[:3])
+    finally:
+        close(method, engines)
+    expected = by_cpu(images[:3], change)
+    assert sum(len(result.findings) for result in expected) > 3
+    assert_same(found, expected)
+
+
+def test_more_boxes_than_a_card_fuses_are_fused_on_the_host(on_host, images, monkeypatch):
+    monkeypatch.setattr(two_stage_device, "MOST_BOXES", 2)
+    method, engines = opened()
+    try:
+        found = method.screen(images)
+    finally:
+        close(method, engines)
+    expected = by_cpu(images)
+    assert max(len(result.detections) for result in expected) > 2
+    assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("network", "output", "value"), [("detector", "stride_16", np.nan), ("segmenter", "mask", np.inf)]
+)
+def test_nan_is_the_error_of_its_image_alone(on_host, images, network, output, value):
+    images = images[:4]
+    expected = by_cpu(images)
+    poisoned = next(i for i, result in enumerate(expected) if result.findings)
+    marks = {}
+
+    def mark(inputs, outputs):
+        # Known by its input, wherever in a batch it comes.
+        for row, image in enumerate(inputs):
+            if marks.setdefault("image", image.tobytes()) == image.tobytes():
+                outputs[output][row].flat[-1] = value
+
+    method, engines = opened(spoil={network: mark})
+    try:
+        (lone,) = method.screen([images[poisoned]])
+        found = method.screen(images)
+    finally:
+        close(method, engines)
+    assert lone.error is not None
+    assert lone.error == found[poisoned].error
+    assert lone.error.startswith(f"{Reason.NOT_FINITE}: the {network} gave NaN or infinity")
+    others = [i for i in range(len(images)) if i != poisoned]
+    assert_same([found[i] for i in others], [expected[i] for i in others])
+
+
+class Gone(ArrayImage):
+    def read(self, level=0, window=None):
+        raise OSError("Doe^Jane")
+
+
+class GoneLater(ArrayImage):
+    def read(self, level=0, window=None):
+        if window is None:
+            return super().read(level)
+        raise OSError("Doe^Jane")
+
+
+@pytest.mark.parametrize("kind", [Gone, GoneLater])
+def test_an_image_that_cannot_be_read_fails_alone(on_host, images, kind):
+    expected = by_cpu(images[:3])
+    with_findings = next(i for i, result in enumerate(expected) if result.findings)
+    mixed = list(images[:3])
+    mixed[with_findings] = kind(images[with_findings].read())
+    method, engines = opened()
+    try:
+        found = method.screen(mixed)
+    finally:
+        close(method, engines)
+    assert found.pop(with_findings).error == f"{Reason.INTERNAL}: OSError"
+    expected.pop(with_findings)
+    assert_same(found, expected)
+
+
+def test_closing_closes_what_was_opened(on_host, images):
+    method, engines = opened()
+    shared = [engine for first in engines.values() for engine in first.opened if engine is not first]
+    assert len(shared) == 2 * (two_stage_device.LANES - 1)
+    method.close()
+    assert all(engine._closed for engine in shared)
+    assert not any(engine._closed for engine in engines.values())
+    close(method, engines)
+    assert on_host.control.allocations == 0
