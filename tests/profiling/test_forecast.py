@@ -115,6 +115,21 @@ def test_the_scheduling_reaches_the_sums_at_every_size(gpus, share):
     assert played == pytest.approx(found.images_per_second, rel=BOUND)
 
 
+@pytest.mark.parametrize(("change", "limit"), [({"record": 1e-3}, "recorders"), ({"task": 0.032}, "client")])
+@pytest.mark.parametrize("gpus", [8, 64])
+def test_what_a_run_has_one_of_does_not_grow_with_its_gpus(change, limit, gpus):
+    a = dataclasses.replace(GOAL, **change)
+    found = forecast(a, gpus)
+    assert found.limit == limit
+    assert found.images_per_second == pytest.approx(1000)
+    played = rehearse(a, gpus, 100).images_per_second() * gpus / 8
+    assert played == pytest.approx(1000, rel=BOUND)
+
+
+def test_a_gpu_needs_the_same_cores_beside_others():
+    assert forecast(GOAL, 64).cores_needed == pytest.approx(forecast(GOAL, 1).cores_needed)
+
+
 def test_every_image_is_played_and_no_unit_twice():
     timeline = rehearse(GOAL, 2, 50)
     for outcomes in timeline.outcomes:
