@@ -32,17 +32,19 @@ struct Work {
 template <typename T>
 struct Cell {
     __device__ Cell(const YoloHeads& heads, int64_t image, int64_t index) {
+        auto left = static_cast<int32_t>(index);
         for (which = 0; which < heads.n; ++which) {
             const YoloHead& head = heads.head[which];
-            plane = int64_t(head.rows) * head.cols;
-            if (index < YOLO_ANCHORS * plane) {
-                anchor = static_cast<int>(index / plane);
-                place = static_cast<int32_t>(index % plane);
+            const int32_t cells = head.rows * head.cols;
+            if (left < YOLO_ANCHORS * cells) {
+                anchor = left / cells;
+                place = left % cells;
+                plane = cells;
                 values = static_cast<const T*>(head.values) +
                          (image * YOLO_ANCHORS + anchor) * YOLO_CHANNELS * plane + place;
                 return;
             }
-            index -= YOLO_ANCHORS * plane;
+            left -= YOLO_ANCHORS * cells;
         }
     }
 
