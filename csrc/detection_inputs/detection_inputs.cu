@@ -238,8 +238,9 @@ __global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE) walk(const Batch batc
     if (!finite) atomicOr(&batch.status[source.image], STATUS_NOT_FINITE);
 }
 
+// 4: room for more registers, since with fewer it spills some on sm_120.
 template <typename T>
-__global__ void __launch_bounds__(THREADS) add_up(const Batch batch) {
+__global__ void __launch_bounds__(THREADS, 4) add_up(const Batch batch) {
     const BatchSource& source = batch.sources[blockIdx.y];
     const Grey<T> grey(batch, source, blockIdx.y);
     const int64_t thread = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, stride = int64_t(gridDim.x) * blockDim.x;

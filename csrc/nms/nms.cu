@@ -185,7 +185,7 @@ __global__ void __launch_bounds__(THREADS) strike_later(Work work, int32_t first
     if (bits && threadIdx.x % WARP == 0) atomicOr(gone, bits);
 }
 
-__global__ void widen(const int32_t* narrow, int64_t n, int64_t* wide) {
+__global__ void __launch_bounds__(THREADS) widen(const int32_t* narrow, int64_t n, int64_t* wide) {
     const int64_t step = int64_t(gridDim.x) * blockDim.x;
     for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) wide[i] = narrow[i];
 }

@@ -143,8 +143,9 @@ def make(kind, request, monkeypatch):
         request.addfinalizer(_native._load_cuda.cache_clear)
         return OnHost(module, build.Control(path))
     torch = pytest.importorskip("torch", reason="CUDA KERNELS NOT RUN ON A CARD: torch carries the arrays there")
-    if not torch.cuda.is_available() or _native.why_no_cuda() is not None:
-        pytest.skip(f"CUDA KERNELS NOT RUN ON A CARD: {_native.why_no_cuda() or 'torch sees none'}")
+    problem = _native.why_no_cuda() if torch.cuda.is_available() else "torch finds none"
+    if problem is not None:
+        pytest.skip(f"CUDA KERNELS NOT RUN ON A CARD: {problem}")
     return Cuda(torch)
 
 
