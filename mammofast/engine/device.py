@@ -4,6 +4,7 @@ Everything is in the card's primary context, which PyTorch and the CUDA runtime 
 has it; but for any card and from any thread.
 """
 
+import atexit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -50,6 +51,8 @@ class Card:
             self._context = self._cuda.Device(index).retain_primary_context()
         except self._cuda.Error as error:
             raise EngineError(f"card {index} cannot be used: {error}") from error
+        # Left to its destructor, pycuda would release it as if it had made it, and complain.
+        atexit.register(self._context.detach)
 
     @contextmanager
     def current(self) -> Iterator[None]:

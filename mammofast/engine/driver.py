@@ -29,6 +29,14 @@ def compute_capability(index: int) -> int | None:
     return 10 * major.value + minor.value
 
 
+def card_count() -> int:
+    """Return how many cards this process sees; 0 without a driver."""
+    driver, count = _driver(), ctypes.c_int()
+    if driver is None or driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return 0
+    return count.value
+
+
 def copy_on_card(target: int, source: int, nbytes: int, stream: int) -> None:
     """Enqueue a copy from device memory to device memory on anybody's stream.
 

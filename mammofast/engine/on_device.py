@@ -53,6 +53,8 @@ class DeviceEngine(Engine):
     The first run at a shape prepares it: memory, kernels, a CUDA graph. That waits; later ones only enqueue.
     """
 
+    card: int
+    """Number of the card, as this process counts them."""
     stream: int
     """Handle of the engine's own CUDA stream, for who has none."""
     graphs: int = 0

@@ -1,7 +1,8 @@
 """``mammofast bench engines``: networks on the backends of this machine, beside what its cores can do at most."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from mammofast.bundles import load_bundle
 from mammofast.bundles.manifest import DEMO, MANIFEST
 from mammofast.engine import Engine, load_engine
+from mammofast.engine.driver import compute_capability
+from mammofast.engine.on_device import DeviceEngine
+from mammofast.engine.tensorrt import FLAVOURS, build
 from mammofast.errors import ProfilingError
 from mammofast.profiling.ceiling import ceiling_gflops
 from mammofast.profiling.contest import Contest, Way
@@ -19,6 +23,7 @@ from mammofast.profiling.doubts import above_ceiling
 from mammofast.profiling.macs import count_onnx_macs
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort
+from mammofast.profiling.way_to_the_card import split_ms
 
 Array = npt.NDArray[np.float32]
 Size = tuple[int, int]
@@ -26,8 +31,11 @@ Size = tuple[int, int]
 PACKAGES = ("numpy", "onnx", "onnxruntime", "openvino", "tensorrt", "tensorrt-rtx-cu13-libs", "torch")
 NOTES = (
     "Inputs lie in memory already; on a CPU nothing is moved to a device, so that all of the time is the network's.",
+    "On a card a run is the way there and back too; split_ms takes it apart, each step waited for.",
 )
 _SEED = 0
+# Backends whose files are ONNX, which can be converted for others.
+_ONNX = ("onnxruntime", "openvino")
 # Past this the agreement with PyTorch is that of a precision, not of a network: see mammofast.compilation.parity.
 _AGREE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.1}
 
@@ -52,7 +60,11 @@ CASES = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A network to time. eager: the same in PyTorch, one image at a time, where there is that."""
+    """A network to time.
+
+    eager: the same in PyTorch, one image at a time, where there is that. torch_file: what the backend torch runs, by
+    precision; None where it cannot.
+    """
 
     name: str
     reason: str
@@ -62,6 +74,7 @@ class Subject:
     channels: int
     sizes: tuple[Size, ...]
     eager: Any = None
+    torch_file: Callable[[str], bytes] | None = None
     paper_fps: float | None = None
 
 
@@ -107,6 +120,7 @@ def of_network(name: str, sizes: Sequence[Size] = (), *, eager: bool = False, wi
         channels=source.channels,
         sizes=source.sizes,
         eager=source.reference if eager else None,
+        torch_file=source.torch_file,
     )
 
 
@@ -160,20 +174,56 @@ def engine_cases(
     """
     for subject in subjects:
         for backend, precision in runs or ((subject.backend, subject.precision),):
-            with load_engine(_converted(subject, backend, precision), backend, "cpu", precision, threads) as engine:
+            model = _converted(subject, backend, precision, max(batches))
+            device = _device(backend)
+            with load_engine(model, backend, device, precision, threads) as engine:
                 for size in subject.sizes or _sizes(engine):
                     for batch in batches:
                         run = replace(subject, backend=backend, precision=precision)
-                        yield _case(run, engine, size, batch, threads, effort)
+                        onnx = subject.model if subject.backend in _ONNX else None
+                        yield _case(run, onnx, engine, device, size, batch, threads, effort)
 
 
-def _converted(subject: Subject, backend: str, precision: str) -> bytes:
-    """Return the network in a precision; OpenVINO is told its own when it loads fp32."""
-    if precision in ("fp32", subject.precision) or backend == "openvino":
+def _device(backend: str) -> str:
+    """Return where a backend runs here: on the first card, if it can and there is one."""
+    if backend in FLAVOURS:
+        return "cuda"
+    return "cuda" if backend == "torch" and compute_capability(0) is not None else "cpu"
+
+
+def _converted(subject: Subject, backend: str, precision: str, largest_batch: int) -> bytes:
+    """Return the network for a backend and in a precision; OpenVINO is told its own when it loads fp32.
+
+    Raises
+    ------
+    ProfilingError
+        When it is compiled for another backend already, or is no network of the catalogue and PyTorch is to run it.
+
+    """
+    if (backend, precision) == (subject.backend, subject.precision):
         return subject.model
-    from mammofast.compilation.precision import convert
+    if backend == "torch" and subject.torch_file is not None:
+        return subject.torch_file(precision)
+    if backend == "torch" or subject.backend not in _ONNX:
+        raise ProfilingError(
+            f"{subject.name}: is a file for {subject.backend}, {backend} cannot run it; name a network of the "
+            "catalogue, or compile a bundle for that backend"
+        )
+    model = subject.model
+    if precision not in ("fp32", subject.precision) and backend != "openvino":
+        from mammofast.compilation.precision import convert
 
-    return convert(subject.model, precision)
+        model = convert(model, precision)
+    return _built(model, backend, subject, largest_batch) if backend in FLAVOURS else model
+
+
+def _built(model: bytes, backend: str, subject: Subject, largest_batch: int) -> bytes:
+    """Return an engine for batches up to the largest, at every size."""
+    from mammofast.compilation.onnx_files import input_and_output_shapes
+
+    ((name, (_, channels, *_)),) = input_and_output_shapes(model)[0].items()
+    shapes = [tuple((n, channels or subject.channels, *size) for n in (1, largest_batch)) for size in subject.sizes]
+    return build(model, backend, [{name: (one, largest, largest)} for one, largest in shapes]).engine
 
 
 def _sizes(engine: Engine) -> tuple[Size, ...]:
@@ -183,11 +233,20 @@ def _sizes(engine: Engine) -> tuple[Size, ...]:
     return ((rows, cols),)
 
 
-def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int, effort: Effort) -> Case:
+def _case(
+    subject: Subject,
+    onnx: bytes | None,
+    engine: Engine,
+    device: str,
+    size: Size,
+    batch: int,
+    threads: int,
+    effort: Effort,
+) -> Case:
     spec = engine.inputs[0]
     shape = (batch, spec.shape[1] or subject.channels, *size)
     image = np.random.default_rng(_SEED).random(shape, dtype=np.float32)
-    ours = f"{subject.backend}, {subject.precision}"
+    ours = f"{subject.backend}, {subject.precision}" + ("" if device == "cpu" else f", {device}")
     tolerance = _AGREE[subject.precision]
 
     def agree(expected: dict[str, Array], got: dict[str, Array]) -> bool:
@@ -196,24 +255,30 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
             for name in expected
         )
 
-    others = {}
-    if subject.eager is not None:
-        _torch_threads(threads)
-        others["PyTorch eager, fp32"] = Way(partial(subject.eager, image), agree)
-    on = "" if threads == 1 else f", {threads} threads"
-    ceiling = ceiling_gflops(subject.precision, threads)
-    case = Contest(
-        f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}{on}",
-        subject.reason,
-        partial(engine.run, {spec.name: image}),
-        others,
-        items=batch,
-        unit="images",
-        called=ours,
-    ).measure(effort, threads)
+    with ExitStack() as stack:
+        others = {}
+        if subject.eager is not None and device != "cpu":
+            eager = stack.enter_context(_eager_on_card(subject, device))
+            others[f"PyTorch eager, {subject.precision}"] = Way(
+                partial(eager.run, {eager.inputs[0].name: image}), agree
+            )
+        elif subject.eager is not None:
+            _torch_threads(threads)
+            others["PyTorch eager, fp32"] = Way(partial(subject.eager, image), agree)
+        on = "" if threads == 1 else f", {threads} threads"
+        ceiling = ceiling_gflops(subject.precision, threads) if device == "cpu" else None
+        case = Contest(
+            f"{subject.name}, {size[0]} × {size[1]}, batch {batch}, {ours}{on}",
+            subject.reason,
+            partial(engine.run, {spec.name: image}),
+            others,
+            items=batch,
+            unit="images",
+            called=ours,
+        ).measure(effort, threads)
     if ceiling is not None:  # once more: what else runs here takes from the ceiling too
         ceiling = max(ceiling, ceiling_gflops(subject.precision, threads) or 0.0)
-    macs = count_onnx_macs(subject.model, shape)
+    macs = None if onnx is None else count_onnx_macs(onnx, shape)
     gflops = None if macs is None else 2 * macs / batch * case.throughput / 1e9
     share = gflops / ceiling if gflops and ceiling else None
     facts = {
@@ -229,7 +294,21 @@ def _case(subject: Subject, engine: Engine, size: Size, batch: int, threads: int
         "share_of_ceiling": share,
         "paper_images_per_s": subject.paper_fps,
     }
+    if isinstance(engine, DeviceEngine):
+        facts["split_ms"] = split_ms(engine, {spec.name: image}, effort)
+        facts["device_memory_bytes"] = asdict(engine.memory)
+        facts["cuda_graphs"] = engine.graphs
     return replace(case, facts=facts, warnings=case.warnings + above_ceiling(share))
+
+
+def _eager_on_card(subject: Subject, device: str) -> Engine:
+    """Return the network in PyTorch as it is used otherwise: layer by layer, in the same precision, channels last."""
+    from mammofast.engine.torch.file import read_file
+    from mammofast.engine.torch.on_card import TorchCardEngine
+
+    if subject.torch_file is None:
+        raise ProfilingError(f"{subject.name}: eager PyTorch runs networks of the catalogue only; leave --eager out")
+    return TorchCardEngine(*read_file(subject.torch_file(subject.precision)), device, captured=False)
 
 
 def _torch_threads(threads: int) -> None:

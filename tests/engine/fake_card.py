@@ -169,6 +169,9 @@ class FakeCard:
                 card.need_context()
                 card.depth -= 1
 
+            def detach(self):
+                pass  # the process ends
+
             def synchronize(self):
                 card.need_context()
                 card.waits += 1

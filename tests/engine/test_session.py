@@ -165,6 +165,7 @@ def test_engines_that_share_weights_have_memory_of_their_own(load, card, trt):
     assert 0 < card.used < used
     assert len(trt.engines) == 1
     check(other.run({"x": b}), b)
+    check(other.run({"x": images(LARGE)}), images(LARGE))
     other.close()
     assert_gone(card, trt)
 
@@ -186,7 +187,9 @@ def test_a_network_without_activations(load, card):
 
 def test_shapes_that_it_was_not_built_for_are_named(load, card, trt):
     with load() as engine:
-        with pytest.raises(EngineError, match=r"got 'x' \(4, 2, 4, 4\), .* \(1, 2, 4, 4\) to \(3, 2, 4, 4\); .*again"):
+        with pytest.raises(
+            EngineError, match=r"^shapes: got 'x' \(4, 2, 4, 4\), .* \(1, 2, 4, 4\) to \(3, 2, 4, 4\); "
+        ):
             engine.run({"x": images((4, 2, 4, 4))})
         with pytest.raises(EngineError, match=r"got 'x' \(1, 2, 6, 4\)"):
             engine.buffers({"x": (1, 2, 6, 4)})

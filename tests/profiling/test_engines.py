@@ -1,6 +1,7 @@
 """Networks on backends: what they cost, and which of them a name stands for."""
 
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -9,10 +10,12 @@ import torch
 from onnx import TensorProto, helper
 
 from mammofast.bundles import load_bundle
+from mammofast.engine import TensorSpec
+from mammofast.engine.on_device import DeviceEngine, Memory
 from mammofast.errors import EngineError, MammofastError, ProfilingError
 from mammofast.models import create, find
 from mammofast.models.counting import count_macs
-from mammofast.profiling import engines
+from mammofast.profiling import engines, way_to_the_card
 from mammofast.profiling.macs import count_onnx_macs
 from mammofast.profiling.sampling import Effort
 
@@ -173,3 +176,91 @@ def test_more_threads_than_cores_are_warned_of(small):
     torch.set_num_threads(1)
     assert any("take turns" in warning for warning in case.warnings)
     assert case.name.endswith(f", {cores() + 1} threads")  # another case than that of one thread
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card, and PyTorch runs on it")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_pytorch_is_a_backend(small, precision):
+    (case,) = engines.engine_cases([small], BRIEF, runs=[("torch", precision)])
+    assert case.ours == f"torch, {precision}"
+    assert case.facts["gmac_per_image"] > 0
+    assert "split_ms" not in case.facts
+
+
+def test_pytorch_runs_networks_of_the_catalogue_only(tmp_path, small):
+    path = tmp_path / "network.onnx"
+    path.write_bytes(small.model)
+    for target in (str(path), "demo"):
+        with pytest.raises(ProfilingError, match=r"file for onnxruntime, torch cannot run it; name a network of the"):
+            list(engines.engine_cases(engines.of_target(target), BRIEF, runs=[("torch", "fp32")]))
+
+
+class FakeCardEngine(DeviceEngine):
+    """y = x, in steps that the test sees; what a stream has is only done when it is waited for."""
+
+    def __init__(self):
+        super().__init__(*((TensorSpec(name, (None, 3, 64, 64), "float32"),) for name in "xy"))
+        self.stream, self.graphs, self.steps = 1, 1, []
+        self.memory = Memory(10, 20)
+
+    share = memory = None  # abstract
+
+    def upload(self, tensors):
+        self.steps.append("upload")
+        return tensors
+
+    def run_on_device(self, inputs, stream):
+        self.steps.append("run")
+        return {"y": inputs["x"]}
+
+    def download(self, outputs):
+        self.steps.append("download")
+        return outputs
+
+    def synchronize(self):
+        self.steps.append("wait")
+
+    def _enqueue(self, inputs, stream): ...
+
+    def _buffers(self, shapes): ...
+
+    def _close(self):
+        self.steps.append("close")
+
+
+def test_on_a_card_the_way_there_and_back_is_told_apart(small, monkeypatch):
+    from dataclasses import replace
+
+    opened, built = [], []
+
+    def load_engine(model, backend, device, precision, threads):
+        opened.append((model, backend, device, precision))
+        return FakeCardEngine()
+
+    monkeypatch.setattr(engines, "load_engine", load_engine)
+    monkeypatch.setattr(engines, "_built", lambda *arguments: built.append(arguments[1:]) or b"engine")
+    subject = replace(small, eager=None)
+    cases = list(engines.engine_cases([subject], BRIEF, runs=[("tensorrt-rtx", "fp32")], batches=(1, 4)))
+    assert opened == [(b"engine", "tensorrt-rtx", "cuda", "fp32")]
+    assert [(backend, largest) for backend, _, largest in built] == [("tensorrt-rtx", 4)]
+    for case in cases:
+        assert case.ours == "tensorrt-rtx, fp32, cuda"
+        assert set(case.facts["split_ms"]) == {"host_to_device", "compute", "device_to_host"}
+        assert case.facts["device_memory_bytes"] == {"weights": 10, "context": 20}
+        assert case.facts["ceiling_gflops"] is None
+        assert case.facts["gmac_per_image"] > 0
+
+
+def test_each_step_is_waited_for():
+    engine = FakeCardEngine()
+    way_to_the_card.split_ms(engine, {"x": np.zeros((1, 3, 64, 64), np.float32)}, BRIEF)
+    assert engine.steps[3:8] == ["upload", "wait", "run", "wait", "download"]
+
+
+def test_engines_are_built_for_the_sizes_and_batches_that_are_timed(small, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        engines, "build", lambda *arguments: asked.append(arguments[1:]) or SimpleNamespace(engine=b"e")
+    )
+    assert engines._converted(small, "tensorrt-rtx", "fp16", 8) == b"e"
+    assert asked == [("tensorrt-rtx", [{"image": ((1, 3, 64, 64), (8, 3, 64, 64), (8, 3, 64, 64))}])]

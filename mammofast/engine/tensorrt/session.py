@@ -23,7 +23,7 @@ class TensorRtEngine(DeviceEngine):
     """One of the engines over the same weights, with memory and a stream of its own."""
 
     def __init__(self, weights: Weights) -> None:
-        self._weights, self._card = weights, weights.card
+        self._weights, self._card, self.card = weights, weights.card, weights.index
         self._prepared: dict[tuple[Shape, ...], _Prepared] = {}
         self._pinned: dict[int, Array] = {}
         with self._card.current(), ExitStack() as made:
@@ -174,7 +174,6 @@ class _Prepared:
         try:
             return Graph(stream.handle, lambda: self._execute(stream.handle))
         except EngineError:
-            self._weights.why()  # said by the next error otherwise
             return None
 
     def _execute(self, stream: int) -> None:

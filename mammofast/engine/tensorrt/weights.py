@@ -20,6 +20,7 @@ class Weights:
         """Deserialize; see :func:`load` for errors."""
         self.trt: Any = import_flavour(flavour)
         self.card: Card = card(index)
+        self.index = index
         self.log = make_log(self.trt)
         self._users, self._lock = 0, Lock()
         with self.card.current():
@@ -35,8 +36,7 @@ class Weights:
         self.inputs = tuple(self._spec(engine, name) for name in given)
         self.outputs = tuple(self._spec(engine, name) for name in names if name not in given)
         self.nbytes = int(engine.get_engine_stat(self.trt.EngineStat.TOTAL_WEIGHTS_SIZE))
-        # A context is given memory even where it needs none.
-        self.activations = max(int(engine.device_memory_size_v2), 1)
+        self.activations = int(engine.device_memory_size_v2)
 
     @property
     def engine(self) -> Any:

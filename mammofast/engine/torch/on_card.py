@@ -31,7 +31,7 @@ class TorchCardEngine(DeviceEngine):
 
     def __init__(self, recipe: Recipe, network: nn.Module, device: str, *, captured: bool = True) -> None:
         self._recipe, self._name, self._captured = recipe, device, captured
-        self._device = _torch_device(device)
+        self._device, self.card = _torch_device(device), card_index(device)
         self._shapes: dict[Shape, _Prepared] = {}
         with self._errors(), cuda.device(self._device):
             self._network: nn.Module | None = network.to(self._device)
