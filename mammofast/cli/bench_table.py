@@ -98,6 +98,8 @@ def _facts(facts: Mapping[str, Any]) -> str:
         words.append(f"{facts['gflops']:.0f} GFLOP/s")
     if facts.get("share_of_ceiling"):
         words.append(f"{facts['share_of_ceiling']:.0%} of this machine's {facts['ceiling_gflops']:.0f}")
+    if steps := facts.get("split_ms"):
+        words.append(" + ".join(f"{ms:.3g}" for ms in steps.values()) + " ms to the card, network and back")
     if "served_from" in facts:
         share = facts["share_of_l2_copy" if facts["served_from"] == "L2 cache" else "share_of_copy"]
         words.append(f"{facts['gb_per_s']:.3g} GB/s, {share:.0%} of a copy in {facts['served_from']}")
