@@ -98,8 +98,8 @@ def head_geometry(
         raise _checks.fail("strides", repr(strides), f"one for each of {len(heads)} heads")
     sizes = [_checks.whole("strides", stride, 1, _checks.MAX_SIZE) for stride in strides]
     if not isinstance(anchors, Sequence) or len(anchors) != ANCHORS_PER_HEAD * len(sizes):
-        got = len(anchors) if isinstance(anchors, Sequence) else type(anchors).__name__
-        raise _checks.fail("anchors", got, f"{ANCHORS_PER_HEAD} for each stride of {strides}")
+        found = len(anchors) if isinstance(anchors, Sequence) else type(anchors).__name__
+        raise _checks.fail("anchors", found, f"{ANCHORS_PER_HEAD} for each stride of {strides}")
     try:
         priors = np.asarray(anchors)
     except ValueError:  # of several lengths
