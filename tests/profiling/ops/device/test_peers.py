@@ -146,6 +146,18 @@ def test_cupys_labels_are_compared_up_to_their_numbers(monkeypatch):
     assert way.agrees(ours, (on_card(backward[labels]), on_card(areas[::-1])))
     assert not way.agrees(ours, (on_card(labels), on_card(areas + 1)))
     assert not way.agrees(ours, (on_card(np.where(labels == 3, 4, labels)), on_card(areas)))
+    one_pixel = np.array(labels)
+    one_pixel.flat[np.flatnonzero(labels == areas.argmax() + 1)[-1]] = 1 + (areas.argmax() == 0)
+    assert not way.agrees(ours, (on_card(one_pixel), on_card(areas)))
+
+
+def test_boxes_of_another_image_are_not_the_same():
+    (build,) = builders("decode_yolo", small=True).values()
+    contest = build(no_card(), "")
+    (way,) = contest.others.values()
+    image, boxes, scores = way.call()
+    assert way.agrees(contest.truth.call(), (image, boxes, scores))
+    assert not way.agrees(contest.truth.call(), (image * 0, boxes, scores))
 
 
 def test_torchvisions_nms_and_roi_align_get_what_they_expect(monkeypatch):
