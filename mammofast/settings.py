@@ -4,6 +4,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
+# What a card is kept busy with, and what engines are compiled for unless told otherwise.
+CARD_BATCH = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -27,6 +30,11 @@ class Settings:
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name}: got {value!r}, expected an integer >= 1")
+
+    @classmethod
+    def on(cls, device: str) -> "Settings":
+        """Return how networks are run on "cpu" or "cuda" unless told otherwise: in batches on a card."""
+        return cls() if device == "cpu" else cls("cuda", CARD_BATCH, CARD_BATCH)
 
     def as_dict(self) -> dict[str, str | int]:
         """Return the settings as JSON-ready values."""

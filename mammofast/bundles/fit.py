@@ -46,6 +46,11 @@ def fitting_device(bundle: Bundle, name: str, device: str) -> str:
     return found
 
 
+def device_of(bundle: Bundle) -> str:
+    """Return what a bundle was compiled for, "cpu" or "cuda": a card as soon as one network needs it."""
+    return CPU if all(network.target == CPU for network in bundle.networks.values()) else "cuda"
+
+
 def installed_version(backend: str) -> str | None:
     """Return the version of TensorRT or TensorRT for RTX on this machine; None where it is not installed."""
     try:

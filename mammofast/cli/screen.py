@@ -17,14 +17,27 @@ def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None)
     return value
 
 
+def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+        raise click.BadParameter(f"got {value!r}, expected auto, cpu, cuda or such as cuda:1")
+    return value
+
+
 @click.command("screen")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("results", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--bundle", required=True, help="What to screen with: a bundle's folder, or 'demo'.")
-@click.option("--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core]")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core, or per card]"
+)
 @click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to use instead, say tcp://host:8786.")
 @click.option(
-    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu"]), help="What runs the networks."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="auto|cpu|cuda|cuda:N",
+    callback=_device,
+    help="What runs the networks: by default what the bundle was compiled for, on every card there is.",
 )
 @click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing once it is that late.")
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")

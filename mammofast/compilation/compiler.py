@@ -14,6 +14,7 @@ from mammofast.compilation.steady import steady
 from mammofast.engine import check_precision, load_engine
 from mammofast.engine.tensorrt import FLAVOURS, Profile, build, check_builder
 from mammofast.errors import EngineError
+from mammofast.settings import CARD_BATCH
 
 
 class Say(Protocol):
@@ -47,7 +48,7 @@ class Target:
 
     backend: str
     precision: str = "fp32"
-    max_batch: int = 8
+    max_batch: int = CARD_BATCH
     compute_capabilities: tuple[str, ...] = ()
     workspace: int | None = None
     timing_cache: Path | None = None

@@ -8,13 +8,15 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.bundles import Bundle, load_bundle, open_network
+from mammofast.bundles import Bundle, device_of, load_bundle, open_network
 from mammofast.engine import Engine
+from mammofast.engine.on_device import DeviceEngine
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods.arrays import array_image
 from mammofast.methods.parameters import read_parameters
 from mammofast.methods.tiled import Tiled
 from mammofast.methods.two_stage import TwoStage
+from mammofast.methods.two_stage_device import TwoStageOnDevice
 from mammofast.methods.whole_image import WholeImage
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
@@ -24,6 +26,8 @@ METHODS: dict[str, Any] = {
     "two_stage": TwoStage,
     "whole_image": WholeImage,
 }
+# How a method is run where all its engines are on a card; the others go through the host there.
+ON_DEVICE: dict[str, Any] = {"two_stage": TwoStageOnDevice}
 
 
 class Method(Protocol):
@@ -38,7 +42,8 @@ class Screener:
 
     Findings are the same to the bit as those of ``mammofast screen`` with the same bundle and settings, given the
     archive's image, or an array where stored values are presentation values already: levels are means of stored values,
-    so that what a VOI window does to them comes after. One screener serves one thread at a time.
+    so that what a VOI window does to them comes after. One screener serves one thread at a time, unless it is
+    ``concurrent``.
     """
 
     def __init__(self, bundle: Bundle, settings: Settings, device: str = "auto") -> None:
@@ -51,10 +56,13 @@ class Screener:
         self.bundle = bundle
         self.settings = settings
         self._engines: dict[str, Engine] = {}
+        self._method: Method | None = None
         try:
             for name in kind.networks:
                 self._engines[name] = open_network(bundle, name, device)
-            self._method: Method | None = kind(parameters, self._engines, settings)
+            on_card = all(isinstance(engine, DeviceEngine) for engine in self._engines.values())
+            way = ON_DEVICE.get(bundle.method, kind) if on_card else kind
+            self._method = way(parameters, self._engines, settings)
         except BaseException:
             self.close()
             raise
@@ -68,6 +76,11 @@ class Screener:
     def settings_id(self) -> str:
         """SHA-256 (hex) of the settings."""
         return self.settings.id
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether several threads may screen at once; their images then share batches."""
+        return isinstance(self._method, TwoStageOnDevice)
 
     @property
     def notice(self) -> str:
@@ -130,7 +143,9 @@ class Screener:
 
     def close(self) -> None:
         """Give the networks' memory back; closing twice is allowed."""
-        self._method = None
+        method, self._method = self._method, None
+        if isinstance(method, TwoStageOnDevice):
+            method.close()
         for engine in self._engines.values():
             engine.close()
 
@@ -150,7 +165,7 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
     ----------
     bundle: a folder, or "demo" for the one that comes with mammofast.
     device: "auto", "cpu", "cuda" or "cuda:i". "auto" is the device that the bundle was compiled for.
-    settings: how networks are run; batch sizes of one by default.
+    settings: how networks are run; by default one by one on the CPU, in batches of eight on a card.
 
     Raises
     ------
@@ -161,7 +176,8 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
         backend, or a network that is not verified yet goes beyond its parity budget.
 
     """
-    return Screener(load_bundle(bundle), settings or Settings(), device)
+    opened = load_bundle(bundle)
+    return Screener(opened, settings or Settings.on(device_of(opened)), device)
 
 
 def _source(image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, float] | None = None) -> ImageSource:

@@ -5,10 +5,10 @@ detection and segmentation at the same time, each on other images.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from operator import attrgetter
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +33,17 @@ _LOOKED_UP = 2  # bytes of the largest integers that a contrast window is found 
 
 Pixels = npt.NDArray[np.generic]
 _Part = tuple[device.DecodedBatch, device.KeptBatch]
-_Arrays = TypeVar("_Arrays", bound=tuple[Any, ...])
 
 
 class Lanes:
     """Engines over one network's weights; each serves one call at a time."""
 
     def __init__(self, engine: DeviceEngine, count: int) -> None:
-        self._shared = [engine.share() for _ in range(count - 1)]
+        self._shared: list[DeviceEngine] = []
+        with ExitStack() as made:
+            for _ in range(count - 1):
+                self._shared.append(made.enter_context(engine.share()))
+            self._made = made.pop_all()
         self._free: SimpleQueue[DeviceEngine] = SimpleQueue()
         for each_engine in (engine, *self._shared):
             self._free.put(each_engine)
@@ -59,8 +62,7 @@ class Lanes:
 
     def close(self) -> None:
         """Close the engines made here; the first one is its owner's."""
-        for engine in self._shared:
-            engine.close()
+        self._made.close()
 
 
 class TwoStageOnDevice(TwoStage):
@@ -68,9 +70,11 @@ class TwoStageOnDevice(TwoStage):
 
     def __init__(self, parameters: TwoStageParameters, engines: Mapping[str, DeviceEngine], settings: Settings) -> None:
         super().__init__(parameters, engines, settings)
-        self._detectors = Lanes(engines["detector"], LANES)
-        self._segmenters = Lanes(engines["segmenter"], LANES)
-        self._flow = Flow(self.stages())
+        with ExitStack() as made:
+            self._detectors = made.enter_context(closing(Lanes(engines["detector"], LANES)))
+            self._segmenters = made.enter_context(closing(Lanes(engines["segmenter"], LANES)))
+            self._flow = made.enter_context(Flow(self.stages()))
+            self._made = made.pop_all()
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images; calls from several threads share batches."""
@@ -81,9 +85,7 @@ class TwoStageOnDevice(TwoStage):
 
     def close(self) -> None:
         """End the threads and give back what is not the caller's."""
-        self._flow.close()
-        self._detectors.close()
-        self._segmenters.close()
+        self._made.close()
 
     def stages(self) -> list[Stage]:
         """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
@@ -119,8 +121,8 @@ class TwoStageOnDevice(TwoStage):
         """Take images from their pixels to candidates."""
         with self._detectors.one() as engine:
             stream = engine.stream
-            images = [device.to_device(_pixels(case), stream) for case in cases]
-            windows = self._windows(cases, images, stream)
+            images = [device.to_device(_pixels(case), stream, engine.card) for case in cases]
+            windows = self._windows(engine, cases, images)
             parts = self._scales(engine, cases, images, windows)
             together = device.collect_boxes(parts, MOST_BOXES, stream=stream)
             fused = device.fuse_boxes(
@@ -128,25 +130,25 @@ class TwoStageOnDevice(TwoStage):
                 together.scores,
                 together.counts,
                 len(self._parameters.scales),
-                device.to_device(np.array([case.image.shape for case in cases], np.int32), stream),
+                device.to_device(np.array([case.image.shape for case in cases], np.int32), stream, engine.card),
                 self._parameters.fusion_threshold,
                 MOST_BOXES,
                 stream=stream,
             )
-            windows, together, fused = (_on_host(arrays, stream) for arrays in (windows, together, fused))
-            return [self._detected(case, i, windows, parts, together, fused, stream) for i, case in enumerate(cases)]
+            on_host = device.to_host(windows, stream), _on_host(together, stream), _on_host(fused, stream)
+            return [self._detected(case, i, *on_host, parts, stream) for i, case in enumerate(cases)]
 
-    def _windows(self, cases: Sequence[TwoStageCase], images: Sequence[Any], stream: int) -> tuple[Any]:
+    def _windows(self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any]) -> Any:
         """Return the contrast windows of images, on the card: found there where pixels can be counted in a table."""
-        contrast = self._parameters.contrast
+        contrast, stream = self._parameters.contrast, engine.stream
         if all(_pixels(case).dtype.kind in "iu" and _pixels(case).dtype.itemsize <= _LOOKED_UP for case in cases):
             percentiles = contrast.low_percentile, contrast.high_percentile
-            return (device.contrast_windows(images, [case.table for case in cases], percentiles, stream=stream)[0],)
+            return device.contrast_windows(images, [case.table for case in cases], percentiles, stream=stream)[0]
         windows = np.array([contrast.window(_pixels(case), case.table) for case in cases], np.float64)
-        return (device.to_device(windows, stream),)
+        return device.to_device(windows, stream, engine.card)
 
     def _scales(
-        self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any], windows: tuple[Any]
+        self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any], windows: Any
     ) -> list[_Part]:
         """Enqueue the detector at every scale; return what it finds and keeps at each."""
         p, n, stream = self._parameters, len(cases), engine.stream
@@ -156,13 +158,13 @@ class TwoStageOnDevice(TwoStage):
         device.detection_inputs(
             images,
             [case.table for case in cases],
-            windows[0],
+            windows,
             p.scales,
             dtype=engine.inputs[0].dtype,
             stream=stream,
             out=(*rows, None),
         )
-        frames = device.to_device(np.array([case.frame for case in cases], np.int32), stream)
+        frames = device.to_device(np.array([case.frame for case in cases], np.int32), stream, engine.card)
         parts = []
         for array, (height, width) in zip(inputs, p.scales, strict=True):
             outputs = engine.run_on_device({"image": array}, stream)
@@ -187,16 +189,19 @@ class TwoStageOnDevice(TwoStage):
         self,
         case: TwoStageCase,
         i: int,
-        windows: tuple[Any],
+        windows: npt.NDArray[np.float64],
+        together: Any,
+        fused: Any,
         parts: Sequence[_Part],
-        together: device.CollectedBatch,
-        fused: device.FusedBatch,
         stream: int,
     ) -> TwoStageCase | BrokenImage:
-        """Return image i of a batch with its boxes and candidates."""
+        """Return image i of a batch with its boxes and candidates.
+
+        windows, together, fused: as the ops give them, on the host. parts: on the card still.
+        """
         if together.status[i] & device.NOT_FINITE:
             return BrokenImage(Reason.NOT_FINITE, "the detector gave NaN or infinity for this image")
-        case.low, case.high = map(float, windows[0][i])
+        case.low, case.high = map(float, windows[i])
         case.pixels = None
         if together.status[i] or fused.status[i]:
             self._fuse_on_host(case, i, parts, stream)
@@ -225,8 +230,10 @@ class TwoStageOnDevice(TwoStage):
         cases = [candidate.case for candidate, _ in parts]
         with self._segmenters.one() as engine:
             stream = engine.stream
-            crops = [device.to_device(pixels, stream) for _, pixels in parts]
-            windows = device.to_device(np.array([(case.low, case.high) for case in cases], np.float64), stream)
+            crops = [device.to_device(pixels, stream, engine.card) for _, pixels in parts]
+            windows = device.to_device(
+                np.array([(case.low, case.high) for case in cases], np.float64), stream, engine.card
+            )
             shape = (1, *p.crop_shape)
             inputs = engine.buffers({"crop": (self._settings.segmentation_batch, *shape)})
             device.segmentation_inputs(
@@ -260,14 +267,14 @@ def _size(window: Box) -> tuple[int, int]:
     return window[3] - window[1], window[2] - window[0]
 
 
-def _unpacked(packed: device.PackedMasks, i: int, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _unpacked(packed: Any, i: int, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return mask i of a batch."""
     rows, cols = shape
     bits = packed.bits[packed.offsets[i] : packed.offsets[i + 1]].reshape(rows, -1)
     return np.unpackbits(bits, axis=1, count=cols).astype(bool)
 
 
-def _on_host(arrays: _Arrays, stream: int) -> _Arrays:
+def _on_host(arrays: tuple[Any, ...], stream: int) -> Any:
     """Return the same tuple with its device arrays copied to the host; waits for the stream."""
     parts = (array if isinstance(array, np.ndarray) else device.to_host(array, stream) for array in arrays)
     return type(arrays)(*parts) if hasattr(arrays, "_fields") else tuple(parts)

@@ -1,12 +1,13 @@
 """Workers to screen with: processes of this machine, or a Dask cluster that is already there."""
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
 from mammofast.errors import SchedulerError
 
@@ -29,10 +30,22 @@ _CONFIG: dict[str, Any] = {
     "distributed.worker.http.routes": [],
 }
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Threads of a worker with a card: its pipeline fills batches from what all of them bring.
+_TASKS_PER_CARD = 8
+_LOOPBACK: dict[str, Any] = {
+    "host": "127.0.0.1",
+    # Dask opens its HTTP port in any case: on loopback, any that is free, with nothing on it.
+    "dashboard_address": "127.0.0.1:0",
+}
+
 
 @contextmanager
-def local_client(workers: int) -> Iterator[Client]:
-    """Start worker processes on this machine, one thread each, reachable from nowhere else.
+def local_client(workers: int, cards: Sequence[str] = ()) -> Iterator[Client]:
+    """Start worker processes on this machine, reachable from nowhere else.
+
+    workers: how many, one thread each. cards: what ``CUDA_VISIBLE_DEVICES`` is for each worker instead, the card that
+    it has to itself.
 
     Raises
     ------
@@ -42,20 +55,45 @@ def local_client(workers: int) -> Iterator[Client]:
     """
     with _quiet(), dask.config.set(_CONFIG):
         try:
-            cluster = LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                # Dask opens its HTTP port in any case: on loopback, any that is free, with nothing on it.
-                dashboard_address="127.0.0.1:0",
-                scheduler_kwargs={"dashboard": False},
-                silence_logs=logging.CRITICAL,
-            )
+            cluster = _with_cards(cards) if cards else _without_cards(workers)
         except (OSError, RuntimeError, TimeoutError) as error:
             raise SchedulerError(f"workers could not be started ({type(error).__name__})") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
+
+
+def visible_cards(count: int, device: str = "cuda") -> list[str]:
+    """Return what ``CUDA_VISIBLE_DEVICES`` has to be for one worker a card.
+
+    count: the cards that this process sees. device: "cuda" for all of them, "cuda:i" for one.
+    """
+    # This process may see some of the machine's cards only: numbers are counted among these.
+    stated = os.environ.get(VISIBLE)
+    names = [str(i) for i in range(count)] if stated is None else stated.split(",")[:count]
+    index = device.partition(":")[2]
+    return names if index in ("",) else names[int(index) : int(index) + 1]
+
+
+def _without_cards(workers: int) -> LocalCluster:
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        scheduler_kwargs={"dashboard": False},
+        silence_logs=logging.CRITICAL,
+        **_LOOPBACK,
+    )
+
+
+def _with_cards(cards: Sequence[str]) -> SpecCluster:
+    options = {"nthreads": _TASKS_PER_CARD, "silence_logs": logging.CRITICAL, **_LOOPBACK}
+    return SpecCluster(
+        workers={
+            number: {"cls": Nanny, "options": {**options, "env": {VISIBLE: card}}} for number, card in enumerate(cards)
+        },
+        scheduler={"cls": Scheduler, "options": {"port": 0, "dashboard": False, **_LOOPBACK}},
+        silence_logs=logging.CRITICAL,
+    )
 
 
 @contextmanager

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mammofast.archive import Archive, ArchiveImage, open_archive
-from mammofast.bundles import Bundle, load_bundle
+from mammofast.bundles import Bundle, device_of, load_bundle
+from mammofast.engine.driver import card_count
 from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
 from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
-from mammofast.screening.cluster import local_client, remote_client
+from mammofast.screening.cluster import local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
@@ -95,7 +96,7 @@ def screen(
     ----------
     archive: what ``mammofast ingest`` wrote. results: a results folder, made where there is none.
     bundle: a folder, or "demo".
-    workers: processes on this machine; by default one for each core.
+    workers: processes on this machine; by default one for each core, or for each card where the bundle needs one.
     scheduler: a running Dask cluster to use instead, such as "tcp://host:8786"; archive and bundle must be found under
         the same paths there.
     device: see :func:`mammofast.open_bundle`.
@@ -122,9 +123,10 @@ def screen(
         raise ValueError(f"workers: got {workers}, expected 1 or more")
     if images_per_task < 1:
         raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
-    opened, settings = open_archive(Path(archive).resolve()), Settings()
+    opened = open_archive(Path(archive).resolve())
     folder = str(bundle) if bundle == "demo" else str(Path(bundle).resolve())
     manifest = load_bundle(folder)
+    settings = Settings.on(device_of(manifest))
     run = Run(manifest.id, settings.id)
     ledger = Results.create_or_open(results, opened)
     ledger.start(run, summary(manifest, settings))
@@ -137,8 +139,12 @@ def screen(
             # A bundle that cannot be opened is said here, once, rather than by every worker.
             opener(folder, device, settings).__exit__(None, None, None)
             ledger.add_versions(run, software_versions(network.backend for network in manifest.networks.values()))
-            n_workers = workers or cores()
-            connect = remote_client(scheduler) if scheduler else local_client(n_workers)
+            wanted = "cuda" if device == "auto" else device
+            cards = visible_cards(card_count(), wanted) if settings.device == "cuda" and not scheduler else []
+            n_workers = min(workers or len(cards), len(cards)) if cards else workers or cores()
+            # A worker sees the card that it has only, as its first.
+            device = "cuda" if cards else device
+            connect = remote_client(scheduler) if scheduler else local_client(n_workers, cards[:n_workers])
             put_timing = partial(ledger.put_timing, run)
             with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:
                 name = f"mammofast-{uuid.uuid4().hex}"

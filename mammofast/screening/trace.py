@@ -6,6 +6,7 @@ Results never depend on it. UIDs and names have no place here, images are told a
 import json
 import os
 import resource
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ class TraceFile:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / f"{os.getpid()}.jsonl"
         self._recorder = tracing.start_recording()
+        self._lock = threading.Lock()  # tasks of one process may overlap
 
     @contextmanager
     def task(self, images: Sequence[ArchiveImage]) -> Iterator[None]:
@@ -119,7 +121,7 @@ class TraceFile:
             "spans": [asdict(span) for span in spans],
             "samples": [asdict(sample) for sample in samples],
         }
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
 

@@ -8,8 +8,8 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -33,6 +33,8 @@ class Screener(Protocol):
     def bundle_id(self) -> str: ...  # noqa: D102
     @property
     def settings_id(self) -> str: ...  # noqa: D102
+    @property
+    def concurrent(self) -> bool: ...  # noqa: D102
     def screen_images(self, images: Sequence[ImageSource]) -> list[ImageResult]: ...  # noqa: D102
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> None: ...
@@ -43,11 +45,25 @@ OpenScreener = Callable[[str, str, Settings], Screener]
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A screener, which serves one thread at a time, and where to write down what it does, if anywhere."""
+    """A screener, and where to write down what it does, if anywhere. lock: held by who uses it alone, or ends it."""
 
     screener: Screener
     trace: TraceFile | None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    users: list[None] = field(default_factory=list)
+
+    @contextmanager
+    def used(self) -> Iterator[Screener]:
+        """Have the screener: alone, unless it is concurrent."""
+        if not self.screener.concurrent:
+            with self.lock:
+                yield self.screener
+            return
+        self.users.append(None)
+        try:
+            yield self.screener
+        finally:
+            self.users.pop()
 
 
 # Screeners of this process, by run.
@@ -104,7 +120,7 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
     def teardown(self, worker: Any) -> None:
         """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
         opened = _OPEN.pop(self.name, None)
-        if opened is not None and opened.lock.acquire(blocking=False):
+        if opened is not None and not opened.users and opened.lock.acquire(blocking=False):
             opened.screener.__exit__(None, None, None)
             if opened.trace is not None:
                 stop_recording()
@@ -124,9 +140,9 @@ def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, by
     if name not in _OPEN:
         raise EngineError("a worker could not open the bundle; its log says why")
     opened = _OPEN[name]
-    with opened.lock, nullcontext() if opened.trace is None else opened.trace.task(images):
+    with opened.used() as screener, nullcontext() if opened.trace is None else opened.trace.task(images):
         start = time.monotonic()
-        encoded = screen_images(opened.screener, images)
+        encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return [(status, content, seconds) for status, content in encoded]
 

@@ -23,7 +23,7 @@ class HostEngine(DeviceEngine):
         self.opened = [] if opened is None else opened
         self.opened.append(self)
         self.engine = load_engine(content, "onnxruntime")
-        self.stream = next(STREAMS)
+        self.card, self.stream = 0, next(STREAMS)
         self.made = {}
         self.batches = []
         super().__init__(self.engine.inputs, self.engine.outputs)

@@ -1,5 +1,6 @@
 """P4's method on a card, its kernels run on the host: to the bit what the CPU finds."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import mammofast
 from mammofast.archive import ingest
 from mammofast.bundles import load_bundle
-from mammofast.errors import Reason
+from mammofast.errors import EngineError, Reason
+from mammofast.methods import screener as screener_module
 from mammofast.methods import two_stage_device
 from mammofast.methods.arrays import ArrayImage
 from mammofast.methods.parameters import read_parameters
@@ -182,3 +184,40 @@ def test_closing_closes_what_was_opened(on_host, images):
     assert not any(engine._closed for engine in engines.values())
     close(method, engines)
     assert on_host.control.allocations == 0
+
+
+@pytest.fixture
+def expected(images):
+    return by_cpu(images)
+
+
+@pytest.fixture
+def screener(expected, on_host, monkeypatch):
+    """The demo bundle as if it had been compiled for a card."""
+    monkeypatch.setattr(screener_module, "open_network", lambda bundle, name, device: HostEngine(bundle.read(name)))
+    with open_bundle("demo", settings=Settings.on("cuda")) as opened:
+        yield opened
+
+
+def test_a_bundle_of_engines_on_a_card_is_screened_there_by_several_threads(screener, images, expected):
+    assert screener.concurrent
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda image: screener.screen_images([image])[0], images))
+    assert_same(found, expected)
+    batches = [shape[0] for engine in screener._engines["detector"].opened for shape in engine.batches]
+    assert set(batches) == {Settings.on("cuda").detection_batch}
+
+
+def test_a_bundle_that_no_method_takes_leaves_no_engine_open(on_host, monkeypatch):
+    made = []
+
+    def network(bundle, name, device):
+        made.append(HostEngine(bundle.read(name), opened=made))
+        return made[-1]
+
+    monkeypatch.setattr(screener_module, "open_network", network)
+    monkeypatch.setattr(HostEngine, "share", lambda engine: (_ for _ in ()).throw(EngineError("no memory left")))
+    with pytest.raises(EngineError, match="no memory left"):
+        open_bundle("demo", settings=Settings.on("cuda"))
+    assert made
+    assert all(engine._closed for engine in made)

@@ -57,6 +57,8 @@ def read(bundle, device, settings):
 class _Between:
     """A screener that dawdles where no stage is at work."""
 
+    concurrent = False
+
     def __init__(self, real):
         self._real = real
         self.bundle_id, self.settings_id = real.bundle_id, real.settings_id

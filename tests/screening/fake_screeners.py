@@ -15,6 +15,8 @@ class Misbehaving:
     gate: while it is there images wait: all, or those whose UIDs are in it. started/UID: written for every image begun.
     """
 
+    concurrent = False
+
     def __init__(self, bundle, device, settings):
         self.folder = Path(bundle)
         self.real = open_bundle(bundle, device, settings)

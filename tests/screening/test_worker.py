@@ -1,5 +1,8 @@
 """What a worker makes of misbehaving methods, without a cluster around it."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 
 from mammofast.errors import BrokenImage, EngineError, Reason
 from mammofast.records import Finding, ImageResult
+from mammofast.screening import worker
 from mammofast.screening.entry import parse_entry
 from mammofast.screening.worker import screen_images, screen_task
 
@@ -30,6 +34,7 @@ class Screener:
     """Does for an image what ``acts`` says; remembers how images came."""
 
     bundle_id, settings_id = "b" * 64, "c" * 64
+    concurrent = False
 
     def __init__(self, **acts):
         self.acts = acts
@@ -96,3 +101,63 @@ def test_an_error_of_the_method_is_kept_as_it_is():
 def test_a_worker_without_the_bundle_says_so():
     with pytest.raises(EngineError, match="could not open the bundle"):
         screen_task("nothing", [])
+
+
+class Gathering(Screener):
+    """Screens once so many tasks are inside, so that it hangs unless they come at the same time."""
+
+    concurrent = True
+
+    def __init__(self, tasks):
+        super().__init__()
+        self.all_in = threading.Barrier(tasks, timeout=60)
+        self.ended = False
+
+    def screen_images(self, images):
+        self.all_in.wait()
+        return super().screen_images(images)
+
+    def __exit__(self, *error):
+        self.ended = True
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    def put(screener):
+        monkeypatch.setitem(worker._OPEN, "run", worker._Opened(screener, None))
+        return screener
+
+    return put
+
+
+def test_a_concurrent_screener_has_several_tasks_at_once(opened):
+    opened(Gathering(3))
+    with ThreadPoolExecutor(3) as threads:
+        found = list(threads.map(lambda number: screen_task("run", [image(number)]), range(3)))
+    assert [status for ((status, _, _),) in found] == ["done"] * 3
+    assert worker._OPEN["run"].users == []
+
+
+def test_any_other_screener_has_one_task_at_a_time(opened):
+    screener = opened(Gathering(2))
+    screener.concurrent = False
+    screener.all_in = threading.Barrier(2, timeout=0.5)
+    with ThreadPoolExecutor(2) as threads:
+        found = list(threads.map(lambda number: screen_task("run", [image(number)]), range(2)))
+    assert [status for ((status, _, _),) in found] == ["failed"] * 2  # each waited for the other
+
+
+def test_a_screener_in_use_goes_with_its_process(opened):
+    screener = opened(Gathering(2))
+    plugin = SimpleNamespace(name="run")
+    with ThreadPoolExecutor(1) as threads:
+        task = threads.submit(screen_task, "run", [image(1)])
+        while not screener.all_in.n_waiting:
+            time.sleep(0.001)
+        worker.ScreenerPlugin.teardown(plugin, None)
+        assert not screener.ended
+        screener.all_in.wait()
+        assert task.result()[0][0] == "done"
+    opened(screener)
+    worker.ScreenerPlugin.teardown(plugin, None)
+    assert screener.ended
