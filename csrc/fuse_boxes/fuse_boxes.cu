@@ -189,6 +189,7 @@ __device__ void grow_boxes(const CellGrid& grid, int32_t cut) {
             const int32_t col = first + lane, cell = row * grid.cols + col;
             int32_t peak = col < grid.cols ? grid.sums[cell] : 0;
             const unsigned kept = __ballot_sync(ALL_LANES, peak >= cut);
+            if (kept == 0) continue;
             const unsigned gaps_after = ~kept & ~0u << lane;
             const int32_t end = gaps_after ? __ffs(gaps_after) - 1 : 32;  // of the lane's run; the lane itself if none
             for (int32_t step = 1; step < 32; step *= 2) {
@@ -210,11 +211,11 @@ __device__ void grow_boxes(const CellGrid& grid, int32_t cut) {
 __device__ bool comes_before(const CellBox& a, const CellBox& b) {
     if (a.y_min != b.y_min) return a.y_min < b.y_min;
     if (a.x_min != b.x_min) return a.x_min < b.x_min;
-    return a.y_max != b.y_max ? a.y_max < b.y_max : a.x_max < b.x_max;
+    return a.y_max < b.y_max;  // x_max never decides: two that begin alike and end in one row would cross
 }
 
 // Writes the components in their order. They are sorted by y_min, as their roots are: only those that begin in the
-// same row are compared. No two have the same box, else they would touch.
+// same row are compared.
 __device__ void write_boxes(const Task& task, int64_t image, const CellGrid& grid, int32_t count, int32_t strongest) {
     const FusedBatch& fused = task.fused;
     const int32_t *x = grid.coordinates, *y = x + 2 * grid.n;
@@ -250,10 +251,8 @@ __device__ int32_t fuse_image(const Task& task, int64_t image, CellGrid& grid, S
     sum_votes(grid);
     __syncthreads();
 
-    // As on the CPU: no sum passes n times the strongest. One that may be kept fits 32 bits.
-    const int64_t most = grid.n * task.den + 1;
-    const int64_t smallest = smallest_sum(task.num < most ? task.num : most, task.den, shared.strongest);
-    const int32_t cut = smallest < INT_MAX ? static_cast<int32_t>(smallest) : INT_MAX;
+    const int64_t smallest = smallest_sum(task.num, task.den, shared.strongest);
+    const int32_t cut = smallest < INT_MAX ? static_cast<int32_t>(smallest) : INT_MAX;  // no sum comes near it
     begin_runs(grid, cut);
     __syncthreads();
     join_runs<MEMORY>(grid, cut);

@@ -47,10 +47,9 @@ struct FusedBatch {
 
 constexpr int64_t MOST_FUSED_BOXES = 2047;  // of an image on a device: so many votes sum to less than 2^31
 
-// The same for each image of a batch: queued on the stream, waits for nothing. num is clamped to n den + 1 with n the
-// image's own count; num <= MOST_FUSED_BOXES den + 1 here. STATUS_UNSOUND: a box that is not finite or inside out, a
-// score outside [0, 1], a count outside [0, capacity], a negative shape. STATUS_OVERFLOW: a count above
-// MOST_FUSED_BOXES, more components than the output has room for.
+// The same for each image of a batch: queued on the stream, waits for nothing. num <= MOST_FUSED_BOXES den + 1.
+// STATUS_UNSOUND: a box that is not finite or inside out, a score outside [0, 1], a count outside [0, capacity], a
+// negative shape. STATUS_OVERFLOW: a count above MOST_FUSED_BOXES, more components than the output has room for.
 void fuse_boxes_cuda(const BoxBatch& batch, int64_t n_scales, int64_t num, int64_t den, const FusedBatch& fused,
                      void* stream);
 

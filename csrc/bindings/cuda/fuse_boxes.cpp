@@ -54,7 +54,7 @@ py::object fuse_boxes(py::handle boxes, py::handle scores, int64_t n_scales, int
         }
         count = host_value(found->count, guard);
     }
-    if (status != 0) return py::none();
+    if (status & STATUS_UNSOUND) return py::none();
     return py::make_tuple(trimmed(found->boxes, guard, {count, 4}), trimmed(found->scores, guard, {count}),
                           trimmed(found->confidence, guard, {count}));
 }

@@ -39,7 +39,7 @@ def assert_fused(fuse_boxes, images, n_scales, shape, threshold, capacity, truth
 
 def crossing_bars(rng, n, extent):
     """n bars one way, n the other: where two are needed, each crossing is a component."""
-    starts = np.arange(n) * (extent / n) + 1
+    starts = np.arange(n) * (extent / max(n, 1)) + 1
     low, high = np.zeros(n), np.full(n, extent)
     boxes = [[starts, low, starts + 2, high], [low, starts, high, starts + 2]]
     boxes = np.concatenate([np.stack(sides, axis=1) for sides in boxes]).astype(np.float32)
@@ -120,12 +120,30 @@ def test_more_boxes_than_shared_memory_holds(device_backend, capacity):
     assert found.max() > 10
 
 
+def test_rows_do_not_run_into_each_other(device_backend):
+    """What lies at the right end of a row is no neighbour of what lies at the left end of it, or of the next one."""
+    boxes = [[0, 2, 2, 4], [5, 2, 7, 4], [3, 0, 4, 1], [3, 8, 4, 9], [0, 5, 2, 6], [5, 6, 7, 7]]
+    images = [(np.array(boxes[:n], np.float32), np.ones(n, np.float32)) for n in range(1, 7)]
+    found = assert_fused(device_backend(device.fuse_boxes), images, 1, (9, 9), 0, 6)
+    assert found.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_images_that_take_turns_in_global_memory(device_backend):
+    images = [crossing_bars(np.random.default_rng(n), n, 120) for n in (30, 3, 0, 28)]
+    boxes, scores, counts, shapes = stacked(images, (120, 120))
+    more = 2047 - boxes.shape[1]  # room for so many boxes that there is memory for one grid only
+    boxes, scores = np.pad(boxes, ((0, 0), (0, more), (0, 0))), np.pad(scores, ((0, 0), (0, more)))
+    fused = device_backend(device.fuse_boxes)(boxes, scores, counts, 1, shapes, 2, 900)
+    assert fused.counts.tolist() == [900, 9, 0, 784]
+    for image in (0, 3):
+        expected = ops.fuse_boxes(*images[image], 1, (120, 120), 2)
+        assert np.array_equal(fused.boxes[image, : counts[image] ** 2 // 4], expected.boxes)
+
+
 def test_as_many_boxes_as_sums_have_room_for(device_backend):
-    boxes = np.tile(cases.one_box(0, 0, 4, 4), (2048, 1))
-    boxes[:1000] += np.float32(3)
-    scores = np.ones(2048, np.float32)
+    boxes, scores = np.tile(cases.one_box(0, 0, 4, 4), (2048, 1)), np.ones(2048, np.float32)
     fuse_boxes = device_backend(device.fuse_boxes)
-    assert_fused(fuse_boxes, [(boxes[:2047], scores[:2047])], 1, (9, 9), 2047, 4, ops.fuse_boxes)
+    assert assert_fused(fuse_boxes, [(boxes[1:], scores[1:])], 1, (9, 9), 2047, 1, ops.fuse_boxes) == 1
     batch = stacked([(boxes, scores), (boxes[:1], scores[:1])], (9, 9))
     fused = fuse_boxes(*batch[:3], 1, batch[3], 1, 4)
     assert fused.counts.tolist() == [0, 1]
