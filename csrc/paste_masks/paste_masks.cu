@@ -18,7 +18,7 @@ constexpr unsigned ALL_LANES = 0xffffffffu;
 constexpr int THREADS = 128, WARPS = THREADS / 32;
 constexpr int LANE_COLS = 4, TILE_COLS = 32 * LANE_COLS, TILE_ROWS = 32;
 constexpr int64_t TILE_VALUES = TILE_ROWS * TILE_COLS;  // of the crop, at most so many are checked by a tile
-constexpr int64_t MOST_BLOCKS = 2048;                   // a few for each multiprocessor of a large device
+constexpr int RESIDENT_BLOCKS = 5;                      // on a multiprocessor at a time, so many fill the device
 constexpr int WINDOWS_A_LAUNCH = 128;                   // they travel as an argument, without a copy or a wait
 
 // Where a crop goes. Coordinates are the target's.
@@ -234,7 +234,8 @@ __device__ void paste_tile(const CropStack<T>& crops, const Target& target, int6
 
 // Crops are looked at 32 at a time, a lane each, to see whose tile is the warp's next.
 template <typename T, typename Target>
-__global__ void __launch_bounds__(THREADS, 5) paste(const CropStack<T> crops, const Target target, float threshold) {
+__global__ void __launch_bounds__(THREADS, RESIDENT_BLOCKS)
+    paste(const CropStack<T> crops, const Target target, float threshold) {
     const int lane = threadIdx.x % 32;
     const int64_t warps = int64_t(gridDim.x) * WARPS, size = crops.rows * crops.cols;
     int64_t next = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
@@ -271,7 +272,11 @@ __global__ void __launch_bounds__(THREADS) finish_boxes(PackedTarget target, int
 
 template <typename T, typename Target>
 void launch_paste(CropStack<T> crops, const Target& target, float threshold, int64_t most_tiles, void* stream) {
-    const int64_t blocks = std::clamp<int64_t>((most_tiles + WARPS - 1) / WARPS, 1, MOST_BLOCKS);
+    int device = 0, multiprocessors = 1;
+    check(cudaGetDevice(&device), "paste_masks");
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "paste_masks");
+    const int64_t blocks =
+        std::clamp<int64_t>((most_tiles + WARPS - 1) / WARPS, 1, int64_t(RESIDENT_BLOCKS) * multiprocessors);
     launch("paste_masks", paste<T, Target>, dim3(static_cast<unsigned>(blocks)), dim3(THREADS), 0, stream, crops,
            target, threshold);
 }

@@ -54,11 +54,11 @@ __global__ void __launch_bounds__(THREADS) find_taps(const float* boxes, const I
                            !roi_too_large(y, grid.sampling_ratio);
         const bool somewhere = images[index] >= 0 && images[index] < n_images;
         if (somewhere && !sound && side == 0) atomicOr(status + images[index], STATUS_UNSOUND);
-        table.counts[i] = 0;
-        if (!somewhere || !sound) continue;
-        Tap* taps = table.of(index, side);
-        const Tap* end = side < grid.rows ? roi_bin_taps(y, side, map.rows, taps)
-                                          : roi_bin_taps(x, side - grid.rows, map.cols, taps);
+        Tap* const taps = table.of(index, side);
+        const Tap* end = taps;
+        if (somewhere && sound)
+            end = side < grid.rows ? roi_bin_taps(y, side, map.rows, taps)
+                                   : roi_bin_taps(x, side - grid.rows, map.cols, taps);
         table.counts[i] = static_cast<int32_t>(end - taps);
     }
 }
