@@ -17,7 +17,7 @@ def main(arguments: list[str]) -> int:
         card: Card = emulated_card()
     else:
         # By its own, without torch: nothing runs on the card but the kernels that are looked at.
-        card = UntimedCard(torch_device=None)
+        card = UntimedCard(alone=True)
     wrong = 0
     for op in [each for each in arguments if not each.startswith("-")] or OPS:
         try:

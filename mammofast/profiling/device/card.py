@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mammofast import ops
 from mammofast.errors import ProfilingError
 from mammofast.ops import _cuda, _native, device
 
@@ -23,19 +22,18 @@ _FASTEST_HZ = 3e9
 class Card(Protocol):
     """Where device forms of ops run.
 
-    name: of the card. clock: what tells its time. forms: the functions of :mod:`mammofast.ops.device`. ops: those of
-    :mod:`mammofast.ops` that take device arrays. l2_bytes: of its second-level cache. emulated: whether the kernels run
-    on the host instead, so that times say nothing. torch_device: where torch's ways of doing the same run; None where
-    no other library shall run.
+    name: of the card. clock: what tells its time. forms: the functions of :mod:`mammofast.ops.device`. l2_bytes: of its
+    second-level cache. emulated: whether the kernels run on the host instead, so that times say nothing. torch_device:
+    where torch's ways of doing the same run, None where it cannot. alone: whether no other library shall run there.
     """
 
     name: str
     clock: str
     forms: Any
-    ops: Any
     l2_bytes: int
     emulated: bool
     torch_device: str | None
+    alone: bool
 
     def put(self, array: npt.NDArray[Any]) -> Any:
         """Return a copy on the card."""
@@ -62,17 +60,17 @@ class Card(Protocol):
 class UntimedCard:
     """A card, or the kernels emulated on the host, by the host's clock: for results, not for times.
 
-    emulated, torch_device: as :class:`Card` has them.
+    emulated, torch_device, alone: as :class:`Card` has them.
     """
 
     l2_bytes = 0
     clock = "the host's"
 
-    def __init__(self, emulated: bool = False, torch_device: str | None = "cuda") -> None:
-        self.ops: Any = ops
+    def __init__(self, emulated: bool = False, torch_device: str | None = None, alone: bool = False) -> None:
         self.forms: Any = device
         self.emulated = emulated
         self.torch_device = torch_device
+        self.alone = alone
         self._native: Any = _cuda.kernels("device")
         self.name: str = self._native.devices()["cards"][0][0]
         self._something = self.put(np.zeros(1, np.int32))
@@ -112,7 +110,7 @@ class _TorchCard(UntimedCard):
     def __init__(self) -> None:
         import torch
 
-        super().__init__()
+        super().__init__(torch_device="cuda")
         self._torch = torch
         self.clock = f"torch {torch.__version__}"
         self.l2_bytes: int = torch.cuda.get_device_properties(0).L2_cache_size

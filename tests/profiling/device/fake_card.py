@@ -9,9 +9,9 @@ class FakeCard:
     """Calls take ``launch`` seconds of the host, and on the card what they say; copies run at two rates."""
 
     name, clock, torch_device = "a card", "nothing", "cpu"
-    emulated = False
+    emulated = alone = False
     l2_bytes = 1 << 20
-    forms = ops = None
+    forms = None
 
     def __init__(self, monkeypatch, launch=1e-5, memory=1e12, l2=4e12):
         self.now = 0.0  # the host's clock

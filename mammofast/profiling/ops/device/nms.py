@@ -27,7 +27,9 @@ def _case(field: str, images: int, count: int, card: Card, name: str) -> DeviceC
     boxes, scores = (np.stack(each) for each in zip(*drawn, strict=True))
     counts = np.full(images, count, np.int32)
     on_card = [card.put(each) for each in (boxes, scores, counts)]
-    ways, left_out = beside_on(card, PEERS if find_spec("torchvision") else REBUILT, boxes, scores)
+    ways, left_out = beside_on(
+        card, PEERS if card.torch_device and find_spec("torchvision") else REBUILT, boxes, scores
+    )
     return DeviceContest(
         name,
         REASONS[field] if images == 1 else _BATCH_REASON,

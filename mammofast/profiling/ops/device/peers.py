@@ -10,13 +10,20 @@ from mammofast.profiling.contest import Way
 from mammofast.profiling.device.card import Card
 from mammofast.profiling.ops.peers import Peer, beside
 
+_TORCH = {"torch", "torchvision"}
+
 
 def beside_on(card: Card, peers: Iterable[Peer], *problem: Any) -> tuple[dict[str, Way], tuple[str, ...]]:
-    """Return the ways of the peers that are installed, and the names of those that are not; none where none shall run.
+    """Return the ways of the peers that can run on the card, and the names of those that cannot; none on a card alone.
 
     A peer's ``prepare`` takes the card and then the problem.
     """
-    return ({}, ()) if card.torch_device is None else beside(peers, card, *problem)
+    if card.alone:
+        return {}, ()
+    peers = tuple(peers)
+    unfit = [each for each in peers if card.torch_device is None and _TORCH & set(each.needs)]
+    ways, left_out = beside([each for each in peers if each not in unfit], card, *problem)
+    return ways, (*left_out, *(each.name for each in unfit))
 
 
 def tensors(card: Card, *arrays: npt.NDArray[Any]) -> tuple[Any, ...]:

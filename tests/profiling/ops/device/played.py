@@ -5,9 +5,9 @@ from unittest import mock
 import numpy as np
 
 
-def no_card(torch_device="cpu"):
+def no_card(torch_device="cpu", alone=False):
     """A card that nothing runs on but torch's ways."""
-    return mock.MagicMock(emulated=True, l2_bytes=0, torch_device=torch_device, put=lambda array: array)
+    return mock.MagicMock(emulated=True, l2_bytes=0, torch_device=torch_device, alone=alone, put=lambda array: array)
 
 
 class OnCard(np.ndarray):

@@ -108,10 +108,14 @@ def test_every_op_has_a_peer_and_cases_at_full_size(op):
 def test_no_other_library_runs_where_none_shall():
     here = peer("NumPy", ("numpy",), lambda card: 1, np.array_equal)
     gone = peer("nothing", ("no_such_package",), np.sum, np.array_equal)
-    assert beside_on(no_card(None), (here, gone)) == ({}, ())
-    ways, left_out = beside_on(no_card(), (here, gone))
-    assert list(ways) == ["NumPy"]
+    torchs = peer("torch's", ("torch",), lambda card: 1, np.array_equal)
+    assert beside_on(no_card(alone=True), (here, gone, torchs)) == ({}, ())
+    ways, left_out = beside_on(no_card(), (here, gone, torchs))
+    assert list(ways) == ["NumPy", "torch's"]
     assert left_out == ("nothing",)
+    ways, left_out = beside_on(no_card(None), (here, gone, torchs))
+    assert list(ways) == ["NumPy"]
+    assert left_out == ("nothing", "torch's")
 
 
 @pytest.mark.parametrize("before, after", [(7, 3), (256, 256), (1664, 480), (12, 4)])
