@@ -2,7 +2,8 @@
 //
 // What is queued on a stream runs when somebody waits for it and not before, each stream by itself, so an op that
 // forgets to wait or to order its work shows. Blocks run one after the other; the threads of a block are fibers that
-// stop at barriers, in one of three orders. Memory is 0xCD until it is written and 0xDD once it is freed.
+// stop at barriers, in one of three orders. Memory is 0xCD until it is written, 0x5B in the backward order, so that
+// results show whoever reads it before; and 0xDD once it is freed.
 // Not modelled: threads that interleave between barriers, several devices, errors that stay.
 #include <sys/mman.h>
 #include <ucontext.h>
@@ -29,13 +30,15 @@ namespace {
 constexpr unsigned MAX_THREADS = 1024, WARP = 32;
 constexpr size_t STACK_BYTES = 256 * 1024, GUARD_BYTES = 4096;
 constexpr size_t MAX_SHARED_BYTES = 99 * 1024;  // what the smallest of the supported cards gives a block
-constexpr unsigned char UNWRITTEN = 0xCD, FREED = 0xDD;
+constexpr unsigned char FREED = 0xDD;
 
 std::recursive_mutex mutex;
 using Lock = std::lock_guard<std::recursive_mutex>;
 std::string failure;  // of a kernel, until a wait reports it
 int order_kind = 0;   // of threads and blocks: 0 forward, 1 backward, 2 shuffled
 std::mt19937 order_generator;
+
+unsigned char unwritten() { return order_kind == 1 ? 0x5B : 0xCD; }
 
 std::vector<unsigned> order_of(unsigned n) {
     std::vector<unsigned> order(n);
@@ -182,9 +185,10 @@ void run_block(unsigned n) {
 
 __attribute__((no_sanitize("address"))) void forget_shared() {
     volatile unsigned char* byte = __start_cuda_shared;
+    const unsigned char value = unwritten();
     for (; byte + 8 <= __stop_cuda_shared; byte += 8)
-        *reinterpret_cast<volatile uint64_t*>(byte) = 0x0101010101010101u * UNWRITTEN;
-    for (; byte < __stop_cuda_shared; ++byte) *byte = UNWRITTEN;
+        *reinterpret_cast<volatile uint64_t*>(byte) = 0x0101010101010101u * value;
+    for (; byte < __stop_cuda_shared; ++byte) *byte = value;
 }
 
 void run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thread) {
@@ -197,7 +201,7 @@ void run_grid(const cudaLaunchConfig_t& config, const std::function<void()>& thr
         forget_shared();
         // Of its exact size, so that AddressSanitizer sees where it ends.
         if (posix_memalign(&dynamic_memory, 16, config.dynamicSmemBytes) != 0) std::abort();
-        std::memset(dynamic_memory, UNWRITTEN, config.dynamicSmemBytes);
+        std::memset(dynamic_memory, unwritten(), config.dynamicSmemBytes);
         run_block(blockDim.x * blockDim.y * blockDim.z);
         std::free(dynamic_memory);
         if (!failure.empty()) return;
@@ -328,7 +332,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
     const Lock lock(mutex);
     if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
-    std::memset(*memory, UNWRITTEN, bytes);
+    std::memset(*memory, unwritten(), bytes);
     allocations[static_cast<char*>(*memory)] = bytes;
     return cudaSuccess;
 }

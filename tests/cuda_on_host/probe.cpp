@@ -1,4 +1,4 @@
-// What a kernel can get wrong, and what the tests' CUDA says to it; and what its operations give where nothing is wrong.
+// What a kernel can get wrong, and what the tests' CUDA says to it; what its operations give where nothing is wrong.
 // One case a run, named by the first argument; "half" turns floats on standard input into half precision and back.
 #include <cstdio>
 #include <cstdlib>
@@ -61,6 +61,8 @@ __global__ void half_a_warp(int* out, int) {
 // The last thread to come wins: a race.
 __global__ void race(int* out, int) { out[0] = threadIdx.x; }
 
+__global__ void unwritten(int* out, int) { out[threadIdx.x] += 1; }
+
 __global__ void missing_barrier(int* out, int) {
     __shared__ int values[N];
     values[threadIdx.x] = 1;
@@ -89,8 +91,9 @@ __global__ void operations(int* out, int) {
     const bool right = counter == N * (N - 1) / 2 && three == 3 && any == 1 && all == 0 && sum == expected &&
                        running == lane + 1 && next == (lane < 31 ? lane + 1 : 31) && first == thread - lane &&
                        odd == 0xaaaaaaaau && __all_sync(~0u, 1) && !__any_sync(~0u, 0) && __popc(odd) == 16 &&
-                       __ffs(8) == 4 && __clz(1) == 31 && atomicCAS(out + thread, int(0xCDCDCDCD), 7) == int(0xCDCDCDCD);
-    out[thread] = right;
+                       __ffs(8) == 4 && __clz(1) == 31;
+    out[thread] = 7;
+    out[thread] = right && atomicCAS(out + thread, 7, 9) == 7 && atomicExch(out + thread, 3) == 9;
 }
 
 }  // namespace
@@ -117,6 +120,7 @@ int main(int, char** words) {
         {"two_barriers", two_barriers},
         {"half_a_warp", half_a_warp},
         {"race", race},
+        {"unwritten", unwritten},
         {"missing_barrier", missing_barrier},
         {"operations", operations},
     };
