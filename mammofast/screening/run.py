@@ -2,7 +2,9 @@
 
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -17,7 +19,7 @@ from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
 from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
 from mammofast.screening.cluster import local_client, remote_client, visible_cards
-from mammofast.screening.dispatch import Dispatcher
+from mammofast.screening.dispatch import Dispatcher, Outcome
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
 from mammofast.screening.software import software_versions
@@ -29,6 +31,9 @@ from mammofast.settings import Settings
 from mammofast.tracing import span
 
 IMAGES_PER_TASK = 4
+# Threads that put results on record: one alone, which waits for the disk twice an image, would hold up a card.
+RECORDERS = 16
+_WAITING = 4 * RECORDERS  # results, small ones, that may wait for them
 # What a bundle may ask of images, by ImageRecord field, and the reason given where one is otherwise.
 _ACCEPTABLE = {"presentation_intent": Reason.PRESENTATION_INTENT}
 
@@ -231,19 +236,34 @@ class _Job:
                 raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
 
     def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage], watch: Stopwatch) -> None:
-        """Screen images and put what comes back on record."""
-        for outcome in dispatcher.run(images):
-            info = ImageInfo.of(outcome.image.record)
-            with span(RECORD):
-                if outcome.status is None or outcome.content is None:
-                    words = f"{Reason.WORKER}: the worker process ended on this image, twice"
-                    self._put(Entry(info, self._run, FAILED, words))
-                else:
-                    self._ledger.put(info, self._run, outcome.content)
-                    self._count(outcome.status)
-            watch.began = dispatcher.began
+        """Screen images and put what comes back on record: several at a time, since each waits for the disk."""
+        waiting: deque[tuple[Outcome, Future[str]]] = deque()
+
+        def take() -> None:
+            outcome, recorded = waiting.popleft()
+            self._count(recorded.result())
             watch.add(outcome.seconds)
             self._progress(1)
+
+        with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
+            for outcome in dispatcher.run(images):
+                watch.began = dispatcher.began
+                waiting.append((outcome, recorders.submit(self._put_outcome, outcome)))
+                while waiting and (waiting[0][1].done() or len(waiting) > _WAITING):
+                    take()
+            while waiting:
+                take()
+
+    def _put_outcome(self, outcome: Outcome) -> str:
+        """Put what came of an image on record; return its status."""
+        info = ImageInfo.of(outcome.image.record)
+        with span(RECORD):
+            if outcome.status is None or outcome.content is None:
+                words = f"{Reason.WORKER}: the worker process ended on this image, twice"
+                self._ledger.record(Entry(info, self._run, FAILED, words))
+                return FAILED
+            self._ledger.put(info, self._run, outcome.content)
+            return outcome.status
 
     def _known(self, info: ImageInfo) -> bool:
         status = self._ledger.status(info, self._run)
