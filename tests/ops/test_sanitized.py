@@ -17,6 +17,7 @@ from tests.cuda_on_host import build
     reason="KERNELS NOT SANITIZED: no g++",
 )
 @pytest.mark.skipif("MAMMOFAST_TEST_SANITIZED" in os.environ, reason="this is the sanitized run")
+@pytest.mark.timeout(1500)  # it compiles all kernels, and sanitizers are slow
 def test_kernels_on_the_host_are_clean(request):
     libraries = [
         subprocess.run(["g++", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
