@@ -1,5 +1,5 @@
-// Launching kernels. No kernel is launched with <<<>>> and none names its dynamic shared memory itself: the tests compile
-// the same sources as plain C++, with a cuda_runtime.h of their own (tests/cuda_on_host).
+// Launching kernels. No kernel is launched with <<<>>> and none names its dynamic shared memory itself: the tests
+// compile the same sources as plain C++, with a cuda_runtime.h of their own (tests/cuda_on_host).
 #pragma once
 
 #include <cuda_runtime.h>

@@ -150,7 +150,8 @@ void AnyView::require_device(const DeviceGuard& guard, const char* name) const {
     if (bytes() == 0) return;
     const int device = device_ >= 0 ? device_ : device_of(memory_);
     if (device != guard.device())
-        fail(name, device < 0 ? "memory that no CUDA device knows" : "an array on CUDA device " + std::to_string(device),
+        fail(name,
+             device < 0 ? "memory that no CUDA device knows" : "an array on CUDA device " + std::to_string(device),
              "one on device " + std::to_string(guard.device()) + ", as the first argument");
 }
 

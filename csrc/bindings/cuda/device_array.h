@@ -76,7 +76,8 @@ class AnyView {
     // Any type and shape; throws ValueError for what is no array on a CUDA device, or none of that layout.
     AnyView(const DeviceGuard& guard, const char* name, py::handle array, Layout layout = Layout::CONTIGUOUS);
     // Throws ValueError "name: got ..., expected ..." for another type, shape or device.
-    AnyView(const DeviceGuard& guard, const char* name, py::handle array, DType dtype, const Extents& shape, bool written);
+    AnyView(const DeviceGuard& guard, const char* name, py::handle array, DType dtype, const Extents& shape,
+            bool written);
 
     void* memory() const { return memory_; }
     DType dtype() const { return dtype_; }
@@ -104,7 +105,8 @@ class AnyView {
 template <typename T>
 class View : public AnyView {
   public:
-    View(const DeviceGuard& guard, const char* name, py::handle array, const Extents& shape, DType dtype = dtype_of<T>())
+    View(const DeviceGuard& guard, const char* name, py::handle array, const Extents& shape,
+         DType dtype = dtype_of<T>())
         : AnyView(guard, name, array, dtype, shape, !std::is_const_v<T>) {}
 
     T* data() const { return static_cast<T*>(memory()); }
