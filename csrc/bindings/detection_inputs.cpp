@@ -31,7 +31,8 @@ py::list detection_inputs(const py::array& pixels, const py::object& values, int
 
 void register_detection_inputs(py::module_& module) {
     module.def("detection_inputs", &detection_inputs, py::arg("pixels"), py::arg("values"), py::arg("first"),
-               py::arg("low"), py::arg("high"), py::arg("shapes"), py::arg("letterbox") = false, "One float32 array a shape.");
+               py::arg("low"), py::arg("high"), py::arg("shapes"), py::arg("letterbox"),
+               "One float32 array a shape.");
 }
 
 }  // namespace mammofast::bindings

@@ -1,5 +1,5 @@
-// Crops are resampled by the kernels of detection_inputs, which keep levels; one more kernel, a block a crop, counts the
-// levels in shared memory, makes the table and maps through it.
+// Crops are resampled by the kernels of detection_inputs, which keep levels; one more kernel, a block a crop, counts
+// the levels in shared memory, makes the table and maps through it.
 #include "../core/half.h"
 #include "../core/launch.h"
 #include "../core/scan.cuh"

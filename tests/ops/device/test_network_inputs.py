@@ -45,7 +45,8 @@ def test_images_of_all_types_and_shapes_in_one_batch(device_backend, fit, dtype)
     [
         ((150, 1100), [(40, 90), (150, 1100), (75, 550), (149, 1099), (151, 37)]),  # strips, bands, both at once
         ((300, 40), [(7, 80), (301, 13), (299, 41), (1, 1), (900, 40)]),  # bands, most targets larger one way
-        ((9, 1500), [(3, 1), (3, 2), (9, 5), (20, 6), (4, 700)]),  # spans wider than a strip, and just not
+        ((9, 1501), [(3, 1), (3, 2), (5, 5), (20, 6), (4, 700)]),  # spans wider than half a strip, and just not
+        ((150, 20), [(400, 30)]),  # no other target reads a band's last rows
         ((1, 1), [(1, 1), (1, 600), (700, 1)]),
         ((2, 513), [(1, 512), (3, 514), (2, 513)]),
     ],
@@ -209,6 +210,12 @@ def test_contrast_windows_equal_the_methods(device_backend, rule):
         assert not status.any()
         wanted = [contrast.window(image, table) for image, table in zip(images, tables, strict=True)]
         assert windows.tolist() == [list(window) for window in wanted]
+
+
+def test_minus_zero_is_zero(device_backend):
+    table = GreyTable(0, np.array([-0.0, 0.0, 5], np.float32))
+    windows, _ = device_backend(device.contrast_windows)([np.array([[0, 1, 1, 2]], np.uint8)], [table], (1, 99))
+    assert windows.tolist() == [[5, 6]]
 
 
 def test_contrast_windows_of_a_whole_image(device_backend):
