@@ -109,6 +109,7 @@ def test_broken_weights_give_one_clear_line(content, words, tmp_path):
         (["unet", "--random", "--budget", "3"], 2, "budget: got 3"),
         (["unet", "--random", "--compute-capability", "8.6"], 2, "only tensorrt-rtx builds for other cards"),
         (["unet", "--random", "--workspace", "8"], 2, "leave --workspace out"),
+        (["unet", "--random", "--device", "cuda"], 2, "only torch runs on both; leave --device out"),
         (["unet", "--random", "--parameter", "threshold=0.3"], 2, "--parameter is a bundle's; 'unet' is no method"),
         (["unet", "--random", "--name", "x"], 2, "--name is a bundle's"),
         (["unet", "--random", "--output", "a=b:sigmoid"], 2, "--output names tensors of an ONNX file"),
@@ -128,6 +129,16 @@ def test_misuse_is_said_in_one_line(arguments, status, words, tmp_path):
     assert done.exit_code == status, done.output
     assert words in done.output
     assert not (tmp_path / "e").exists()
+
+
+def test_pytorch_for_a_card(tmp_path):
+    small = ("--width", "0.0625", "--size", "64x64", "--precision", "fp16", "--random")
+    done = run("unet", *small, "--to", "torch", "--device", "cuda", "--out", tmp_path / "e")
+    assert done.exit_code == 0, done.output
+    assert "fp16 for torch" in done.output
+    assert "not yet verified on a GPU" in done.output
+    (entry,) = json.loads((tmp_path / "e" / "engine.json").read_text())["networks"].values()
+    assert (entry["target"], entry["file"], entry["verified"]) == ("sm_75+ptx", "unet.safetensors", False)
 
 
 def test_steps_are_said_where_there_is_no_bar(tmp_path):
