@@ -1,4 +1,4 @@
-// What detectors of several scales found and kept, put together: the boxes of a batch's images, each image's in one list.
+// What detectors of several scales found and kept, put together: all boxes of each image of a batch in one list.
 #pragma once
 
 #include <cstdint>

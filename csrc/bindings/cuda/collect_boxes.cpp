@@ -53,7 +53,7 @@ void register_collect_boxes(py::module_& module) {
     using namespace py::literals;
     module.attr("MOST_PARTS") = MOST_PARTS;
     module.def("collect_boxes", &collect_boxes, "parts"_a, "capacity"_a, "stream"_a, "out"_a,
-               "Boxes float32 (n, capacity, 4), scores float32, parts int32 (n, capacity), counts and status int32 (n,).");
+               "Boxes (n, capacity, 4), scores and parts (n, capacity), counts and status (n,).");
 }
 
 }  // namespace mammofast::bindings
