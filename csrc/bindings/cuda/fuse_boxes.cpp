@@ -68,12 +68,14 @@ py::tuple fuse_boxes_batch(py::handle boxes, py::handle scores, py::handle count
     const View<const int32_t> many(guard, "counts", counts, {n});
     const View<const int32_t> sizes(guard, "shapes", shapes, {n, 2});
     const Output<int32_t> fused(guard, "out[0]", out[0], {n, capacity, 4});
-    const Output<float> relative(guard, "out[1]", out[1], {n, capacity}), absolute(guard, "out[2]", out[2], {n, capacity});
+    const Output<float> relative(guard, "out[1]", out[1], {n, capacity});
+    const Output<float> absolute(guard, "out[2]", out[2], {n, capacity});
     const Output<int32_t> found(guard, "out[3]", out[3], {n}), status(guard, "out[4]", out[4], {n});
     {
         py::gil_scoped_release release;
         fuse_boxes_cuda({corners.data(), confidences.data(), many.data(), sizes.data(), n, corners.size(1)}, n_scales,
-                        num, den, {fused.data(), relative.data(), absolute.data(), found.data(), status.data(), capacity},
+                        num, den,
+                        {fused.data(), relative.data(), absolute.data(), found.data(), status.data(), capacity},
                         guard.stream());
     }
     return py::make_tuple(fused.object(), relative.object(), absolute.object(), found.object(), status.object());

@@ -74,8 +74,8 @@ void register_label_mask(py::module_& module) {
     module.def("label_mask", &label_mask, "mask"_a, "stream"_a,
                "Labels int32 (rows, cols), boxes int32 (k, 4), areas int64 (k,); waits.");
     module.def("label_mask_batch", &label_mask_batch, "masks"_a, "capacity"_a, "stream"_a, "out"_a,
-               "Labels int32 (n, rows, cols), boxes int32 (n, capacity, 4), areas int64 (n, capacity), counts and status "
-               "int32 (n,).");
+               "Labels int32 (n, rows, cols), boxes int32 (n, capacity, 4), areas int64 (n, capacity), counts and "
+               "status int32 (n,).");
 }
 
 }  // namespace mammofast::bindings
