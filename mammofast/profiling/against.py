@@ -1,9 +1,10 @@
 """One version beside another that is installed elsewhere, both in turns, judged pair by pair."""
 
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mammofast.errors import ProfilingError
@@ -51,12 +52,14 @@ def run_against(
         When one of the two cannot run the command, or they share no case.
 
     """
-    pythons = (interpreter(other), Path(sys.executable))
+    # PYTHONPATH stands before what is installed: the other version would be this one, too.
+    elsewhere = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    versions = ((interpreter(other), elsewhere), (Path(sys.executable), dict(os.environ)))
     times: dict[str, list[tuple[float, float]]] = {}
     for number in range(pairs):
         # Whoever goes first changes from pair to pair.
         order = (0, 1) if number % 2 == 0 else (1, 0)
-        medians: dict[int, dict[str, float]] = {which: _medians(pythons[which], arguments) for which in order}
+        medians: dict[int, dict[str, float]] = {which: _medians(*versions[which], arguments) for which in order}
         for case in (name for name in medians[1] if name in medians[0]):
             times.setdefault(case, []).append((medians[0][case], medians[1][case]))
         progress(1)
@@ -73,12 +76,12 @@ def _case(verdict: Verdict, times: Sequence[tuple[float, float]]) -> Case:
     return Case(verdict.case, "two versions in turns", samples, OURS, facts={"compared": verdict.as_facts()})
 
 
-def _medians(python: Path, arguments: Sequence[str]) -> dict[str, float]:
+def _medians(python: Path, variables: Mapping[str, str], arguments: Sequence[str]) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="mammofast-") as folder:
         path = Path(folder) / "record.json"
         # -P: not the mammofast of the folder that this happens to be started in.
         command = [str(python), "-P", "-c", _RUN, *arguments, "--quiet", "--json", str(path)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             said = (done.stderr.strip().splitlines() or ["nothing said"])[-1]
             raise ProfilingError(f"against: one of the two versions ended with {done.returncode}: {said}")

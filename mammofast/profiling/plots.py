@@ -108,7 +108,8 @@ def _ceiling(axis: Any, record: Record) -> None:
         )
     axis.set_xscale("log")
     axis.set_yscale("log")
-    axis.set_ylim(top=1.5 * max(ceilings.values(), default=1))
+    if ceilings:
+        axis.set_ylim(top=1.5 * max(ceilings.values()))
     axis.set_xlabel("GMAC an image", fontsize=8)
     axis.set_ylabel("GFLOP/s", fontsize=8)
     axis.tick_params(which="both", labelsize=7)

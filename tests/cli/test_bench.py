@@ -150,7 +150,7 @@ def test_against_writes_the_same_form(tmp_path, monkeypatch):
     from mammofast.profiling import against
 
     monkeypatch.setattr(
-        against, "_medians", lambda python, arguments: {"nms, one": 1.1 if "venv" in str(python) else 1}
+        against, "_medians", lambda python, variables, arguments: {"nms, one": 1.1 if "venv" in str(python) else 1}
     )
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / "bin" / "python").touch()

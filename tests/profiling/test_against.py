@@ -13,13 +13,14 @@ from mammofast.profiling.record import Case, Record
 
 # Stands for an environment's Python: takes the next record from a folder, and writes down that it was asked.
 FAKE = """#!{python}
-import json, pathlib, shutil, sys
+import json, os, pathlib, shutil, sys
 folder = pathlib.Path({folder!r})
 numbers = folder / "asked"
 number = len(numbers.read_text().split()) if numbers.exists() else 0
 with numbers.open("a") as file: file.write("x ")
 with (folder.parent / "order").open("a") as file: file.write(folder.name + " ")
 (folder / "arguments.json").write_text(json.dumps(sys.argv[1:]))
+(folder / "path").write_text(os.environ.get("PYTHONPATH", "none"))
 shutil.copy(folder / f"{{number}}.json", sys.argv[sys.argv.index("--json") + 1])
 """
 
@@ -71,6 +72,12 @@ def test_both_take_turns_and_get_the_same_command(judge, tmp_path):
         arguments = json.loads((tmp_path / name / "arguments.json").read_text())
         assert arguments[0] == "-P"
         assert arguments[3:7] == ["bench", "ops", "nms", "--quiet"]
+
+
+def test_the_other_version_is_not_this_one_by_way_of_pythonpath(judge, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "/sources")
+    judge([{"nms": 1}] * 9, [{"nms": 1}] * 9)
+    assert [(tmp_path / name / "path").read_text() for name in ("old", "new")] == ["none", "/sources"]
 
 
 def test_only_shared_cases_are_judged_and_there_must_be_one(judge):

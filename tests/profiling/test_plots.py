@@ -1,11 +1,14 @@
 """Pictures: what their SVG says in words."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import matplotlib
 import pytest
+from matplotlib.figure import Figure
 
 from mammofast.errors import ProfilingError
+from mammofast.profiling import plots
 from mammofast.profiling.plots import draw
 from mammofast.profiling.record import Case, Record
 
@@ -54,6 +57,15 @@ def test_panels_are_only_those_that_there_is_something_for(tmp_path):
     assert "GFLOP/s" not in text
     assert "images/s" not in text
     assert "workers" not in text
+
+
+def test_rates_without_a_ceiling_stay_in_the_picture():
+    """On a card none is measured."""
+    case = engine(1, gflops=50_000.0)
+    axis = Figure().subplots()
+    plots._ceiling(axis, Record("engines", "", {}, (replace(case, facts={**case.facts, "ceiling_gflops": None}),)))
+    low, high = axis.get_ylim()
+    assert low < 50_000 < high
 
 
 def test_the_same_record_gives_the_same_file(tmp_path):
