@@ -12,7 +12,7 @@ def print_forecasts(console: Console, cases: Sequence[Case]) -> None:
     """Print which resource limits at how many GPUs, and all that was assumed."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("  GPUs", no_wrap=True)
-    for name in ("share", "recorders", "images/s", "played", "limit", "next", "cores", "GPU busy"):
+    for name in ("share", "images/s", "played", "limit", "next", "cores", "GPU busy"):
         table.add_column(name, justify="right", no_wrap=True)
     for case in cases:
         facts = case.facts
@@ -20,7 +20,6 @@ def print_forecasts(console: Console, cases: Sequence[Case]) -> None:
         table.add_row(
             f"  {facts['gpus']}",
             f"{facts['share']:.0%}",
-            f"{facts['recorders']}",
             f"{facts['images_per_s']:,.0f}",
             f"{facts['images_per_s_in_virtual_time']:,.0f}",
             f"{facts['limit']}: {facts['stage']}",
@@ -31,7 +30,7 @@ def print_forecasts(console: Console, cases: Sequence[Case]) -> None:
     console.print("\n[bold]A forecast, from stated costs; nothing ran on a GPU[/bold]")
     console.print(table)
     console.print(
-        "  share: of the card's ceiling, that the networks reach. recorders: threads that put results on record.\n"
+        "  share: of the card's ceiling, that the networks reach.\n"
         "  played: by the real scheduling in virtual time, with the same costs.\n"
         "  next: what would limit if that did not. cores: that read and encode for one GPU that never waits."
     )
@@ -40,7 +39,7 @@ def print_forecasts(console: Console, cases: Sequence[Case]) -> None:
             console.print(f"  ! {case.name}: {warning}", style="yellow")
     console.print("  Assumed, for an image of 4096 × 3328:")
     for name, known in cases[0].facts["assumptions"].items():
-        if name not in ("share", "recorders"):
+        if name != "share":
             console.print(f"  {name} = {_short(known['value'])}: {known['source']}", style="dim", highlight=False)
 
 

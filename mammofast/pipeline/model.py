@@ -65,11 +65,9 @@ class Assumptions:
     encode: float = _stated(0.36e-3, "an image's entry with two masks; measured on the same core")
     call: float = _stated(55e-6, "Python for a call of a stage, in a process one after the other; measured there")
     record: float = _stated(5.4e-3, "an entry put on record, two syncs of a virtual disk; 0.14e-3 where nothing syncs")
-    recorders: int = _stated(
-        1, "threads that put entries on record, as it is now; 8 were measured to be 12 times faster"
-    )
+    recorders: int = _stated(16, "threads that put entries on record, as screening has")
     task: float = _stated(3.5e-3, "Dask's client, a task, 8 in flight; measured on two cores")
-    images_per_task: int = _stated(32, "chosen")
+    images_per_task: int = _stated(16, "as screening has on cards")
     launches: int = _stated(12, "kernels of a batch before, between and after the networks; estimated")
     launch: float = _stated(5e-6, "a small kernel; estimated")
     link_rate: float = _stated(50e9, "bytes a second between pinned memory and the GPU, PCIe 5 × 16; assumed")

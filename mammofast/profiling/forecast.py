@@ -9,11 +9,11 @@ from mammofast.pipeline.model import CARDS, Assumptions, Forecast, forecast
 from mammofast.pipeline.rehearsal import rehearse
 from mammofast.pipeline.virtual import Timeline
 from mammofast.profiling.record import Case
+from mammofast.screening.run import CARD_IMAGES_PER_TASK, RECORDERS
 from mammofast.tracing import write_chrome_trace
 
 GPUS = (1, 8, 64)
 SHARES = (0.21, 0.5)
-RECORDERS = (1, 16)
 # How far the rehearsal may stay behind the sums before somebody should ask why.
 BOUND = 0.05
 NOTES = (
@@ -28,12 +28,12 @@ _WINDOWS = 8
 
 
 def forecast_cases(card: str, trace: Path | None = None) -> Iterator[Case]:
-    """Yield a case for each number of GPUs, each share of the card's ceiling and each number of recorders.
+    """Yield a case for each share of the card's ceiling and each number of GPUs.
 
     card: one of :data:`mammofast.pipeline.model.CARDS`. trace: where to write the first one for Perfetto.
     """
-    for recorders, share, gpus in product(RECORDERS, SHARES, GPUS):
-        assumptions = Assumptions(CARDS[card], share=share, recorders=recorders)
+    for share, gpus in product(SHARES, GPUS):
+        assumptions = Assumptions(CARDS[card], share=share, recorders=RECORDERS, images_per_task=CARD_IMAGES_PER_TASK)
         timeline = rehearse(assumptions, gpus, _IMAGES)
         if trace is not None:
             write_chrome_trace(timeline.spans, trace, timeline.samples, {0: f"{CARDS[card].name}, simulated"})
@@ -47,7 +47,7 @@ def _case(found: Forecast, timeline: Timeline) -> Case:
     rate = timeline.images_per_second() * machines
     reached = rate / found.images_per_second
     return Case(
-        name=f"P4 on {found.gpus} × {a.card.name}, {a.share:.0%} of its ceiling, {a.recorders} recorders",
+        name=f"P4 on {found.gpus} × {a.card.name}, {a.share:.0%} of its ceiling",
         reason="which part of the pipeline limits it, and how many cores a GPU needs",
         samples={SERIES: [seconds / machines for seconds in _seconds(timeline)]},
         ours=SERIES,
@@ -56,7 +56,6 @@ def _case(found: Forecast, timeline: Timeline) -> Case:
             "forecast": True,
             "gpus": found.gpus,
             "share": a.share,
-            "recorders": a.recorders,
             "images_per_s": found.images_per_second,
             "images_per_s_in_virtual_time": rate,
             "limit": found.limit,

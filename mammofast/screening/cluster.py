@@ -32,7 +32,7 @@ _CONFIG: dict[str, Any] = {
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Threads of a worker with a card: its pipeline fills batches from what all of them bring.
-_TASKS_PER_CARD = 8
+_TASKS_PER_CARD = 4
 _LOOPBACK: dict[str, Any] = {
     "host": "127.0.0.1",
     # Dask opens its HTTP port in any case: on loopback, any that is free, with nothing on it.

@@ -31,6 +31,7 @@ from mammofast.settings import Settings
 from mammofast.tracing import span
 
 IMAGES_PER_TASK = 4
+CARD_IMAGES_PER_TASK = 16
 # Threads that put results on record: one alone, which waits for the disk twice an image, would hold up a card.
 RECORDERS = 16
 _WAITING = 4 * RECORDERS  # results, small ones, that may wait for them
@@ -88,7 +89,7 @@ def screen(
     until: str | None = None,
     progress: Callable[[int], None] | None = None,
     retry_failed: bool = False,
-    images_per_task: int = IMAGES_PER_TASK,
+    images_per_task: int | None = None,
     opener: OpenScreener = open_bundle,
     trace: str | Path | None = None,
 ) -> ScreenReport:
@@ -108,7 +109,7 @@ def screen(
     until: "HH:MM", local time: nothing is begun after that.
     progress: called with the number of images just finished, those already on record included.
     retry_failed: screen images again that failed before, say because the archive's disk was away.
-    images_per_task: how many images go to a worker together; changes no result.
+    images_per_task: how many images go to a worker together, 4 by default, 16 on cards; changes no result.
     opener: opens the bundle, in workers too.
     trace: a folder for what :mod:`mammofast.screening.trace` writes down of where the time goes; the workers of a
         cluster must find it under the same path.
@@ -126,12 +127,13 @@ def screen(
     deadline = None if until is None else next_time(until)
     if workers is not None and workers < 1:
         raise ValueError(f"workers: got {workers}, expected 1 or more")
-    if images_per_task < 1:
+    if images_per_task is not None and images_per_task < 1:
         raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
     opened = open_archive(Path(archive).resolve())
     folder = str(bundle) if bundle == "demo" else str(Path(bundle).resolve())
     manifest = load_bundle(folder)
     settings = Settings.on(device_of(manifest))
+    images_per_task = images_per_task or (IMAGES_PER_TASK if settings.device == "cpu" else CARD_IMAGES_PER_TASK)
     run = Run(manifest.id, settings.id)
     ledger = Results.create_or_open(results, opened)
     ledger.start(run, summary(manifest, settings))

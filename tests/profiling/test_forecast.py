@@ -10,10 +10,11 @@ from mammofast.cli import main
 from mammofast.pipeline.model import CARDS, RESOURCES, Assumptions, capacity, demand, forecast, works
 from mammofast.pipeline.rehearsal import rehearse
 from mammofast.profiling.forecast import BOUND
+from mammofast.screening import run
 
 H200 = CARDS["h200"]
 # Recording must not hide what else limits.
-GOAL = Assumptions(H200, record=20e-6)
+GOAL = Assumptions(H200, record=20e-6, recorders=1, images_per_task=32)
 # Nothing but the GPU's arithmetic costs anything.
 FREE = dataclasses.replace(
     GOAL,
@@ -170,12 +171,13 @@ def test_the_command_says_what_limits_and_what_was_assumed(tmp_path, monkeypatch
     assert "segmenter_gmac = 143.9: v19U-Net++" in done.output
     record = json.loads(json_file.read_text())
     facts = [case["facts"] for case in record["cases"]]
-    assert [(each["recorders"], each["share"], each["gpus"]) for each in facts] == [
-        (recorders, share, gpus) for recorders in (1, 16) for share in (0.21, 0.5) for gpus in (1, 8, 64)
+    assert [(each["share"], each["gpus"]) for each in facts] == [
+        (share, gpus) for share in (0.21, 0.5) for gpus in (1, 8, 64)
     ]
-    assert facts[0]["limit"] == "recorders"
-    assert facts[6]["limit"] == "GPU"
-    assert facts[6]["images_per_s"] == pytest.approx(200, rel=0.02)
+    assert facts[0]["limit"] == "GPU"
+    assert facts[0]["images_per_s"] == pytest.approx(200, rel=0.02)
+    assert facts[0]["assumptions"]["recorders"]["value"] == run.RECORDERS
+    assert facts[5]["limit"] == "recorders"
     assert set(facts[0]["used"]) == set(RESOURCES)
     assert facts[0]["assumptions"]["call"]["value"] == pytest.approx(GOAL.call)
     for case, each in zip(record["cases"], facts, strict=True):
