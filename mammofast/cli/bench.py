@@ -1,23 +1,19 @@
 """``mammofast bench``: where the time goes, and how far from the limit."""
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import wraps
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
+from mammofast.cli.bench_measuring import FILE, Plan, measuring
 from mammofast.cli.progress import progress
 
 if TYPE_CHECKING:
-    from mammofast.profiling.record import Case, Record
+    from mammofast.profiling.record import Case
     from mammofast.profiling.sampling import Effort
-
-_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group("bench")
@@ -29,145 +25,6 @@ def bench_command() -> None:
              mammofast bench ops nms --compare today.json
              mammofast bench engines demo --against ~/older-venv
     """  # noqa: D301
-
-
-def _measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
-    """Give a command the options that all of them have; it returns (cases, packages) and the rest is done here."""
-
-    def decorate(command: Callable[..., Any]) -> Callable[..., None]:
-        @click.option(
-            "--seconds",
-            default=3.0,
-            show_default=True,
-            type=click.FloatRange(0, min_open=True),
-            help="How long each way of doing a case is measured.",
-        )
-        @click.option(
-            "--warm-up", default=0.5, show_default=True, type=click.FloatRange(0), help="Seconds before that."
-        )
-        @click.option("--json", "json_file", type=_FILE, help="Write all samples to this file.")
-        @click.option("--compare", type=_FILE, help="A file of --json: say what became slower or faster since.")
-        @click.option(
-            "--against",
-            type=click.Path(path_type=Path),
-            help="A virtual environment with another mammofast: run both in turns and judge.",
-        )
-        @click.option("--plot", type=_FILE, help="Draw it, as PNG or SVG.")
-        @click.option("--quiet", is_flag=True, help="Print nothing.")
-        @click.option("--verbose", is_flag=True, help="What each case is for and what was fixed, too.")
-        @wraps(command)
-        def run(
-            seconds: float,
-            warm_up: float,
-            json_file: Path | None,
-            compare: Path | None,
-            against: Path | None,
-            plot: Path | None,
-            quiet: bool,
-            verbose: bool,
-            **options: Any,
-        ) -> None:
-            from mammofast.profiling.sampling import Effort
-
-            if against is not None and compare is not None:
-                raise click.UsageError("--compare judges two runs, --against two versions: give one of the two")
-            plan = _Plan(*command(effort=Effort(warm_up, seconds), **options))
-            if against is not None:
-                record = _run_against(kind, plan, against, quiet)
-            else:
-                record = _measured(kind, plan, compare, quiet, verbose)
-            if json_file is not None:
-                record.write(json_file)
-            if plot is not None:
-                from mammofast.profiling.plots import draw
-
-                draw(record, plot)
-
-        return run
-
-    return decorate
-
-
-class _Plan(NamedTuple):
-    """What a command measures, once it is asked for it.
-
-    notes: what was fixed and what is not counted. machine, calibration: what else there is to say of the machine, in
-    the environment, and of what it can do.
-    """
-
-    cases: Iterable["Case"]
-    packages: Iterable[str]
-    notes: Iterable[str] = ()
-    machine: Mapping[str, Any] = MappingProxyType({})
-    calibration: Mapping[str, float | None] = MappingProxyType({})
-
-
-def _measured(kind: str, plan: _Plan, compare: Path | None, quiet: bool, verbose: bool) -> "Record":
-    from mammofast.cli.bench_table import print_case, print_environment, print_forecast, print_papers
-    from mammofast.profiling.comparison import judged
-    from mammofast.profiling.record import read_record
-
-    old = None if compare is None else read_record(compare)
-    start = _environment(plan)
-    measured = []
-    for case in plan.cases:
-        measured.append(case)
-        if not quiet:
-            print_case(case, verbose)
-    record = _record(kind, plan, start, measured)
-    if not quiet:
-        print_papers(measured)
-        print_forecast(measured)
-        print_environment(record.environment)
-    if old is not None:
-        record, sentences = judged(old, record)
-        for sentence in sentences:
-            click.echo(sentence)
-    return record
-
-
-def _run_against(kind: str, plan: _Plan, other: Path, quiet: bool) -> "Record":
-    from mammofast.profiling.against import PAIRS, run_against
-
-    start = _environment(plan)
-    with progress("Pairs of runs", PAIRS, quiet) as advance:
-        cases, verdicts = run_against(other, _without_against(_arguments()), progress=advance)
-    for verdict in verdicts:
-        click.echo(str(verdict))
-    return _record(kind, plan, start, cases)
-
-
-def _environment(plan: _Plan) -> dict[str, Any]:
-    from mammofast.profiling.environment import environment
-
-    return {**environment(plan.packages), **plan.machine}
-
-
-def _record(kind: str, plan: _Plan, start: dict[str, Any], cases: Iterable["Case"]) -> "Record":
-    from mammofast.profiling.ceiling import ceiling_gflops
-    from mammofast.profiling.record import Record
-
-    # Measured last: what has not been imported yet could not start threads.
-    calibration = {"core_fp32_gflops": ceiling_gflops("fp32", 1), **plan.calibration}
-    command = " ".join(["mammofast", *_arguments()])
-    return Record(kind, command, start, tuple(cases), calibration, tuple(plan.notes))
-
-
-def _arguments() -> list[str]:
-    return sys.argv[1:]
-
-
-def _without_against(arguments: list[str]) -> list[str]:
-    """Return the command's arguments as the two versions get them."""
-    kept, skip = [], False
-    for argument in arguments:
-        if skip or argument in ("--quiet", "--verbose"):
-            skip = False
-        elif argument in ("--against", "--json", "--compare", "--plot", "--trace"):
-            skip = True
-        elif not argument.startswith(("--against=", "--json=", "--compare=", "--plot=", "--trace=")):
-            kept.append(argument)
-    return kept
 
 
 def _size(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
@@ -190,8 +47,8 @@ def _run(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -
 @bench_command.command("ops")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--device", type=click.Choice(("cpu", "cuda")), default="cpu", show_default=True, help="Where ops run.")
-@_measuring("ops")
-def ops_command(names: tuple[str, ...], device: str, effort: "Effort") -> _Plan:
+@measuring("ops")
+def ops_command(names: tuple[str, ...], device: str, effort: "Effort") -> Plan:
     """Time ops (all by default) beside the libraries that do the same and are installed here.
 
     \b
@@ -207,10 +64,10 @@ def ops_command(names: tuple[str, ...], device: str, effort: "Effort") -> _Plan:
     from mammofast.profiling.ops import NOTES, OPS, PACKAGES, op_cases
 
     _refuse_others(names, OPS)
-    return _Plan(op_cases(names, effort), PACKAGES, NOTES)
+    return Plan(op_cases(names, effort), PACKAGES, NOTES)
 
 
-def _ops_on_card(names: tuple[str, ...], effort: "Effort") -> _Plan:
+def _ops_on_card(names: tuple[str, ...], effort: "Effort") -> Plan:
     from mammofast.profiling.device.bandwidth import copy_rates
     from mammofast.profiling.device.card import open_card
     from mammofast.profiling.ops.device import NOTES, OPS, PACKAGES, op_cases
@@ -220,7 +77,7 @@ def _ops_on_card(names: tuple[str, ...], effort: "Effort") -> _Plan:
     rates = copy_rates(card)
     machine = {"card": card.name, "clock": card.clock, "l2_bytes": card.l2_bytes}
     calibration = {} if rates is None else rates.calibration()
-    return _Plan(op_cases(names, effort, card, rates), PACKAGES, NOTES, machine, calibration)
+    return Plan(op_cases(names, effort, card, rates), PACKAGES, NOTES, machine, calibration)
 
 
 def _refuse_others(names: Iterable[str], known: Iterable[str]) -> None:
@@ -258,7 +115,7 @@ def _refuse_others(names: Iterable[str], known: Iterable[str]) -> None:
     type=click.FloatRange(0, min_open=True),
     help="Of a catalogue's network: a factor on its channels.",
 )
-@_measuring("engines")
+@measuring("engines")
 def engines_command(
     targets: tuple[str, ...],
     case: str | None,
@@ -269,7 +126,7 @@ def engines_command(
     eager: bool,
     width: float,
     effort: "Effort",
-) -> _Plan:
+) -> Plan:
     """Time TARGETS: bundles, networks that `mammofast models` lists, ONNX files; the demo bundle by default.
 
     \b
@@ -287,12 +144,12 @@ def engines_command(
         subjects.append(engines.of_bundle("demo"))
     chained = (subject for several in subjects for subject in several)
     cases = engines.engine_cases(chained, effort, runs=runs, batches=batches, threads=threads)
-    return _Plan(cases, engines.PACKAGES, engines.NOTES)
+    return Plan(cases, engines.PACKAGES, engines.NOTES)
 
 
 @bench_command.command("archive")
-@_measuring("archive")
-def archive_command(effort: "Effort") -> _Plan:
+@measuring("archive")
+def archive_command(effort: "Effort") -> Plan:
     """Time decoding in each transfer syntax, and writing and reading an image in several layouts.
 
     \b
@@ -300,7 +157,7 @@ def archive_command(effort: "Effort") -> _Plan:
     """  # noqa: D301
     from mammofast.profiling.archive import NOTES, PACKAGES, archive_cases
 
-    return _Plan(archive_cases(effort), PACKAGES, NOTES)
+    return Plan(archive_cases(effort), PACKAGES, NOTES)
 
 
 @bench_command.command("pipeline")
@@ -311,11 +168,11 @@ def archive_command(effort: "Effort") -> _Plan:
 @click.option(
     "--rounds", default=3, show_default=True, type=click.IntRange(1), help="How often it is screened, at least."
 )
-@click.option("--trace", type=_FILE, help="Write what every process did, and when, for Perfetto (ui.perfetto.dev).")
+@click.option("--trace", type=FILE, help="Write what every process did, and when, for Perfetto (ui.perfetto.dev).")
 @click.option(
     "--simulate", metavar="CARD", help="Measure nothing: forecast P4's pipeline on 1, 8, 64 of a card (h200)."
 )
-@_measuring("pipeline")
+@measuring("pipeline")
 def pipeline_command(
     archive: Path | None,
     bundle: str,
@@ -325,7 +182,7 @@ def pipeline_command(
     trace: Path | None,
     simulate: str | None,
     effort: "Effort",
-) -> _Plan:
+) -> Plan:
     """Screen ARCHIVE, or phantoms made for it, several times into folders that are removed; say what limits it.
 
     \b
@@ -344,10 +201,10 @@ def pipeline_command(
         raise click.UsageError("--studies makes phantoms where no archive is given: give one of the two")
     quiet = bool(click.get_current_context().params["quiet"])
     cases = _pipeline_cases(archive, bundle, studies or 10, workers, rounds, trace, quiet, effort)
-    return _Plan(cases, PACKAGES, NOTES)
+    return Plan(cases, PACKAGES, NOTES)
 
 
-def _forecast(card: str, archive: Path | None, studies: int | None, trace: Path | None) -> _Plan:
+def _forecast(card: str, archive: Path | None, studies: int | None, trace: Path | None) -> Plan:
     from mammofast.pipeline.model import CARDS
     from mammofast.profiling.forecast import NOTES, forecast_cases
 
@@ -355,7 +212,7 @@ def _forecast(card: str, archive: Path | None, studies: int | None, trace: Path 
         raise click.BadParameter(f"--simulate: got {card!r}, expected one of {', '.join(CARDS)}")
     if archive is not None or studies is not None:
         raise click.UsageError("--simulate reads no images: give no archive and no --studies")
-    return _Plan(forecast_cases(card, trace), (), NOTES)
+    return Plan(forecast_cases(card, trace), (), NOTES)
 
 
 def _pipeline_cases(

@@ -99,18 +99,17 @@ def _facts(facts: Mapping[str, Any]) -> str:
     if facts.get("share_of_ceiling"):
         words.append(f"{facts['share_of_ceiling']:.0%} of this machine's {facts['ceiling_gflops']:.0f}")
     if steps := facts.get("split_ms"):
-        words.append(" + ".join(f"{ms:.3g}" for ms in steps.values()) + " ms to the card, network and back")
+        words.append(" + ".join(map(_number, steps.values())) + " ms to the card, network and back")
     if "served_from" in facts:
         share = facts["share_of_l2_copy" if facts["served_from"] == "L2 cache" else "share_of_copy"]
-        words.append(f"{facts['gb_per_s']:.3g} GB/s, {share:.0%} of a copy in {facts['served_from']}")
+        words.append(f"{_number(facts['gb_per_s'])} GB/s, {share:.0%} of a copy in {facts['served_from']}")
     if waits := facts.get("host_waits_ms"):
-        words.append("the host waits " + ", ".join(f"{1e3 * ms:.3g} µs ({name})" for name, ms in waits.items()))
+        words.append("the host waits " + ", ".join(f"{_number(1e3 * ms)} µs ({name})" for name, ms in waits.items()))
     if facts.get("call_overhead_ms"):
-        words.append(f"{1e3 * facts['call_overhead_ms']:.2g} µs of it the call itself")
+        words.append(f"{_number(1e3 * facts['call_overhead_ms'])} µs of it the call itself")
     return ", ".join(words)
 
 
 def _number(value: float) -> str:
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    """Return three digits, and all of those before the point."""
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:.3g}"

@@ -1,5 +1,6 @@
 """Pictures of what was measured."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +16,34 @@ _COLOURS = (
 )
 
 
-def draw(record: Record, path: Path) -> None:
-    """Draw a record as PNG or SVG, by the file's name.
-
-    Latency distributions for all of it; beside them throughput against batch and the roofline's arithmetic side for
-    engines, shares of the workers' time for a pipeline.
+def refuse_undrawable(path: Path) -> None:
+    """Say before anything is measured that it could not be drawn.
 
     Raises
     ------
     ProfilingError
-        When the name ends otherwise.
+        When the name ends neither in .png nor in .svg.
     ImportError
         When matplotlib is missing.
 
     """
     if path.suffix not in _SUFFIXES:
         raise ProfilingError(f"plot: got a name that ends in {path.suffix!r}, expected one of {list(_SUFFIXES)}")
-    try:
-        from matplotlib import rc_context
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("drawing needs matplotlib: pip install matplotlib") from error
+    if find_spec("matplotlib") is None:
+        raise ImportError("drawing needs matplotlib: pip install matplotlib")
+
+
+def draw(record: Record, path: Path) -> None:
+    """Draw a record as PNG or SVG, by the file's name.
+
+    Latency distributions for all of it; beside them throughput against batch and the roofline's arithmetic side for
+    engines, shares of the workers' time for a pipeline. Raises what :func:`refuse_undrawable` does.
+    """
+    refuse_undrawable(path)
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     panels = [_latencies]
     if len({case.facts.get("batch") for case in record.cases}) > 1:
         panels.append(_throughput)

@@ -118,7 +118,7 @@ def read_record(path: Path) -> Record:
             Case(
                 name=case["case"],
                 reason=case["reason"],
-                samples=case["samples_s"],
+                samples=_samples(case),
                 ours=case["ours"],
                 items=case["items"],
                 unit=case["unit"],
@@ -141,6 +141,13 @@ def read_record(path: Path) -> Record:
         raise ProfilingError(
             f"the old record is not what `mammofast bench … --json FILE` writes ({type(error).__name__}: {error})"
         ) from error
+
+
+def _samples(case: Mapping[str, Any]) -> Mapping[str, Sequence[float]]:
+    samples: Mapping[str, Sequence[float]] = case["samples_s"]
+    if not all(values and min(values) > 0 for values in (samples[case["ours"]], *samples.values())):
+        raise ValueError("samples that are not times")
+    return samples
 
 
 def rounded(value: Any) -> Any:

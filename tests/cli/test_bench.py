@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mammofast.cli import main
-from mammofast.cli.bench import _without_against
+from mammofast.cli.bench_measuring import _without_against
 from mammofast.profiling.contest import Contest
 from mammofast.profiling.record import Case, Record, read_record
 
@@ -81,7 +81,34 @@ def test_an_old_record_of_something_else_is_refused(tmp_path):
     Record("archive", "", {}, ()).write(old)
     done = bench("ops", "nms", *BRIEF, "--compare", old)
     assert done.exit_code == 1
-    assert "of `bench archive` and has none of the cases" in done.output
+    assert "of `bench archive`, expected one of `bench ops`" in done.output
+
+
+def test_what_was_measured_is_kept_when_the_old_record_shares_no_case(tmp_path):
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    Record("ops", "", {}, ()).write(old)
+    done = bench("ops", "nms", *BRIEF, "--compare", old, "--json", new)
+    assert done.exit_code == 1
+    assert "has none of the cases just measured" in done.output
+    assert [case.name for case in read_record(new).cases] == ["nms, one"]
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (("--plot", "plot.pdf"), "ends in '.pdf'"),
+        (("--json", "/proc/record.json"), "a file could not be used"),
+        (("--plot", "/proc/plot.svg"), "a file could not be used"),
+        (("--compare", __file__), "is not what"),
+    ],
+)
+def test_what_could_only_fail_afterwards_is_refused_before_anything_is_measured(monkeypatch, arguments, words):
+    import mammofast.profiling.ops as profiled
+
+    monkeypatch.setattr(profiled, "op_cases", lambda *asked: pytest.fail("measured"))
+    done = bench("ops", "nms", *BRIEF, *arguments)
+    assert done.exit_code == 1
+    assert words in done.output
 
 
 def test_the_paper_is_beside_us(monkeypatch):

@@ -50,8 +50,8 @@ def test_what_is_written(card, tmp_path):
 
 def test_what_is_said(card):
     said = " ".join(bench("nms", *BRIEF).output.split())
-    assert "500 GB/s, 50% of a copy in memory, the host waits 1.01e+03 µs (mammofast)" in said
-    assert "1e+03 GB/s, 25% of a copy in L2 cache" in said
+    assert "500 GB/s, 50% of a copy in memory, the host waits 1,010 µs (mammofast)" in said
+    assert "1,000 GB/s, 25% of a copy in L2 cache" in said
     assert "a card; " in said
 
 

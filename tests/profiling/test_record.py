@@ -41,6 +41,17 @@ def test_another_file_is_refused(tmp_path, text, words):
         read_record(path)
 
 
+@pytest.mark.parametrize(
+    "samples, words", [({}, "KeyError"), ({"mammofast": []}, "not times"), ({"mammofast": [0.1, 0]}, "not times")]
+)
+def test_samples_that_cannot_be_judged_are_refused(tmp_path, samples, words):
+    content = Record("ops", "", {}, (CASE,)).as_dict()
+    content["cases"][0]["samples_s"] = samples
+    (tmp_path / "record.json").write_text(json.dumps(content))
+    with pytest.raises(ProfilingError, match=words):
+        read_record(tmp_path / "record.json")
+
+
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ProfilingError, match="No such file"):
         read_record(tmp_path / "none.json")
