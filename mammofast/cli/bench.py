@@ -137,11 +137,13 @@ def engines_command(
     """  # noqa: D301
     from mammofast.profiling import engines
 
+    if case is not None and sizes:
+        raise click.UsageError("--case has the size of its paper's table: leave --size out")
+    if case is None and not targets:
+        targets = ("demo",)
     subjects = [engines.of_target(target, sizes, eager=eager, width=width) for target in targets]
     if case is not None:
         subjects.append(engines.of_paper(case, eager=eager, width=width))
-    if not subjects:
-        subjects.append(engines.of_bundle("demo"))
     chained = (subject for several in subjects for subject in several)
     cases = engines.engine_cases(chained, effort, runs=runs, batches=batches, threads=threads)
     return Plan(cases, engines.PACKAGES, engines.NOTES)

@@ -1,6 +1,6 @@
 """What a reader must know before trusting a measurement, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mammofast.machine import cores
 from mammofast.profiling.statistics import percentile, summarize
@@ -11,6 +11,7 @@ _SHORTEST_SECONDS = 0.5
 _FEWEST = 10
 _FIFTHS = 5
 _CALL = 0.5
+_TRANSFER = 0.5
 # A rate above what was measured as the most possible, by more than clocks err.
 _ABOVE = 1.02
 
@@ -50,6 +51,17 @@ def call_bound(overhead: float, time: float) -> tuple[str, ...]:
     if share < _CALL:
         return ()
     return (f"Python-bound: {min(share, 1):.0%} of the time is what the same call takes on the smallest input",)
+
+
+def transfer_bound(split: Mapping[str, float]) -> tuple[str, ...]:
+    """Return a doubt where a run on a card is the way there and back more than the network.
+
+    split: time of each step, as :func:`mammofast.profiling.way_to_the_card.split_ms` gives it.
+    """
+    share = 1 - split["compute"] / sum(split.values())
+    if share < _TRANSFER:
+        return ()
+    return (f"transfer-bound: {share:.0%} of a run is the way to the card and back",)
 
 
 def above_ceiling(share: float | None) -> tuple[str, ...]:

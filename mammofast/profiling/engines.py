@@ -19,7 +19,7 @@ from mammofast.engine.tensorrt import FLAVOURS, build
 from mammofast.errors import ProfilingError
 from mammofast.profiling.ceiling import ceiling_gflops
 from mammofast.profiling.contest import Contest, Way
-from mammofast.profiling.doubts import above_ceiling
+from mammofast.profiling.doubts import above_ceiling, transfer_bound
 from mammofast.profiling.macs import count_onnx_macs
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort
@@ -78,11 +78,11 @@ class Subject:
     paper_fps: float | None = None
 
 
-def of_bundle(bundle: str | Path) -> Iterator[Subject]:
-    """Yield every network of a bundle, at the sizes that its method runs it at."""
+def of_bundle(bundle: str | Path, sizes: Sequence[Size] = ()) -> Iterator[Subject]:
+    """Yield every network of a bundle, by default at the sizes that its method runs it at."""
     opened = load_bundle(bundle)
     parameters = opened.parameters
-    sizes = {
+    own = {
         "detector": parameters.get("scales", ()),
         "segmenter": [parameters[key] for key in ("crop_shape", "shape", "tile") if key in parameters],
     }
@@ -94,7 +94,7 @@ def of_bundle(bundle: str | Path) -> Iterator[Subject]:
             backend=network.backend,
             precision=network.precision,
             channels=0,
-            sizes=tuple((int(rows), int(cols)) for rows, cols in sizes.get(role, ())),
+            sizes=tuple(sizes) or tuple((int(rows), int(cols)) for rows, cols in own.get(role, ())),
         )
 
 
@@ -134,14 +134,28 @@ def of_onnx(path: Path, sizes: Sequence[Size] = ()) -> Subject:
 
 
 def of_target(target: str, sizes: Sequence[Size] = (), *, eager: bool = False, width: float = 1.0) -> Iterator[Subject]:
-    """Yield what a name stands for: a bundle's networks, a network of the catalogue, or an ONNX file."""
+    """Yield what a name stands for: a bundle's networks, a network of the catalogue, or an ONNX file.
+
+    Raises
+    ------
+    ProfilingError
+        When eager or width is given and it is no network of the catalogue.
+
+    """
     path = Path(target)
-    if target == DEMO or (path / MANIFEST).exists():
-        yield from of_bundle(target)
-    elif path.suffix == ".onnx":
-        yield of_onnx(path, sizes)
-    else:
+    is_bundle = target == DEMO or (path / MANIFEST).exists()
+    if not is_bundle and path.suffix != ".onnx":
         yield of_network(target, sizes, eager=eager, width=width)
+        return
+    if eager or width != 1:
+        raise ProfilingError(
+            f"{path.name}: got {'a bundle' if is_bundle else 'an ONNX file'}, expected a network of the catalogue, "
+            "which alone is known to PyTorch (eager) and comes in other widths"
+        )
+    if is_bundle:
+        yield from of_bundle(target, sizes)
+    else:
+        yield of_onnx(path, sizes)
 
 
 def of_paper(case: str, *, eager: bool = False, width: float = 1.0) -> Iterator[Subject]:
@@ -294,11 +308,13 @@ def _case(
         "share_of_ceiling": share,
         "paper_images_per_s": subject.paper_fps,
     }
+    warnings = case.warnings + above_ceiling(share)
     if isinstance(engine, DeviceEngine):
-        facts["split_ms"] = split_ms(engine, {spec.name: image}, effort)
+        facts["split_ms"] = split = split_ms(engine, {spec.name: image}, effort)
+        warnings += transfer_bound(split)
         facts["device_memory_bytes"] = asdict(engine.memory)
         facts["cuda_graphs"] = engine.graphs
-    return replace(case, facts=facts, warnings=case.warnings + above_ceiling(share))
+    return replace(case, facts=facts, warnings=warnings)
 
 
 def _eager_on_card(subject: Subject, device: str) -> Engine:

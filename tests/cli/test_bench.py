@@ -142,6 +142,7 @@ def test_verbose_says_why_and_what_is_not_installed():
         (("ops", "--warm-up", "-1"), "--warm-up"),
         (("engines", "--size", "256"), "expected ROWSxCOLS"),
         (("engines", "--batch", "0"), "--batch"),
+        (("engines", "--case", "table-6", "--size", "64x64"), "leave --size out"),
         (("ops", "--compare", "a.json", "--against", "venv"), "give one of the two"),
     ],
 )
@@ -158,6 +159,7 @@ def test_misuse_ends_with_2(arguments, words):
         (("ops", "nms", "--against", "no-such-folder"), "virtual environment"),
         (("engines", "--case", "table-7"), "expected one of"),
         (("engines", "no-such-network"), "no-such-network"),
+        (("engines", "--eager"), "demo: got a bundle, expected a network of the catalogue"),
     ],
 )
 def test_what_cannot_run_ends_with_1_and_one_line(arguments, words):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mammofast.machine import cores
-from mammofast.profiling.doubts import doubts, drift_of
+from mammofast.profiling.doubts import doubts, drift_of, transfer_bound
 
 STEADY = [0.01] * 100
 
@@ -33,6 +33,12 @@ def test_calls_within_a_sample_count_as_time():
 def test_more_threads_than_cores():
     (doubt,) = doubts(STEADY, 1, threads=cores() + 1)
     assert f"on {cores()} cores" in doubt
+
+
+def test_a_run_that_is_mostly_the_way_to_the_card_is_transfer_bound():
+    assert transfer_bound({"host_to_device": 2, "compute": 6, "device_to_host": 2}) == ()
+    (doubt,) = transfer_bound({"host_to_device": 3, "compute": 4, "device_to_host": 3})
+    assert doubt.startswith("transfer-bound: 60%")
 
 
 def test_drift_is_of_the_last_fifth():

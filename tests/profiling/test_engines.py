@@ -144,6 +144,17 @@ def test_a_bundles_networks_at_the_methods_sizes():
     assert case.facts["gmac_per_image"] > 0
 
 
+def test_a_bundles_networks_at_other_sizes():
+    assert [subject.sizes for subject in engines.of_target("demo", [(64, 32)])] == [((64, 32),)] * 2
+
+
+@pytest.mark.parametrize("options", [{"eager": True}, {"width": 0.5}])
+@pytest.mark.parametrize("target", ["demo", "network.onnx"])
+def test_what_only_the_catalogues_networks_have_is_refused_of_others(target, options):
+    with pytest.raises(ProfilingError, match=f"{target}: got an? .*, expected a network of the catalogue"):
+        list(engines.of_target(target, **options))
+
+
 def test_a_file(tmp_path, small):
     path = tmp_path / "network.onnx"
     path.write_bytes(small.model)
@@ -232,6 +243,8 @@ def test_on_a_card_the_way_there_and_back_is_told_apart(small, monkeypatch):
     from dataclasses import replace
 
     opened, built = [], []
+    split = {"host_to_device": 2.0, "compute": 1.0, "device_to_host": 1.0}
+    monkeypatch.setattr(engines, "split_ms", lambda engine, tensors, effort: split)
 
     def load_engine(model, backend, device, precision, threads):
         opened.append((model, backend, device, precision))
@@ -245,15 +258,17 @@ def test_on_a_card_the_way_there_and_back_is_told_apart(small, monkeypatch):
     assert [(backend, largest) for backend, _, largest in built] == [("tensorrt-rtx", 4)]
     for case in cases:
         assert case.ours == "tensorrt-rtx, fp32, cuda"
-        assert set(case.facts["split_ms"]) == {"host_to_device", "compute", "device_to_host"}
+        assert case.facts["split_ms"] == split
         assert case.facts["device_memory_bytes"] == {"weights": 10, "context": 20}
         assert case.facts["ceiling_gflops"] is None
+        assert any(warning.startswith("transfer-bound: 75%") for warning in case.warnings)
         assert case.facts["gmac_per_image"] > 0
 
 
 def test_each_step_is_waited_for():
     engine = FakeCardEngine()
-    way_to_the_card.split_ms(engine, {"x": np.zeros((1, 3, 64, 64), np.float32)}, BRIEF)
+    split = way_to_the_card.split_ms(engine, {"x": np.zeros((1, 3, 64, 64), np.float32)}, BRIEF)
+    assert set(split) == {"host_to_device", "compute", "device_to_host"}
     assert engine.steps[3:8] == ["upload", "wait", "run", "wait", "download"]
 
 
