@@ -47,7 +47,7 @@ class Account:
     workers: how many processes had tasks, at most. stages: share of the workers' time, by stage, falling. idle: share
     that they spent between tasks, without one. unfilled: share before a worker's first task and after its last one.
     milliseconds: statistics of each stage's spans, and of the tasks. driver: share of the steady part, by what the
-    program that hands out tasks did.
+    program that hands out tasks did, of its threads that do so.
     """
 
     seconds: float
@@ -124,9 +124,14 @@ class _Sums:
             self.images += sum(task.items for task in own)
             at_work = max(task.end for task in own) - min(task.start for task in own)
             self.between += max(0.0, at_work - sum(seconds))
+        threads: dict[str, set[tuple[int, int]]] = defaultdict(set)
+        for span in spans:
+            threads[span.stage].add((span.process, span.thread))
         for span in spans:
             if span.process not in tasks:
-                self.driver[span.stage] += max(0.0, min(span.end, end) - max(span.start, start))
+                # Several threads put results on record: as long as one of them has time, none is the limit.
+                within = max(0.0, min(span.end, end) - max(span.start, start))
+                self.driver[span.stage] += within / len(threads[span.stage])
             elif span.stage != TASK:
                 self.stages[span.stage].append(span.seconds)
 

@@ -25,7 +25,6 @@ from mammofast.profiling.gpu import watched_gpus
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort
 from mammofast.screening import ScreenReport, open_results, screen
-from mammofast.screening.run import IMAGES_PER_TASK
 from mammofast.screening.trace import IN_FLIGHT, TASK, Task, Trace, read_trace
 from mammofast.screening.worker import OpenScreener
 
@@ -46,11 +45,15 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One run of ``screen``. own_seconds: its own steady seconds, those it keeps beside the results."""
+    """One run of ``screen``.
+
+    own_seconds, workers: its steady seconds and how many workers it had, as it keeps them beside the results.
+    """
 
     trace: Trace
     report: ScreenReport
     own_seconds: float
+    workers: int
     gpu: dict[str, float] | None
 
     @property
@@ -100,7 +103,7 @@ def pipeline_case(
     bundle: str | Path = "demo",
     workers: int | None = None,
     rounds: int = ROUNDS,
-    images_per_task: int = IMAGES_PER_TASK,
+    images_per_task: int | None = None,
     trace: Path | None = None,
     opener: OpenScreener = open_bundle,
     progress: Callable[[int, int], None] = lambda n, total: None,
@@ -123,7 +126,6 @@ def pipeline_case(
         When no image of the archive is one that the bundle screens.
 
     """
-    workers = workers or cores()
     done: list[Round] = []
     warm = 0
     if effort.warm_up:
@@ -135,6 +137,7 @@ def pipeline_case(
         progress(1, max(_wanted(done, rounds, effort.seconds), len(done)) + warm)
     if trace is not None:
         _write_chrome(done[-1].trace, trace)
+    workers = done[-1].workers
     found = account(*(each.trace.spans for each in done))
     samples = alike([each.trace.tasks for each in done])
     rate = statistics.median(each.images_per_second for each in done)
@@ -176,7 +179,7 @@ def _wanted(done: Sequence[Round], rounds: int, seconds: float) -> int:
     return max(rounds, math.ceil(len(done) * seconds / steady)) if done else rounds
 
 
-def _round(archive: Path, bundle: str | Path, workers: int, images_per_task: int, opener: OpenScreener) -> Round:
+def _round(archive: Path, bundle: str | Path, workers: int | None, images_per_task: int, opener: OpenScreener) -> Round:
     with tempfile.TemporaryDirectory(prefix="mammofast-") as scratch, watched_gpus() as gpus:
         folder = Path(scratch)
         report = screen(
@@ -193,7 +196,8 @@ def _round(archive: Path, bundle: str | Path, workers: int, images_per_task: int
             raise ProfilingError("bench pipeline: got an archive without an image that the bundle screens")
         (run,) = open_results(folder / "results").runs()
         start, end = trace.tasks[0].before.time, max(task.after.time for task in trace.tasks)
-        return Round(trace, report, run["timings"][-1]["steady_seconds"], gpus.between(start, end))
+        timing = run["timings"][-1]
+        return Round(trace, report, timing["steady_seconds"], timing["workers"], gpus.between(start, end))
 
 
 def alike(rounds: Sequence[Sequence[Task]]) -> list[float]:
@@ -330,7 +334,7 @@ def _failures(done: Sequence[Round]) -> tuple[str, ...]:
 def _fewer(found: Account, workers: int) -> tuple[str, ...]:
     if found.workers >= workers:
         return ()
-    return (f"{found.workers} of {workers} workers got a task: too few images, give --studies more",)
+    return (f"{found.workers} of {workers} workers got a task: too few images for so many workers",)
 
 
 def _write_chrome(trace: Trace, path: Path) -> None:

@@ -113,7 +113,9 @@ def read_record(path: Path) -> Record:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:
-            raise ProfilingError(f"the old record has format {content['format']}, this version reads {FORMAT}")
+            raise ProfilingError(
+                f"the old record has format {content['format']}, this version reads {FORMAT}: measure again"
+            )
         cases = tuple(
             Case(
                 name=case["case"],

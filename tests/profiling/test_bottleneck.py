@@ -93,6 +93,13 @@ def test_what_keeps_workers_waiting_is_named(stage, words):
     assert stage not in found.stages
 
 
+def test_threads_that_share_the_recording_are_no_more_busy_than_each_of_them():
+    """Two results at once, each as long as half of the run: more than the run together."""
+    recording = [Span(RECORD, start, start + 5.0, 1, 9, thread) for thread in (1, 2) for start in (0.0, 7.0)]
+    found = account(worker(1, 10, {"detect": 1.0}, gap=0.5) + recording)
+    assert found.driver[RECORD] == pytest.approx(10 / 14.5)
+
+
 def test_the_storage_and_python_are_said():
     assert bounds(account(worker(1, 5, {"read": 2.0, "read native": 3.0, "detect": 5.0}))) == (
         "transfer-bound: 50% of the workers' time goes into reading the archive",

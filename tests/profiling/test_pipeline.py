@@ -77,6 +77,9 @@ def test_a_slow_ledger_is_named_as_workers_waiting(archive, bundle, monkeypatch)
         return put(self, *arguments)
 
     monkeypatch.setattr(Results, "put", slowly)
+    # With as many threads as there are, six images would not wait.
+    monkeypatch.setattr("mammofast.screening.run.RECORDERS", 1)
+    monkeypatch.setattr("mammofast.screening.run._WAITING", 1)
     case = pipeline_case(archive, "it", ONCE, bundle=bundle, workers=1, rounds=1, images_per_task=1)
     assert case.facts["verdict"].startswith("The workers wait: ")
     assert "of its time goes into putting results on record" in case.facts["verdict"]
@@ -163,11 +166,20 @@ def test_the_command_says_all_of_it(archive, bundle, tmp_path):
     assert 0 < facts["cpu"]["share_of_cores"] <= 1.05
     assert facts["bytes_read_per_image"] == pytest.approx(bytes_read_of(archive, bundle) / 6, rel=1e-3)
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
-    names = {event["args"]["name"] for event in events if event["ph"] == "M"}
+    names = {event["args"]["name"] for event in events if event["name"] == "process_name"}
     assert {"worker 1", "mammofast screen"} <= names <= {"worker 1", "worker 2", "mammofast screen"}
     assert {"task", "detect", "record", IN_FLIGHT} <= {event["name"] for event in events}
     for words in ("share of the workers", "between stages"):
         assert words in (tmp_path / "p.svg").read_text()
+
+
+def test_workers_are_those_that_screening_started(archive, bundle, monkeypatch):
+    """How many it starts by itself, or at most, is its own affair: on cards it is one for each."""
+    monkeypatch.setattr("mammofast.screening.run.cores", lambda: 3)
+    case = pipeline_case(archive, "it", ONCE, bundle=bundle, rounds=1)
+    assert case.facts["workers"] == 3
+    assert case.name.endswith(", 3 workers")
+    assert "2 of 3 workers got a task: too few images for so many workers" in case.warnings
 
 
 def test_an_archive_and_phantoms_are_not_asked_for_at_once(archive):
