@@ -1,11 +1,13 @@
 """On a machine with an NVIDIA card: build, test, look for bad accesses and races, measure; print one table.
 
-python -m bench.gpu OUT                        everything, in less than ten minutes
+python -m bench.gpu OUT                        everything that less than ten minutes have room for
+python -m bench.gpu OUT --budget 1500          everything
 python -m bench.gpu OUT --steps build,tests    some of it; a later call on the same OUT goes on from there
 python -m bench.gpu OUT --dry-run              the same path without a card: the kernels' own source on the host
 
 OUT gets steps.json (what became of each step), ops_cuda.json (`mammofast bench ops --device cuda`), tests.xml, log.txt
-(all that was said) and table.md. A step that fails does not keep the others from running; the exit status is 1 then.
+(all that was said) and table.md; of the networks engines_cuda.json, pipeline_cuda.json, pipeline_trace.json and
+agreement.json. A step that fails does not keep the others from running; the exit status is 1 then.
 """
 
 import argparse

@@ -15,6 +15,9 @@ from bench.harness import ROOT
 PASSED, FAILED, LEFT_OUT = "passed", "FAILED", "left out"
 _KILLED_AFTER = 5  # seconds after it was asked to end
 
+Result = tuple[str, str, dict[str, Any]]  # status, words, facts
+Python = Callable[[Sequence[str], float], tuple[int, str]]  # arguments, seconds; returns exit status and words
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,7 +35,7 @@ class Step:
     """Something to do. run: takes the seconds it may use, returns (status, words, facts)."""
 
     name: str
-    run: Callable[[float], tuple[str, str, dict[str, Any]]]
+    run: Callable[[float], Result]
     limit: float
 
 

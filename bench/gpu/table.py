@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.gpu.steps import Run
+from bench.gpu.table_networks import engines, pipeline
 from bench.gpu.work import RECORD
 from mammofast.errors import ProfilingError
 from mammofast.profiling.record import Case, read_record
@@ -64,10 +65,11 @@ def table(run: Run) -> str:
     lines = _rows(
         ("step", "", "", "s"), [(each.step, each.status, each.words, f"{each.seconds:.0f}") for each in run.outcomes]
     )
+    lines += engines(run.out, _rows) + pipeline(run.out, _rows)
     try:
         record = read_record(run.out / RECORD)
     except ProfilingError:
-        return "\n".join([*lines, "", "Nothing was measured.", ""])
+        return "\n".join([*lines, "", "Of the ops nothing was measured.", ""])
     emulated = any(case.facts.get("emulated") for case in record.cases)
     if emulated:
         lines += ["", "EMULATED ON THE HOST: results were compared, no figure says anything of a card."]

@@ -11,21 +11,32 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import mammofast
-from bench.gpu.steps import FAILED, LEFT_OUT, PASSED, Run, Step, last_words
+from bench.gpu import engines, screening
+from bench.gpu.steps import FAILED, LEFT_OUT, PASSED, Result, Run, Step, last_words
 from bench.harness import ROOT
 from mammofast.machine import cores
 from mammofast.profiling.ops.device import OPS
 from mammofast.profiling.record import Record, read_record
 
 CHECKS = ("memcheck", "racecheck", "initcheck", "synccheck")
-STEPS = ("machine", "build", "tests", "bench", *CHECKS)  # the checks last: each by itself is of use
+# The checks late: each by itself is of use. The last two need more packages, and a call of their own.
+STEPS = ("machine", "build", "tests", "bench", *CHECKS, "engines", "pipeline")
 RECORD = "ops_cuda.json"
-# Seconds at most, out of ten minutes for all.
-LIMITS = {"machine": 30, "build": 330, "tests": 180, **dict.fromkeys(CHECKS, 75), "bench": 300}
+# Seconds at most, out of ten minutes a call.
+LIMITS = {
+    "machine": 30,
+    "build": 330,
+    "tests": 180,
+    **dict.fromkeys(CHECKS, 75),
+    "bench": 300,
+    "engines": 400,
+    "pipeline": 500,
+}
 _ERRORS = 9  # the exit status asked of compute-sanitizer where it finds something
 _PACKAGES = ("numpy", "pybind11", "pytest", "torch", "torchvision", "cupy")
 # Every process sees the mammofast that this one does, then bench and tests, then what else was there.
@@ -34,8 +45,6 @@ _PATHS = (str(Path(mammofast.__file__).parents[1]), str(ROOT), os.environ.get("P
 ENVIRONMENT = {"PYTHONPATH": os.pathsep.join(filter(None, _PATHS)), "PYTHONUNBUFFERED": "1"}
 # What the dry run takes in place of all tests that need a card: enough to see that they are found and counted.
 _DRY_TESTS = ("tests/ops/device/test_confidence_mask.py", "-k", "on_host")
-
-Result = tuple[str, str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,7 @@ class Work:
         """Return all steps, in their order."""
         runs = {"machine": self._machine, "build": self._build, "tests": self._tests, "bench": self._bench}
         runs |= {tool: partial(self._check, tool) for tool in CHECKS}
+        runs |= {"engines": self._engines, "pipeline": self._pipeline}
         return [Step(name, runs[name], LIMITS[name]) for name in STEPS]
 
     def _machine(self, seconds: float) -> Result:
@@ -159,6 +169,20 @@ class Work:
             reasons.setdefault(why, []).append(op)
         words = "; ".join([f"{cases} cases measured", *(f"{', '.join(ops)} {why}" for why, ops in reasons.items())])
         return FAILED if failed or not cases else PASSED, words, {"failed": failed}
+
+    def _engines(self, seconds: float) -> Result:
+        if lacking := self._lacking(engines.NEEDS):
+            return lacking
+        (self.run.out / engines.RECORD).unlink(missing_ok=True)
+        return engines.measure(self._python, self.run.out, seconds, self.seconds, self.dry)
+
+    def _pipeline(self, seconds: float) -> Result:
+        return self._lacking(screening.NEEDS) or screening.measure(self._python, self.run.out, seconds, self.dry)
+
+    def _lacking(self, needed: Sequence[str]) -> Result | None:
+        """Return what to say where packages are not here."""
+        missing = [name for name in needed if find_spec(name) is None]
+        return (LEFT_OUT, f"needs {', '.join(missing)}: see bench/README.md", {"missing": missing}) if missing else None
 
     def _measured(self, op: str, path: Path, seconds: float) -> tuple[int, str, float]:
 

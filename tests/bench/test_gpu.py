@@ -285,7 +285,7 @@ def test_without_measurements_the_steps_are_still_told(steps, tmp_path):
     run.do([steps.Step("build", lambda seconds: ("FAILED", "no nvcc", {}), 10)])
     text = importlib.import_module("bench.gpu.table").table(run)
     assert "| build | FAILED | no nvcc | 0 |" in text
-    assert "Nothing was measured." in text
+    assert "Of the ops nothing was measured." in text
 
 
 # ---- all of it
@@ -311,7 +311,7 @@ def dry(request, tmp_path):
 
 
 def test_the_dry_run_goes_all_the_way(dry, tmp_path, cuda_on_host):
-    done = dry("--dry-run", "--ops", "fuse_boxes")
+    done = dry("--dry-run", "--ops", "fuse_boxes", "--skip", "engines,pipeline")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == {
@@ -322,7 +322,7 @@ def test_the_dry_run_goes_all_the_way(dry, tmp_path, cuda_on_host):
         "tests.xml",
     }
     outcomes = json.loads((out / "steps.json").read_text())
-    assert [each["step"] for each in outcomes] == list(importlib.import_module("bench.gpu.work").STEPS)
+    assert [each["step"] for each in outcomes] == list(importlib.import_module("bench.gpu.work").STEPS)[:-2]
     assert {each["status"] for each in outcomes} == {"passed"}
     assert done.stdout.endswith((out / "table.md").read_text() + "\n")
     assert "EMULATED ON THE HOST" in done.stdout
