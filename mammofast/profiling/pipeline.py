@@ -179,7 +179,9 @@ def _wanted(done: Sequence[Round], rounds: int, seconds: float) -> int:
     return max(rounds, math.ceil(len(done) * seconds / steady)) if done else rounds
 
 
-def _round(archive: Path, bundle: str | Path, workers: int | None, images_per_task: int, opener: OpenScreener) -> Round:
+def _round(
+    archive: Path, bundle: str | Path, workers: int | None, images_per_task: int | None, opener: OpenScreener
+) -> Round:
     with tempfile.TemporaryDirectory(prefix="mammofast-") as scratch, watched_gpus() as gpus:
         folder = Path(scratch)
         report = screen(
