@@ -123,7 +123,7 @@ class TwoStageOnDevice(TwoStage):
             stream = engine.stream
             images = [device.to_device(_pixels(case), stream, engine.card) for case in cases]
             windows = self._windows(engine, cases, images)
-            parts = self._scales(engine, cases, images, windows)
+            parts, unusable = self._scales(engine, cases, images, windows)
             together = device.collect_boxes(parts, MOST_BOXES, stream=stream)
             fused = device.fuse_boxes(
                 together.boxes,
@@ -135,8 +135,12 @@ class TwoStageOnDevice(TwoStage):
                 MOST_BOXES,
                 stream=stream,
             )
-            on_host = device.to_host(windows, stream), _on_host(together, stream), _on_host(fused, stream)
-            return [self._detected(case, i, *on_host, parts, stream) for i, case in enumerate(cases)]
+            on_host = _on_host((windows, unusable), stream), _on_host(together, stream), _on_host(fused, stream)
+            detected = [self._detected(case, i, *on_host, parts, stream) for i, case in enumerate(cases)]
+        for case in detected:
+            if isinstance(case, TwoStageCase):
+                case.pixels = None  # only now: where the call fails, its images are detected again
+        return detected
 
     def _windows(self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any]) -> Any:
         """Return the contrast windows of images, on the card: found there where pixels can be counted in a table."""
@@ -149,13 +153,13 @@ class TwoStageOnDevice(TwoStage):
 
     def _scales(
         self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any], windows: Any
-    ) -> list[_Part]:
-        """Enqueue the detector at every scale; return what it finds and keeps at each."""
+    ) -> tuple[list[_Part], Any]:
+        """Enqueue the detector at every scale; return what it finds and keeps at each, and the images' status."""
         p, n, stream = self._parameters, len(cases), engine.stream
         batch = self._settings.detection_batch
         inputs = [engine.buffers({"image": (batch, 1, *scale)})["image"] for scale in p.scales]
         rows = [device.view(array, (n, 1, *scale)) for array, scale in zip(inputs, p.scales, strict=True)]
-        device.detection_inputs(
+        _, status = device.detection_inputs(
             images,
             [case.table for case in cases],
             windows,
@@ -183,13 +187,13 @@ class TwoStageOnDevice(TwoStage):
                 stream=stream,
             )
             parts.append((found, device.nms(found.boxes, found.scores, found.counts, p.nms_iou, stream=stream)))
-        return parts
+        return parts, status
 
     def _detected(
         self,
         case: TwoStageCase,
         i: int,
-        windows: npt.NDArray[np.float64],
+        read: tuple[npt.NDArray[np.float64], npt.NDArray[np.int32]],
         together: Any,
         fused: Any,
         parts: Sequence[_Part],
@@ -197,12 +201,15 @@ class TwoStageOnDevice(TwoStage):
     ) -> TwoStageCase | BrokenImage:
         """Return image i of a batch with its boxes and candidates.
 
-        windows, together, fused: as the ops give them, on the host. parts: on the card still.
+        read: windows, and the status of what the detector was shown. together, fused: as the ops give them. All on the
+        host; parts: on the card still.
         """
+        windows, unusable = read
+        if unusable[i]:
+            return _unusable()
         if together.status[i] & device.NOT_FINITE:
             return BrokenImage(Reason.NOT_FINITE, "the detector gave NaN or infinity for this image")
         case.low, case.high = map(float, windows[i])
-        case.pixels = None
         if together.status[i] or fused.status[i]:
             self._fuse_on_host(case, i, parts, stream)
             return case
@@ -236,7 +243,7 @@ class TwoStageOnDevice(TwoStage):
             )
             shape = (1, *p.crop_shape)
             inputs = engine.buffers({"crop": (self._settings.segmentation_batch, *shape)})
-            device.segmentation_inputs(
+            _, status = device.segmentation_inputs(
                 crops,
                 [case.table for case in cases],
                 windows,
@@ -249,8 +256,11 @@ class TwoStageOnDevice(TwoStage):
             probabilities = device.view(engine.run_on_device(inputs, stream)["mask"], (k, *p.crop_shape))
             shapes = [_size(candidate.window) for candidate, _ in parts]
             packed = _on_host(device.paste_packed(probabilities, shapes, p.mask_threshold, stream=stream), stream)
+            unusable = device.to_host(status, stream)
         return [
-            BrokenImage(Reason.NOT_FINITE, "the segmenter gave NaN or infinity for this image")
+            _unusable()
+            if unusable[i]
+            else BrokenImage(Reason.NOT_FINITE, "the segmenter gave NaN or infinity for this image")
             if packed.status[i] & device.NOT_FINITE
             else self._found(candidate, _unpacked(packed, i, shapes[i]))
             for i, (candidate, _) in enumerate(parts)
@@ -260,6 +270,11 @@ class TwoStageOnDevice(TwoStage):
 def _pixels(case: TwoStageCase) -> Pixels:
     assert case.pixels is not None
     return case.pixels
+
+
+def _unusable() -> BrokenImage:
+    """Return the error of an image that a network cannot be shown: what came out of it would mean nothing."""
+    return BrokenImage(Reason.VALUE_RANGE, "the image's pixels, or its grey table, hold NaN or infinity")
 
 
 def _size(window: Box) -> tuple[int, int]:

@@ -18,6 +18,8 @@ class HostEngine(DeviceEngine):
     spoil: called with each batch's outputs, to change them. opened: all engines made of the first one.
     """
 
+    expects_finite = True
+
     def __init__(self, content, spoil=None, opened=None):
         self.content, self.spoil = content, spoil
         self.opened = [] if opened is None else opened
@@ -57,7 +59,7 @@ class HostEngine(DeviceEngine):
         (name,) = inputs
         (array,) = [buffers[name] for buffers in self.made.values() if _pointer(buffers[name]) == inputs[name].pointer]
         images = device.to_host(view(array, inputs[name].shape), stream)
-        assert np.isfinite(images).all(), "an input that nobody wrote"
+        assert np.isfinite(images).all() or not self.expects_finite, "an input that nobody wrote"
         self.batches.append(images.shape)
         outputs = self.engine.run({name: images})
         if self.spoil is not None:

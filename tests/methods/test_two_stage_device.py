@@ -175,6 +175,66 @@ def test_an_image_that_cannot_be_read_fails_alone(on_host, images, kind):
     assert_same(found, expected)
 
 
+class Spoiled(ArrayImage):
+    """Floats with one NaN, in what the detector is shown or in what the segmenter is."""
+
+    native = False
+
+    def read(self, level=0, window=None):
+        pixels = super().read(level, window).copy()
+        if self.native == (window is not None):
+            pixels.flat[0] = np.nan
+        return pixels
+
+
+class SpoiledNative(Spoiled):
+    native = True
+
+
+@pytest.mark.parametrize("kind", [Spoiled, SpoiledNative])
+def test_pixels_that_are_not_finite_are_an_error_whatever_the_networks_make_of_them(on_host, images, kind, monkeypatch):
+    monkeypatch.setattr(HostEngine, "expects_finite", False)
+
+    def clean(inputs, outputs):  # ReLU by max(x, 0), as some kernels have it, makes 0 of NaN
+        for values in outputs.values():
+            np.nan_to_num(values, copy=False)
+
+    expected = by_cpu(images[:3])
+    with_findings = next(i for i, result in enumerate(expected) if result.findings)
+    mixed = list(images[:3])
+    mixed[with_findings] = kind(images[with_findings].read().astype(np.float32))
+    method, engines = opened(spoil={"detector": clean, "segmenter": clean})
+    try:
+        found = method.screen(mixed)
+    finally:
+        close(method, engines)
+    error = found.pop(with_findings).error
+    assert error is not None
+    assert error.startswith(f"{Reason.VALUE_RANGE}: the image's pixels")
+    expected.pop(with_findings)
+    assert_same(found, expected)
+
+
+def test_a_call_that_fails_at_its_end_spoils_no_image(on_host, images, monkeypatch):
+    monkeypatch.setattr(two_stage_device, "MOST_BOXES", 2)
+    method, engines = opened()
+    fuse, failed = method._fuse_on_host, []
+
+    def fail_once(case, i, *others):
+        if i > 0 and not failed:
+            failed.append(case)
+            raise MemoryError
+        fuse(case, i, *others)
+
+    monkeypatch.setattr(method, "_fuse_on_host", fail_once)
+    try:
+        found = method.screen(images[:4])
+    finally:
+        close(method, engines)
+    assert failed
+    assert_same(found, by_cpu(images[:4]))
+
+
 def test_closing_closes_what_was_opened(on_host, images):
     method, engines = opened()
     shared = [engine for first in engines.values() for engine in first.opened if engine is not first]
