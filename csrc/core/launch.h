@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -15,11 +16,23 @@ namespace mammofast {
 constexpr size_t PLAIN_SHARED_BYTES = 48 * 1024;
 constexpr int64_t MAX_BLOCKS = 1 << 16;  // grid-stride loops do the rest
 
-// Throws std::runtime_error "what: CUDA's message".
+// The device has no room: Python sees MemoryError, and a pipeline tries once more, alone.
+class OutOfMemory : public std::bad_alloc {
+  public:
+    explicit OutOfMemory(std::string words) : words_(std::move(words)) {}
+    const char* what() const noexcept override { return words_.c_str(); }
+
+  private:
+    std::string words_;
+};
+
+// Throws std::runtime_error "what: CUDA's message", OutOfMemory where that is the matter.
 inline void check(cudaError_t status, const char* what) {
     if (status == cudaSuccess) return;
     cudaGetLastError();  // else the next call of anyone in this process would report it once more
-    throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(status));
+    const std::string words = std::string(what) + ": " + cudaGetErrorString(status);
+    if (status == cudaErrorMemoryAllocation) throw OutOfMemory(words);
+    throw std::runtime_error(words);
 }
 
 // Blocks that give each of n elements a thread; at least one, at most MAX_BLOCKS.

@@ -9,7 +9,8 @@ status
     there) and :data:`NOT_FINITE` (NaN or Inf out of a network).
 
 ``stream`` is a CUDA stream's handle, by default the legacy default stream; it must outlive the results. Shapes and
-types are checked at once (ValueError), a launch that CUDA refuses raises RuntimeError, values show in the status.
+types are checked at once (ValueError), a launch that CUDA refuses raises RuntimeError, a device without room
+MemoryError; values show in the status.
 """
 
 from collections.abc import Sequence

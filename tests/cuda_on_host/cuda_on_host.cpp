@@ -296,6 +296,7 @@ const char* cudaGetErrorString(cudaError_t status) {
     static std::string text;
     switch (status) {
         case cudaSuccess: return "no error";
+        case cudaErrorMemoryAllocation: return "out of memory";
         case cudaErrorInvalidConfiguration: return "invalid configuration argument";
         case cudaErrorLaunchFailure: text = std::exchange(failure, ""); return text.c_str();
         default: return "invalid argument";
@@ -331,7 +332,7 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 
 cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
     const Lock lock(mutex);
-    if (posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
+    if (bytes > size_t(1) << 40 || posix_memalign(memory, 256, bytes) != 0) return cudaErrorMemoryAllocation;
     std::memset(*memory, unwritten(), bytes);
     allocations[static_cast<char*>(*memory)] = bytes;
     return cudaSuccess;

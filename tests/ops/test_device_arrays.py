@@ -5,6 +5,7 @@ import gc
 import numpy as np
 import pytest
 
+from mammofast import ops
 from mammofast.ops import _native, device
 from tests.ops import cases
 from tests.ops.backends import ANOTHER, OTHER, OnHost
@@ -102,6 +103,12 @@ def test_capsules_keep_their_memory(on_host):
     del capsule
     gc.collect()
     assert on_host.control.allocations == before
+
+
+def test_no_memory_left_is_a_memory_error(native):
+    boxes, scores = (native.to_device(values) for values in (cases.ONE_BOX, cases.ONE_SCORE))
+    with pytest.raises(MemoryError, match="allocating 4611686018427387904 bytes on the CUDA device: out of memory"):
+        ops.confidence_mask(boxes, scores, 1, (2**30, 2**30))
 
 
 def test_what_dlpack_refuses(native):

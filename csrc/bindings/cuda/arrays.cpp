@@ -27,10 +27,14 @@ std::unique_ptr<DeviceArray> to_device(const py::array& values, uintptr_t stream
     const DType dtype{packed.dtype().kind(), static_cast<int>(packed.itemsize())};
     auto array = std::make_unique<DeviceArray>(
         guard, dtype, std::vector<int64_t>(packed.shape(), packed.shape() + packed.ndim()));
-    // CUDA has read pageable memory when the call returns.
-    check(cudaMemcpyAsync(array->data(), packed.data(), array->bytes(), cudaMemcpyHostToDevice,
-                          static_cast<cudaStream_t>(guard.stream())),
-          "copy to the device");
+    const void* source = packed.data();
+    {
+        py::gil_scoped_release release;
+        // CUDA has read pageable memory when the call returns, which takes as long as reading it.
+        check(cudaMemcpyAsync(array->data(), source, array->bytes(), cudaMemcpyHostToDevice,
+                              static_cast<cudaStream_t>(guard.stream())),
+              "copy to the device");
+    }
     return array;
 }
 

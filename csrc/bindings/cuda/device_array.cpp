@@ -213,7 +213,7 @@ DeviceMemory::~DeviceMemory() {
     try {
         // The legacy stream stands for all streams but non-blocking ones, whose users say when they are done.
         if (exported && !is_legacy(stream)) wait_for(stream, cudaStreamLegacy);
-    } catch (const std::runtime_error&) {  // a destructor has nobody to tell, and what comes next says it again
+    } catch (const std::exception&) {  // a destructor has nobody to tell, and what comes next says it again
     }
     cudaFreeAsync(data, static_cast<cudaStream_t>(stream));
     cudaSetDevice(before);
