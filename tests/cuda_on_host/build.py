@@ -84,8 +84,12 @@ def build(folder, sanitize=False, only=None, program=False):
 
 
 def load(path):
-    """Return the module at the path, under the name of the one whose place it takes."""
-    spec = importlib.util.spec_from_file_location(NAME, path)
+    """Return the module at the path.
+
+    Under another name than that of the module whose place it takes: pybind11 gives a module that a process has loaded
+    once again to whoever asks for its name, whatever the file.
+    """
+    spec = importlib.util.spec_from_file_location(f"{__package__}.{NAME.rpartition('.')[2]}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
