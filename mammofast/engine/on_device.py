@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from threading import Lock
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -12,6 +13,9 @@ from mammofast.engine.base import Engine, Tensor
 from mammofast.errors import EngineError
 
 Shape = tuple[int, ...]
+
+PREPARING = Lock()
+"""Held by who prepares a shape: whatever waits for the whole card meanwhile would spoil the capture of a CUDA graph."""
 
 
 class DeviceArray(Protocol):

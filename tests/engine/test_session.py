@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from mammofast.engine import TensorSpec, device, driver, load_engine
+from mammofast.engine.on_device import PREPARING
+from mammofast.engine.tensorrt.weights import Weights
 from mammofast.errors import EngineError
 from tests.engine.fake_card import FakeCard, FakeDriver
 from tests.engine.fake_tensorrt import FakeTensorRt, serialized
@@ -87,6 +89,23 @@ def test_a_shape_is_prepared_once_and_replayed_from_then_on(load, card, trt):
         # Once to warm up and once to be captured, each shape.
         assert (trt.executions, card.launches, len(card.executables)) == (4, 5, 2)
         assert card.graphs == {}
+
+
+def test_shapes_are_prepared_one_at_a_time_and_run_at_any(load, card, monkeypatch):
+    new_context, alone = Weights.new_context, []
+
+    def watched(weights):
+        alone.append(PREPARING.locked())
+        return new_context(weights)
+
+    monkeypatch.setattr(Weights, "new_context", watched)
+    x = images(SMALL)
+    with load() as engine:
+        engine.run({"x": x})
+        with PREPARING:  # somebody else prepares
+            check(engine.run({"x": x}), x)
+    assert alone == [True]
+    assert not PREPARING.locked()
 
 
 def test_outputs_are_the_callers_to_keep(load, card):

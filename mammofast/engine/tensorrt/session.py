@@ -13,7 +13,16 @@ from mammofast.engine.base import Engine, Tensor
 from mammofast.engine.device import Array, Buffer, Stream
 from mammofast.engine.driver import copy_on_card
 from mammofast.engine.graphs import Graph
-from mammofast.engine.on_device import DeviceArray, DeviceEngine, Memory, Placed, Shape, card_index, place
+from mammofast.engine.on_device import (
+    PREPARING,
+    DeviceArray,
+    DeviceEngine,
+    Memory,
+    Placed,
+    Shape,
+    card_index,
+    place,
+)
 from mammofast.engine.tensorrt.flavour import import_flavour, require_card
 from mammofast.engine.tensorrt.weights import Weights
 from mammofast.errors import EngineError
@@ -102,7 +111,8 @@ class TensorRtEngine(DeviceEngine):
     def _prepare(self, shapes: Mapping[str, Shape]) -> "_Prepared":
         key = tuple(tuple(shapes[spec.name]) for spec in self.inputs)
         if key not in self._prepared:
-            prepared = _Prepared(self._weights, self._activations, self._own, shapes)
+            with PREPARING:
+                prepared = _Prepared(self._weights, self._activations, self._own, shapes)
             self._prepared[key] = prepared
             self._made.callback(prepared.close)
             self.graphs += prepared.graph is not None

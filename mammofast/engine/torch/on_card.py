@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,12 @@ import torch
 from torch import cuda, nn
 
 from mammofast.engine.base import Tensor
-from mammofast.engine.on_device import DeviceArray, DeviceEngine, Memory, Placed, Shape, card_index
+from mammofast.engine.on_device import PREPARING, DeviceArray, DeviceEngine, Memory, Placed, Shape, card_index
 from mammofast.engine.torch.file import Recipe
 from mammofast.errors import EngineError
 
 # cuDNN and the allocator settle within this many runs; PyTorch's own examples have three.
 _WARM_UPS = 3
-# PyTorch captures one graph at a time in a process, and cuDNN's settings are the process's.
-_PREPARING = Lock()
 
 
 class TorchCardEngine(DeviceEngine):
@@ -105,7 +102,8 @@ class TorchCardEngine(DeviceEngine):
     def _prepare(self, shape: Shape) -> "_Prepared":
         """Return what a shape runs in; made, and waited for, the first time."""
         if shape not in self._shapes:
-            with _PREPARING, self._on(self.stream):
+            # PyTorch captures one graph at a time in a process, and cuDNN's settings are the process's.
+            with PREPARING, self._on(self.stream):
                 image = torch.zeros(shape, device=self._device)
                 for _ in range(_WARM_UPS):
                     outputs = self._outputs(image)
