@@ -384,7 +384,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(archive, private_bundle, 
         wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 2 or process.poll() is not None)
         recorded = snapshot(results)
         send(process.pid, number)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
         assert process.returncode == 1
         assert "interrupted: " in out
         assert err == ""
