@@ -21,7 +21,7 @@ import openvino
 import mammofast
 from bench import harness
 from bench.phantoms import write_phantoms
-from bench.screening import box_iou, mask_iou
+from bench.screening import box_iou, closest_pairs, mask_iou
 from mammofast.archive import ArchiveImage, ingest
 from mammofast.bundles import Bundle, load_bundle
 from mammofast.engine import load_engine
@@ -113,7 +113,8 @@ def compare(base: Sequence[ImageResult], other: Sequence[ImageResult]) -> dict[s
     """Return how the findings of one way differ from those of another, image by image."""
     pairs: list[tuple[Finding, Finding]] = []
     for mine, theirs in zip(base, other, strict=True):
-        pairs += matches(mine.findings, theirs.findings)
+        boxes = [[finding.box for finding in result.findings] for result in (mine, theirs)]
+        pairs += [(mine.findings[i], theirs.findings[j]) for i, j in closest_pairs(*boxes, SAME)]
     counts = [sum(len(result.findings) for result in results) for results in (base, other)]
     ious = [box_iou(a.box, b.box) for a, b in pairs]
     overlaps = [mask_iou((a.box, a.mask), (b.box, b.mask)) for a, b in pairs]
@@ -129,18 +130,6 @@ def compare(base: Sequence[ImageResult], other: Sequence[ImageResult]) -> dict[s
         "dice": spread(dices, min),
         "confidence_difference": spread(differences, max),
     }
-
-
-def matches(mine: Sequence[Finding], theirs: Sequence[Finding]) -> list[tuple[Finding, Finding]]:
-    """Pair findings of one image at ``SAME`` or more, the closest first."""
-    ranked = sorted(
-        ((box_iou(a.box, b.box), i, j) for i, a in enumerate(mine) for j, b in enumerate(theirs)), reverse=True
-    )
-    pairs: dict[int, int] = {}
-    for iou, i, j in ranked:
-        if iou >= SAME and i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return [(mine[i], theirs[j]) for i, j in pairs.items()]
 
 
 def spread(values: Sequence[float], worst: Any) -> dict[str, float]:

@@ -10,6 +10,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,18 @@ def agreement(ours: Findings, theirs: Findings) -> dict[str, Any]:
         "mask_iou_mean": statistics.fmean(mask_ious),
         "mask_iou_min": min(mask_ious),
     }
+
+
+def closest_pairs(
+    mine: Sequence[tuple[int, ...]], theirs: Sequence[tuple[int, ...]], least_iou: float
+) -> list[tuple[int, int]]:
+    """Pair boxes one to one, by their indices, the closest first, where they overlap enough."""
+    ranked = sorted(((box_iou(a, b), i, j) for i, a in enumerate(mine) for j, b in enumerate(theirs)), reverse=True)
+    pairs: dict[int, int] = {}
+    for iou, i, j in ranked:
+        if iou >= least_iou and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return list(pairs.items())
 
 
 def box_iou(a: tuple[int, ...], b: tuple[int, ...]) -> float:

@@ -2,10 +2,13 @@
 
 import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 
 # What a card is kept busy with, and what engines are compiled for unless told otherwise.
 CARD_BATCH = 8
+# What users call a device: "cuda" is the first card, or all of them where several can be used.
+DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Findings on the card beside the CPU's, image by image: issue 7's measures.
+"""Findings on the card beside the CPU's, image by image: how many match, and by how much.
 
 python -m bench.gpu.agreement CPU_RESULTS DEVICE_RESULTS --threshold 0.3 --json FILE
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.screening import MATCH_IOU, box_iou, mask_iou
+from bench.screening import MATCH_IOU, box_iou, closest_pairs, mask_iou
 from mammofast.records import Finding
 from mammofast.screening import open_results
 from mammofast.screening.entry import DONE, Entry
@@ -37,7 +37,7 @@ def agreement(cpu: Sequence[Entry], device: Sequence[Entry], threshold: float) -
     for image in images:
         sides = [entries.get(image) for entries in (theirs, ours)]
         found = [[] if entry is None else [stored.finding() for stored in entry.findings] for entry in sides]
-        pairs = _pairs(*found)
+        pairs = closest_pairs(*([finding.box for finding in side] for side in found), MATCH_IOU)
         dices += [_dice(found[0][i], found[1][j]) for i, j in pairs]
         for where, entry, mine, others, taken in (
             ("cpu", sides[0], found[0], found[1], {i for i, _ in pairs}),
@@ -66,17 +66,6 @@ def agreement(cpu: Sequence[Entry], device: Sequence[Entry], threshold: float) -
 
 def _by_image(entries: Sequence[Entry]) -> dict[str, Entry]:
     return {str(entry.image.sop_uid): entry for entry in entries if entry.status == DONE}
-
-
-def _pairs(mine: Sequence[Finding], theirs: Sequence[Finding]) -> list[tuple[int, int]]:
-    ranked = sorted(
-        ((box_iou(a.box, b.box), i, j) for i, a in enumerate(mine) for j, b in enumerate(theirs)), reverse=True
-    )
-    pairs: dict[int, int] = {}
-    for iou, i, j in ranked:
-        if iou >= MATCH_IOU and i not in pairs and j not in pairs.values():
-            pairs[i] = j
-    return list(pairs.items())
 
 
 def _dice(a: Finding, b: Finding) -> float:

@@ -1,13 +1,11 @@
 """Whether a bundle's networks fit this machine. One that does not is named with what to run, and never rebuilt."""
 
-import re
-
 from mammofast.bundles.manifest import CPU, Bundle
 from mammofast.engine import tensorrt
 from mammofast.engine.driver import compute_capability
+from mammofast.engine.on_device import card_index
 from mammofast.errors import BundleError, EngineError
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+from mammofast.settings import DEVICE
 
 
 def fitting_device(bundle: Bundle, name: str, device: str) -> str:
@@ -21,7 +19,7 @@ def fitting_device(bundle: Bundle, name: str, device: str) -> str:
         When the network was compiled for another device or by another version of its backend.
 
     """
-    if not _DEVICE.fullmatch(device):
+    if not DEVICE.fullmatch(device):
         raise EngineError(f"device: got {device!r}, expected 'auto', 'cpu', 'cuda' or such as 'cuda:1'")
     network = bundle.networks[name]
     where = f"bundle {bundle.name!r}: network {name!r}"
@@ -30,7 +28,7 @@ def fitting_device(bundle: Bundle, name: str, device: str) -> str:
             raise EngineError(f"{where} was compiled for the CPU, not for device {device!r}; {_again(bundle)}")
         found = CPU
     else:
-        index = int(device.partition(":")[2] or 0)
+        index = card_index(device)
         made_for = f"{where} was compiled for {network.target}"
         if device == CPU:
             raise EngineError(f"{made_for}, not for the CPU; {_again(bundle, 'onnxruntime')}")

@@ -9,6 +9,7 @@ import click
 
 from mammofast.cli.progress import progress
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
+from mammofast.settings import DEVICE
 
 
 def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None) -> str | None:
@@ -18,7 +19,7 @@ def _time_of_day(ctx: click.Context, option: click.Parameter, value: str | None)
 
 
 def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", value):
+    if not DEVICE.fullmatch(value):
         raise click.BadParameter(f"got {value!r}, expected auto, cpu, cuda or such as cuda:1")
     return value
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mammofast.engine.base import Engine, Tensor
 from mammofast.errors import EngineError
+from mammofast.ops._cuda import is_contiguous
 
 Shape = tuple[int, ...]
 
@@ -153,17 +154,6 @@ def place(name: str, array: DeviceArray) -> Placed:
     if interface is None:
         raise EngineError(f"input {name!r}: got {type(array).__name__}, expected an array on a CUDA device")
     shape, dtype = tuple(interface["shape"]), np.dtype(interface["typestr"])
-    if not _contiguous(shape, interface.get("strides"), dtype.itemsize):
+    if not is_contiguous(interface):
         raise EngineError(f"input {name!r}: got strides {interface['strides']}, expected a C-contiguous array")
     return Placed(interface["data"][0], shape, dtype)
-
-
-def _contiguous(shape: Shape, strides: tuple[int, ...] | None, itemsize: int) -> bool:
-    if strides is None:
-        return True
-    expected = itemsize
-    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
-        if size != 1 and stride != expected:
-            return False
-        expected *= size
-    return True

@@ -34,6 +34,18 @@ def is_cuda(value: object) -> TypeGuard[CudaArray]:
         return False
 
 
+def is_contiguous(interface: dict[str, Any]) -> bool:
+    """Whether an array with this ``__cuda_array_interface__`` is C-contiguous."""
+    if interface.get("strides") is None:
+        return True
+    expected = np.dtype(interface["typestr"]).itemsize
+    for size, stride in zip(reversed(interface["shape"]), reversed(interface["strides"]), strict=True):
+        if size != 1 and stride != expected:
+            return False
+        expected *= size
+    return True
+
+
 def stream_of(value: CudaArray) -> int:
     """Return the stream that the array's owner works on, where it says so, else the legacy default stream."""
     interface = getattr(value, "__cuda_array_interface__", {})

@@ -9,6 +9,7 @@ from typing import Any
 import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
 
+from mammofast.engine.on_device import card_index
 from mammofast.errors import SchedulerError
 
 _CONFIG: dict[str, Any] = {
@@ -70,8 +71,7 @@ def visible_cards(count: int, device: str = "cuda") -> list[str]:
     # This process may see some of the machine's cards only: numbers are counted among these.
     stated = os.environ.get(VISIBLE)
     names = [str(i) for i in range(count)] if stated is None else stated.split(",")[:count]
-    index = device.partition(":")[2]
-    return names if index in ("",) else names[int(index) : int(index) + 1]
+    return names if device == "cuda" else names[card_index(device) :][:1]
 
 
 def _without_cards(workers: int) -> LocalCluster:

@@ -5,8 +5,8 @@ import pytest
 from mammofast.errors import BrokenImage, EngineError, Reason
 from mammofast.pipeline import Budget, Hold, Stage, run_serially
 from mammofast.pipeline.board import Board
-from mammofast.pipeline.simulated import Faults, SimulatedDevice
 from mammofast.pipeline.virtual import Server, VirtualTime
+from tests.pipeline.simulated import Faults, SimulatedDevice
 from tests.pipeline.toy import NAN, STAGES, Calls, Image, image_of, stages, truth
 
 IMAGES = [Image(name, scales=2, candidates=3) for name in range(9)]

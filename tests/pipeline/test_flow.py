@@ -11,8 +11,8 @@ from mammofast import tracing
 from mammofast.errors import EngineError
 from mammofast.pipeline import Budget, Flow, Hold, Stage, each
 from mammofast.pipeline.board import Board
-from mammofast.pipeline.simulated import Faults, RealTime, SimulatedDevice
 from mammofast.pipeline.virtual import Server
+from tests.pipeline.simulated import Faults, RealTime, SimulatedDevice
 from tests.pipeline.toy import MANY, NAN, STAGES, Image, image_of, stages, truth
 
 PATIENCE = 20  # seconds until a test that would hang fails
@@ -447,7 +447,7 @@ def test_a_server_in_real_time_has_so_many_lines(lines, monkeypatch):
         threading.Event().wait(0.002)
         at_work.pop()
 
-    monkeypatch.setattr("mammofast.pipeline.simulated.time.sleep", sleep)
+    monkeypatch.setattr("tests.pipeline.simulated.time.sleep", sleep)
     with Flow([Stage(name="work", work=each(lambda item: clock.spend(server, 1.0)), workers=4)]) as flow:
         assert len(flow.results(range(12))) == 12
     assert max(most) == lines

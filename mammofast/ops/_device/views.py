@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mammofast.ops import _checks
-from mammofast.ops._cuda import CudaArray
+from mammofast.ops._cuda import CudaArray, is_contiguous
 
 
 class _View:
@@ -37,17 +37,8 @@ def view(array: CudaArray, shape: Sequence[int]) -> CudaArray:
     if interface is None:
         raise _checks.fail("array", type(array).__name__, "an array with a __cuda_array_interface__")
     have, wanted = tuple(interface["shape"]), tuple(shape)
-    if interface.get("strides") is not None and not _contiguous(interface):
+    if not is_contiguous(interface):
         raise _checks.fail("array", f"strides {interface['strides']}", "a C-contiguous array")
     if prod(wanted) > prod(have) or any(size < 0 for size in wanted):
         raise _checks.fail("shape", wanted, f"at most the {prod(have)} values of {have}")
     return _View(array, {**interface, "shape": wanted, "strides": None})
-
-
-def _contiguous(interface: dict[str, Any]) -> bool:
-    step = np.dtype(interface["typestr"]).itemsize
-    for size, stride in zip(reversed(interface["shape"]), reversed(interface["strides"]), strict=True):
-        if size != 1 and stride != step:
-            return False
-        step *= size
-    return True
