@@ -1,4 +1,4 @@
-"""The tables of whole networks and of the pipeline, beside what issue 7 asks of an H200."""
+"""The tables of whole networks and of the pipeline, beside what is asked of an H200."""
 
 import json
 from collections.abc import Callable, Sequence

@@ -34,7 +34,7 @@ FREE = dataclasses.replace(
 
 
 def test_an_images_arithmetic_is_that_of_the_goals():
-    """The issue's own numbers: 21 % of the ceiling are 200 images/s, half of it 480."""
+    """The goals' own numbers: 21 % of the ceiling are 200 images/s, half of it 480."""
     gmac = 9.7 + 24.7 + 38.6 + 65.3 + 86.9 + 2 * 143.9
     assert demand(FREE)["GPU"] == pytest.approx(2e9 * gmac / (989.5e12 * 0.21))
     assert forecast(GOAL, 1).images_per_second == pytest.approx(200, rel=0.02)
