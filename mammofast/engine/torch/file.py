@@ -86,8 +86,14 @@ def read_file(content: bytes) -> tuple[Recipe, nn.Module]:
         network: nn.Module = create(recipe.network, **recipe.options)
     if recipe.part:
         network = getattr(network, recipe.part)
+    state = load(content)
+    # PyTorch itself lets counters of batches be missing.
+    if wrong := state.keys() ^ network.state_dict().keys():
+        raise EngineError(
+            f"the file's weights are not those of {recipe.network!r}: {min(wrong)!r} is in one of them only"
+        )
     try:
-        network.load_state_dict(load(content), assign=True)
+        network.load_state_dict(state, assign=True)
     except RuntimeError as error:
         raise EngineError(f"the file's weights are not those of {recipe.network!r}: {error}") from error
     typed = _Typed(network.to(memory_format=torch.channels_last), DTYPES[recipe.precision])
