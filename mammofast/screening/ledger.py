@@ -160,6 +160,13 @@ class Results:
             if entry is not None:
                 yield entry
 
+    def files(self, run: Run) -> Iterator[Entry]:
+        """Read what a run has on record of files that never became images."""
+        for path in sorted(layout.entries_folder(self.path, run).glob("file-*.json")):
+            entry = self._read(path)
+            if entry is not None:
+                yield entry
+
     def runs(self) -> list[dict[str, Any]]:
         """Return every run's summary, with bundle_id, settings_id and two lists.
 

@@ -1,0 +1,1 @@
+"""Results as DICOM objects: what a PACS keeps beside the images."""

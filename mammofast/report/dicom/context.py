@@ -1,0 +1,112 @@
+"""The modules that all objects share: patient, study, series, equipment and SOP common (PS3.3 C.7, C.12.1).
+
+What the source says of patient and study is taken over as it is, so that a PACS files the object with the images.
+Values that the attribute does not allow are left empty where the attribute may be (type 2), except for what identifies:
+a patient's number is never changed.
+"""
+
+import re
+from collections.abc import Sequence
+
+from pydicom import Dataset, config
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from mammofast.report.dicom.identity import WRITER, moment, series_uid
+from mammofast.report.dicom.study import StudyImage, StudyResults
+
+MANUFACTURER = "mammofast"
+_IMPLEMENTATION = "2.25.190741267183560217404812398176321087211"
+_UTF_8 = "ISO_IR 192"
+# Series numbers of their own, one for each kind of object, high enough to stay clear of a modality's.
+SERIES = {
+    "cad-sr": (9101, "Mammography CAD SR"),
+    "tid1500": (9102, "CAD measurements"),
+    "dicom-seg": (9103, "CAD segmentation"),
+    "gsps": (9104, "CAD marks"),
+    "picture": (9105, "CAD pictures"),
+}
+
+_AS_IT_IS = re.compile(r"[^\x00-\x1f]*", re.DOTALL)
+# Type 2 attributes of patient and study, and what their value may look like.
+_TYPE_2 = {
+    "PatientName": _AS_IT_IS,
+    "PatientID": _AS_IT_IS,
+    "PatientBirthDate": re.compile(r"\d{8}"),
+    "PatientSex": re.compile(r"[MFO]"),
+    "StudyDate": re.compile(r"\d{8}"),
+    "StudyTime": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
+    "ReferringPhysicianName": _AS_IT_IS,
+    "StudyID": re.compile(r"[^\x00-\x1f]{0,16}"),
+    "AccessionNumber": _AS_IT_IS,
+}
+# Type 3, taken over where they are.
+_TYPE_3 = {
+    "IssuerOfPatientID": _AS_IT_IS,
+    "StudyDescription": re.compile(r"[^\x00-\x1f]{0,64}"),
+    "PatientIdentityRemoved": re.compile(r"YES|NO"),
+    "TimezoneOffsetFromUTC": re.compile(r"[+-]\d{4}"),
+}
+
+
+def put_context(
+    dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage], number: int = 1
+) -> None:
+    """Put the shared modules into an object, over whatever stands there; SOP class and modality stay as they are.
+
+    kind: a key of ``SERIES``. images: what the object was made from, which dates it. number: Instance Number.
+    """
+    date, time = moment(image.header for image in images)
+    with config.disable_value_validation():
+        dataset.SpecificCharacterSet = _UTF_8
+        _put_patient_and_study(dataset, study.header)
+        dataset.StudyInstanceUID = study.study_uid
+        dataset.SeriesInstanceUID = series_uid(study, kind)
+        dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
+        dataset.SOPInstanceUID, dataset.InstanceNumber = sop_uid, number
+        dataset.Manufacturer = MANUFACTURER
+        dataset.ManufacturerModelName = study.algorithm.name[:64] or MANUFACTURER
+        dataset.SoftwareVersions = [f"writer {WRITER}", study.algorithm.version]
+        dataset.DeviceSerialNumber = study.algorithm.run.bundle_id[:16]
+        for keyword in ("InstanceCreation", "Content", "Series", "PresentationCreation"):
+            for part, value in (("Date", date), ("Time", time)):
+                if f"{keyword}{part}" in dataset:
+                    setattr(dataset, f"{keyword}{part}", value)
+    dataset.preamble = b"\0" * 128
+    dataset.file_meta = _file_meta(dataset)
+
+
+def text_of(header: Dataset, keyword: str) -> str:
+    """Return an attribute's value as text without padding; empty where it is not there or cannot be read."""
+    try:
+        with config.disable_value_validation():
+            value = header.get(keyword)
+            values = value if isinstance(value, list | tuple) else getattr(value, "_list", [value])
+            return "\\".join("" if part is None else str(part) for part in values).strip(" \0")
+    except Exception:  # pydicom decodes when asked, and fails in many ways
+        return ""
+
+
+def _put_patient_and_study(dataset: Dataset, header: Dataset) -> None:
+    for keyword, allowed in _TYPE_2.items():
+        value = text_of(header, keyword)
+        setattr(dataset, keyword, value if allowed.fullmatch(value) else "")
+    for keyword, allowed in _TYPE_3.items():
+        value = text_of(header, keyword)
+        if value and allowed.fullmatch(value):
+            setattr(dataset, keyword, value)
+        elif keyword in dataset:
+            del dataset[keyword]
+    if "PatientIdentityRemoved" in dataset and dataset.PatientIdentityRemoved == "YES":
+        dataset.DeidentificationMethod = text_of(header, "DeidentificationMethod")[:64] or "as the images say"
+
+
+def _file_meta(dataset: Dataset) -> FileMetaDataset:
+    meta = FileMetaDataset()
+    meta.FileMetaInformationVersion = b"\x00\x01"
+    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(_IMPLEMENTATION)
+    meta.ImplementationVersionName = f"MAMMOFAST_{WRITER}"
+    return meta

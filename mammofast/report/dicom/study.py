@@ -1,0 +1,174 @@
+"""A study's images with what came out of them: what every DICOM object is written from."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from mammofast.archive import Archive, ArchiveImage
+from mammofast.errors import ImageError, ResultsError
+from mammofast.records import Finding
+from mammofast.screening import Results
+from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run, parse_entry
+
+# An image that the run has not come to yet; the ledger has no word for it because it has no entry.
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Algorithm:
+    """What made the results. notice: what must be said wherever they are shown, may be empty."""
+
+    run: Run
+    name: str
+    method: str
+    notice: str
+
+    @property
+    def version(self) -> str:
+        """The bundle's and the settings' id, shortened to what still tells two apart."""
+        return f"{self.run.bundle_id[:16]}-{self.run.settings_id[:16]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyImage:
+    """One image of the archive and its outcome.
+
+    source: the image in the archive. header: its data set without pixels.
+    status: "done", "skipped", "failed" or "pending". reason: "<Reason>: detail" unless done or pending.
+    findings: in the ledger's order; number k of its tables is ``findings[k - 1]``.
+    identity: 64 hex digits that follow from the header, the pixels, the bundle, the settings and the outcome.
+    """
+
+    info: ImageInfo
+    source: ArchiveImage
+    header: Dataset
+    status: str
+    reason: str | None
+    findings: tuple[Finding, ...]
+    identity: str
+
+    @property
+    def sop_uid(self) -> str:
+        """SOP Instance UID."""
+        return self.source.record.sop_uid
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the native image."""
+        return self.source.shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudyResults:
+    """One study of one run.
+
+    images: every image whose header is there, at least one, by SOP Instance UID.
+    left_out: outcomes of files of this study that cannot be referred to: the archive does not keep them, or no longer.
+    """
+
+    study_uid: str
+    algorithm: Algorithm
+    images: tuple[StudyImage, ...]
+    left_out: tuple[Entry, ...]
+
+    @property
+    def header(self) -> Dataset:
+        """The header that patient and study are taken from: the first image's."""
+        return self.images[0].header
+
+    @property
+    def with_findings(self) -> tuple[StudyImage, ...]:
+        """Images in which something was found."""
+        return tuple(image for image in self.images if image.findings)
+
+    @property
+    def identity(self) -> str:
+        """64 hex digits that follow from all images' identities and from what was left out."""
+        parts = [image.identity for image in self.images]
+        parts += [hashlib.sha256(entry.to_bytes()).hexdigest() for entry in self.left_out]
+        return _hash(self.study_uid, *parts)
+
+
+def studies(results: Results, archive: Archive, run: Run | None = None) -> Iterator[StudyResults]:
+    """Yield every study of the archive that has an outcome in a run, by Study Instance UID.
+
+    A study of which no image can be read has nobody to be written for and is not among them.
+
+    Parameters
+    ----------
+    results: the ledger. archive: the one it is of.
+    run: which run; needed where there are several.
+
+    Raises
+    ------
+    ResultsError
+        When the results are not of this archive, or there are several runs and none is named.
+
+    """
+    if results.archive_id != archive.archive_id:
+        raise ResultsError(f"the results are of archive {results.archive_id}, got archive {archive.archive_id}")
+    algorithm = _algorithm(results, choose_run(results) if run is None else run)
+    files: dict[str, list[Entry]] = defaultdict(list)
+    for entry in results.files(algorithm.run):
+        files[entry.image.study_uid or ""].append(entry)
+    for study_uid, sources in sorted(archive.studies().items()):
+        outcomes = [_image(results, algorithm.run, source) for source in sources]
+        images = tuple(outcome for outcome in outcomes if isinstance(outcome, StudyImage))
+        left_out = (*(outcome for outcome in outcomes if isinstance(outcome, Entry)), *files[study_uid])
+        if any(image.status != PENDING for image in images):
+            yield StudyResults(study_uid, algorithm, images, left_out)
+
+
+def choose_run(results: Results, bundle_id: str | None = None, settings_id: str | None = None) -> Run:
+    """Return the one run that has these ids; each may be shortened or left out.
+
+    Raises
+    ------
+    ResultsError
+        When there is none, or more than one.
+
+    """
+    runs = [Run(summary["bundle_id"], summary["settings_id"]) for summary in results.runs()]
+    found = [
+        run
+        for run in runs
+        if run.bundle_id.startswith(bundle_id or "") and run.settings_id.startswith(settings_id or "")
+    ]
+    if len(found) != 1:
+        ids = "; ".join(f"bundle_id {run.bundle_id}, settings_id {run.settings_id}" for run in found or runs)
+        raise ResultsError(f"{len(found)} runs have these ids, say which: {ids or 'nothing was screened yet'}")
+    return found[0]
+
+
+def _algorithm(results: Results, run: Run) -> Algorithm:
+    for summary in results.runs():
+        if (summary["bundle_id"], summary["settings_id"]) == (run.bundle_id, run.settings_id):
+            return Algorithm(
+                run, str(summary.get("name", "")), str(summary.get("method", "")), str(summary.get("notice", ""))
+            )
+    raise ResultsError(f"there is no run of bundle_id {run.bundle_id}, settings_id {run.settings_id}")
+
+
+def _image(results: Results, run: Run, source: ArchiveImage) -> StudyImage | Entry:
+    """Return an image's outcome; without its header only what the ledger says of it."""
+    info = ImageInfo.of(source.record)
+    content = results.entry_bytes(info, run)
+    entry = Entry(info, run, PENDING) if content is None else parse_entry(content)
+    try:
+        header_bytes, header = source.header_bytes, source.header
+    except ImageError as error:
+        return Entry(info, run, FAILED, str(error))
+    findings = tuple(stored.finding() for stored in entry.findings)
+    identity = _hash(run.bundle_id, run.settings_id, header_bytes, content or source.record.content_sha256)
+    return StudyImage(info, source, header, entry.status, entry.reason, findings, identity)
+
+
+def _hash(*parts: str | bytes) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
