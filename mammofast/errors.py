@@ -7,7 +7,9 @@ MammofastError
 ├── ArchiveError        the archive cannot be opened, read or written
 ├── BundleError         a bundle is incomplete, changed or malformed
 ├── EngineError         a network cannot be loaded or run
+│   └── DeviceLostError its card is lost to this process
 ├── ModelError          a network cannot be built, or weights do not fit it
+├── PacsError           a PACS cannot be reached, or refuses
 ├── PhantomError        phantoms cannot be written into this folder
 ├── ProfilingError      something cannot be measured, or not compared
 ├── ResultsError        the results folder cannot be used
@@ -31,6 +33,7 @@ class Reason(StrEnum):
     COLOUR = "colour"
     MAGNIFICATION_VIEW = "magnification-view"
     PRESENTATION_INTENT = "presentation-intent"
+    BURNED_IN_ANNOTATION = "burned-in-annotation"
     CONFLICTING_UID = "conflicting-uid"
     BAD_HEADER = "bad-header"
     TRANSFER_SYNTAX = "transfer-syntax"
@@ -43,6 +46,8 @@ class Reason(StrEnum):
     NOT_FINITE = "not-finite"
     BAD_ARRAY = "bad-array"
     WORKER = "worker"
+    HUNG = "hung"
+    MEMORY = "memory"
     INTERNAL = "internal"
 
 
@@ -86,8 +91,16 @@ class EngineError(MammofastError):
     """A network cannot be loaded or run."""
 
 
+class DeviceLostError(EngineError):
+    """A card that this process cannot use any more, no image's fault: end the process and start another one."""
+
+
 class ModelError(MammofastError):
     """A network cannot be built, or weights do not fit it."""
+
+
+class PacsError(MammofastError):
+    """A PACS cannot be reached, refuses, or answers what makes no sense."""
 
 
 class PhantomError(MammofastError):

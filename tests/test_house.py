@@ -18,7 +18,7 @@ FLOORS = [
     {"methods", "archive"},
     {"phantom"},
     {"screening"},
-    {"report", "evaluation"},
+    {"report", "evaluation", "pacs"},
     {"compilation"},
     {"training"},
     {"profiling"},

@@ -7,7 +7,8 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -24,6 +25,7 @@ from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.archive.sources import (
     LARGE_BYTES,
     MAX_FILE_BYTES,
+    FileSource,
     SourceFile,
     checked_sources,
     find_files,
@@ -57,12 +59,19 @@ class IngestReport:
         """How many files were looked at."""
         return self.added + self.known + self.skipped + self.failed
 
+    def __sub__(self, before: "IngestReport") -> "IngestReport":
+        return IngestReport(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
+
     def __str__(self) -> str:
         return f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
 
 
+# Files, folders, zip files, DICOMDIRs by their paths; or what yields files itself.
+Source = str | Path | FileSource
+
+
 def ingest(
-    sources: str | Path | Iterable[str | Path],
+    sources: Source | Iterable[Source],
     archive_path: str | Path,
     *,
     workers: int | None = None,
@@ -72,7 +81,7 @@ def ingest(
 
     Parameters
     ----------
-    sources: files, folders, zip files, DICOMDIRs.
+    sources: files, folders, zip files, DICOMDIRs; a :class:`mammofast.pacs.DicomWeb`.
     archive_path: an archive, or a folder that is empty or missing.
     workers: threads; by default one per core. What is added does not depend on it.
     progress: called with 1 after each file.
@@ -92,25 +101,62 @@ def ingest(
         When mammofast's compiled extension is missing.
 
     """
-    workers = cores() if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"workers: got {workers}, expected an integer >= 1")
-    paths = checked_sources(sources)
-    kernels()  # or else every single file would fail for want of them
-    # pydicom warns of bad values by quoting them, and they may be a patient's.
-    with warnings.catch_warnings(), pydicom_config.disable_value_validation(), Writer(Path(archive_path)) as writer:
-        warnings.simplefilter("ignore")
-        run = _Run(writer)
-        files = find_files(paths, exclude=Path(archive_path), opened=run.opened)
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
+    places, others = _by_kind(sources)
+    with Ingest(archive_path, workers=workers) as run:
+        return run.add([*places, *others], progress=progress)
+
+
+class Ingest:
+    """What :func:`ingest` does, for whoever adds to one archive again and again; a context manager."""
+
+    def __init__(self, archive_path: str | Path, *, workers: int | None = None) -> None:
+        workers = cores() if workers is None else workers
+        if workers < 1:
+            raise ValueError(f"workers: got {workers}, expected an integer >= 1")
+        self._path, self._workers = Path(archive_path), workers
+
+    def __enter__(self) -> "Ingest":
+        kernels()  # or else every single file would fail for want of them
+        with contextlib.ExitStack() as held:
+            # pydicom warns of bad values by quoting them, and they may be a patient's.
+            held.enter_context(warnings.catch_warnings())
+            held.enter_context(pydicom_config.disable_value_validation())
+            self._run = _Run(held.enter_context(Writer(self._path)))
+            warnings.simplefilter("ignore")
+            self._held = held.pop_all()
+        return self
+
+    def __exit__(self, *failure: Any) -> None:
+        self._held.__exit__(*failure)
+
+    def add(self, sources: Source | Iterable[Source], progress: Callable[[int], None] | None = None) -> IngestReport:
+        """Add what is new in some sources; see :func:`ingest`."""
+        places, others = _by_kind(sources)
+        run, before = self._run, self._run.report
+        files = chain(
+            find_files(places, exclude=self._path, opened=run.opened),
+            *(other.files(self._path, run.opened) for other in others),
+        )
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ingest")
         try:
-            for file, outcome in _in_order(pool, run.look_at, files, _WINDOW * workers):
+            for file, outcome in _in_order(pool, run.look_at, files, _WINDOW * self._workers):
                 run.settle(file, outcome)
                 if progress is not None:
                     progress(1)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    return run.report
+        return run.report - before
+
+
+def _by_kind(sources: Source | Iterable[Source]) -> tuple[list[Path], list[FileSource]]:
+    several = sources if isinstance(sources, Iterable) and not isinstance(sources, str) else [sources]
+    places, others = [], []
+    for source in several:
+        if isinstance(source, (str, Path)):
+            places.append(source)
+        else:
+            others.append(source)
+    return checked_sources(places), others
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +246,7 @@ class _Run:
             if outcome.skipped is not self._damaged.get(outcome.skipped.sop_uid):  # which speaks for itself
                 self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
+        file.settled(outcome.skipped is None or not _is_retried(outcome.skipped))
 
     def _settle_image(self, record: ImageRecord, header: bytes, staged: Staged | None) -> _Outcome:
         present = self._images.get(record.sop_uid)

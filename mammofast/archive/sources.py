@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from pydicom import Dataset, dcmread
 
@@ -36,7 +36,8 @@ class SourceFile:
 
     place: hash of where it is, the only name it has outside of here. size: bytes, as announced.
     open: returns a seekable stream; raises BrokenImage (READ, MISSING_FILE, TOO_LARGE) when it cannot.
-    study_uid, series_uid, sop_uid: what a DICOMDIR says of it.
+    study_uid, series_uid, sop_uid: what a DICOMDIR or a PACS says of it.
+    settled: called when what became of it is part of the archive; with false where another try may go better.
     """
 
     place: str
@@ -45,6 +46,15 @@ class SourceFile:
     study_uid: str | None = None
     series_uid: str | None = None
     sop_uid: str | None = None
+    settled: Callable[[bool], None] = lambda final: None
+
+
+class FileSource(Protocol):
+    """Somewhere else that files come from, say a PACS."""
+
+    def files(self, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
+        """Yield files; call ``opened`` with the place of what could not be looked into before, and now can."""
+        ...
 
 
 def checked_sources(sources: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -185,7 +195,7 @@ def _is_ours(folder: Path, files: list[str]) -> bool:
 
 
 def _unreadable(real: str, detail: str) -> SourceFile:
-    return SourceFile(_hash(real), 0, _refusal(Reason.READ, detail))
+    return SourceFile(_hash(real), 0, refusal(Reason.READ, detail))
 
 
 class _Nameless(io.BufferedReader):
@@ -220,8 +230,8 @@ def _zip(path: Path, real: str, size: int, opened: Callable[[str], None]) -> Ite
     total = sum(info.file_size for info in members)
     if total > _UNZIPPED_FREE + _MAX_UNZIPPED_RATIO * size:
         archive.close()
-        refusal = _refusal(Reason.TOO_LARGE, f"the zip file would unfold to {total} bytes")
-        yield SourceFile(_hash(real), size, refusal)
+        bomb = refusal(Reason.TOO_LARGE, f"the zip file would unfold to {total} bytes")
+        yield SourceFile(_hash(real), size, bomb)
         return
     opened(_hash(real))
     named = {info.filename.upper(): info for info in members}
@@ -323,10 +333,12 @@ def _missing(
     detail: str = "a DICOMDIR references it, but it is not there",
 ) -> SourceFile:
     place = missing_place(uids[2]) if uids[2] else _hash(reference)
-    return SourceFile(place, 0, _refusal(reason, detail), *uids)
+    return SourceFile(place, 0, refusal(reason, detail), *uids)
 
 
-def _refusal(reason: Reason, detail: str) -> Callable[[], BinaryIO]:
+def refusal(reason: Reason, detail: str) -> Callable[[], BinaryIO]:
+    """Return the ``open`` of a file that cannot be opened."""
+
     def refuse() -> BinaryIO:
         raise BrokenImage(reason, detail)
 

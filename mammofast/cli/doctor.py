@@ -15,6 +15,7 @@ from mammofast.machine import cores
 _OPTIONAL = {
     "openvino": ("openvino", "bundles compiled for OpenVINO"),
     "torch": ("torch", "the papers' networks, compiling and training"),
+    "pacs": ("pynetdicom", "images from a PACS, and results to it"),
     "cuda": ("pycuda", "running TensorRT engines"),
     "tensorrt": ("tensorrt-cu13", "engines for the NVIDIA card of this machine"),
     "tensorrt-rtx": ("tensorrt-rtx-cu13-libs", "engines for NVIDIA cards, built without one"),
