@@ -41,6 +41,14 @@ def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
     help="What runs the networks: by default what the bundle was compiled for, on every card there is.",
 )
 @click.option("--until", metavar="HH:MM", callback=_time_of_day, help="Begin nothing once it is that late.")
+@click.option(
+    "--image-deadline",
+    type=click.FloatRange(0, min_open=True),
+    default=600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="What an image may take; past it, it is tried once more alone, then it has failed.",
+)
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")
@@ -55,6 +63,7 @@ def screen_command(
     scheduler: str | None,
     device: str,
     until: str | None,
+    image_deadline: float,
     retry_failed: bool,
     as_json: bool,
     quiet: bool,
@@ -89,6 +98,7 @@ def screen_command(
                 scheduler=scheduler,
                 device=device,
                 until=until,
+                image_deadline=image_deadline,
                 retry_failed=retry_failed,
                 progress=advance,
             )

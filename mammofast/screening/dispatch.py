@@ -1,32 +1,41 @@
 """Keeping workers busy with little in flight, and finding out which image broke one."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 from distributed import Client, KilledWorker, as_completed
 
 from mammofast.archive import ArchiveImage
-from mammofast.errors import MammofastError, SchedulerError
+from mammofast.errors import EngineError, MammofastError, SchedulerError
+from mammofast.screening.alone import screen_alone
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
 from mammofast.screening.worker import screen_task
 from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
+# What a task's images decode to, at most, unless it is one image: 19 of 4096 x 3328. In flight is twice that a thread.
+TASK_BYTES = 512 << 20
+# How often images that were alone are tried when what ends is not their own process but the worker that looks on.
+TRIES_ALONE = 5
 _POLL_SECONDS = 0.02
-# How often to look how many workers a cluster has by now.
+# How often to look how many workers a cluster has by now, and for tasks that take too long.
 _COUNT_SECONDS = 10.0
 # How long a cluster may have no worker at all: enough for one that died to be back, or for one that is being started.
 NO_WORKER_SECONDS = 120.0
+# Workers end themselves where a task takes too long; this much later nobody waits any more for one that cannot even do
+# that. A task may have waited behind others.
+_OVERDUE_FACTOR, _OVERDUE_SECONDS = 2 * TASKS_PER_WORKER, 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a worker made of an image: a status and the bytes to record, or None where it killed its worker.
+    """What a worker made of an image: a status and the bytes to record, or None where it outlived no worker.
 
     seconds: what it took the worker, where known.
     """
@@ -37,28 +46,46 @@ class Outcome:
     seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """Images that go to a worker together. alone: how often they were sent to be screened in a process of their own."""
+
+    images: list[ArchiveImage]
+    alone: int = 0
+    sent: float = field(default=0.0, compare=False)
+
+
 class Dispatcher:
     """Sends images to workers, a few a task, and yields what comes back.
 
     Dask takes whatever it is given at once, so the bound on what is in flight is ours. When a worker dies, Dask blames
-    all tasks it held: their images are set aside, and once the others are done they are tried alone, one at a time. The
-    one that kills its worker again is to blame.
+    all tasks it held: their images are screened again at once, each alone in a process that may die of it
+    (:mod:`mammofast.screening.alone`).
 
-    stop: asked before anything is sent; True ends sending. abandon: asked all the time; True ends waiting as well.
+    size: images a task, at most. stop: asked before anything is sent; True ends sending. abandon: asked all the time;
+    True ends waiting as well. deadline: seconds that an image may take.
     """
 
     def __init__(
-        self, client: Client, name: str, size: int, stop: Callable[[], bool], abandon: Callable[[], bool]
+        self,
+        client: Client,
+        name: str,
+        size: int,
+        stop: Callable[[], bool],
+        abandon: Callable[[], bool],
+        deadline: float = 600.0,
     ) -> None:
         self._client = client
         self._name = name
         self._size = size
         self._stop = stop
         self._abandon = abandon
-        self._in_flight: dict[Any, list[ArchiveImage]] = {}
+        self._deadline = deadline
+        self._in_flight: dict[Any, _Task] = {}
         self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
-        self._suspects: list[ArchiveImage] = []
+        self._suspects: deque[_Task] = deque()
         self._workers = 0
+        self._threads = 0
         self._counted = float("-inf")
         self._none_since: float | None = None
         # When the first task was sent, on the monotonic clock.
@@ -75,79 +102,83 @@ class Dispatcher:
             When a worker cannot screen at all.
 
         """
-        tasks = iter(lambda: list(islice(images, self._size)), [])
+        tasks = _cut(images, self._size)
         try:
-            yield from self._window(tasks, self._room, self._set_aside)
-            alone = iter([[image] for image in self._suspects])
-            yield from self._window(alone, lambda: 1, lambda images: [Outcome(image) for image in images])
+            while True:
+                self._fill(tasks)
+                if not self._in_flight:
+                    return
+                if self._completed.has_ready():
+                    yield from self._collect()
+                elif self._abandon():
+                    return
+                else:
+                    self._look_after_workers()
+                    time.sleep(_POLL_SECONDS)
         finally:
             if self._in_flight and self._client.status == "running":
                 self._client.cancel(list(self._in_flight), force=True)
 
-    def _window(
-        self,
-        tasks: Iterator[list[ArchiveImage]],
-        room: Callable[[], int],
-        killed: Callable[[list[ArchiveImage]], list[Outcome]],
-    ) -> Iterator[Outcome]:
-        more = True
-        while True:
-            while more and len(self._in_flight) < room() and not self._stop():
+    def _fill(self, tasks: Iterator[_Task]) -> None:
+        """Send what there is room for; what is suspected first, so that the end of a run does not wait for it."""
+        self._look_after_workers()
+        while not self._stop():
+            alone = sum(task.alone > 0 for task in self._in_flight.values())
+            if self._suspects and alone < max(self._workers, 1):
+                self._send(self._suspects.popleft(), screen_alone)
+            elif len(self._in_flight) < TASKS_PER_WORKER * max(self._threads, 1):
                 with span(LIST):
                     task = next(tasks, None)
-                more = task is not None
-                if task is not None:
-                    self._send(task)
-            if not self._in_flight:
-                return
-            if self._completed.has_ready():
-                yield from self._collect(killed)
-            elif self._abandon():
-                return
+                if task is None:
+                    return
+                self._send(task, screen_task)
             else:
-                self._count_workers()
-                time.sleep(_POLL_SECONDS)
+                return
 
-    def _send(self, images: list[ArchiveImage]) -> None:
+    def _send(self, task: _Task, what: Callable[..., Any]) -> None:
+        now = time.monotonic()
         if self.began is None:
-            self.began = time.monotonic()
-        with span(SEND, len(images)):
-            future = self._client.submit(screen_task, self._name, images, pure=False)
-            self._in_flight[future] = images
+            self.began = now
+        with span(SEND, len(task.images)):
+            future = self._client.submit(what, self._name, task.images, self._deadline, pure=False)
+            self._in_flight[future] = replace(task, sent=now)
             self._completed.add(future)
         sample(IN_FLIGHT, len(self._in_flight))
 
-    def _collect(self, killed: Callable[[list[ArchiveImage]], list[Outcome]]) -> Iterator[Outcome]:
+    def _collect(self) -> Iterator[Outcome]:
         for future, result in self._completed.next_batch(block=False):
-            images = self._in_flight[future]
+            if future not in self._in_flight:  # given up
+                continue
+            task = self._in_flight[future]
             if future.status == "finished":
-                for image, (status, content, seconds) in zip(images, result, strict=True):
+                for image, (status, content, seconds) in zip(task.images, result, strict=True):
                     yield Outcome(image, status, content, seconds)
             else:
-                _raise_if_hopeless(result)
-                yield from killed(images)
+                _raise_if_hopeless(result, task)
+                yield from self._suspect(task)
             # Only now: until its images are recorded, the result stays where it can be fetched again.
             del self._in_flight[future]
             future.release()
             sample(IN_FLIGHT, len(self._in_flight))
 
-    def _set_aside(self, images: Sequence[ArchiveImage]) -> list[Outcome]:
-        self._suspects.extend(images)
+    def _suspect(self, task: _Task) -> list[Outcome]:
+        """Have a task's images screened alone; give them up where that has taken too many workers."""
+        if task.alone >= TRIES_ALONE:
+            return [Outcome(image) for image in task.images]
+        self._suspects.append(replace(task, alone=task.alone + 1))
         return []
 
-    def _room(self) -> int:
-        self._count_workers()
-        return TASKS_PER_WORKER * max(self._workers, 1)
-
-    def _count_workers(self) -> None:
+    def _look_after_workers(self) -> None:
         now = time.monotonic()
         if now - self._counted <= _COUNT_SECONDS or self._client.status != "running":
             return
         self._counted = now
         try:
-            self._workers = sum(self._client.nthreads().values())
+            threads = self._client.nthreads()
+            self._give_up_overdue(now)
         except OSError:  # a lost scheduler shows in what was sent to it
             return
+        self._workers, self._threads = len(threads), sum(threads.values())
         if self._workers:
             self._none_since = None
         elif self._none_since is None:
@@ -158,14 +189,54 @@ class Dispatcher:
                 "then run again: what was recorded is safe"
             )
 
+    def _give_up_overdue(self, now: float) -> None:
+        """Restart workers that should have ended themselves long ago, say because their machine stands still."""
+        overdue = {
+            future.key: future
+            for future, task in self._in_flight.items()
+            if now - task.sent > _OVERDUE_FACTOR * self._deadline * self._size + _OVERDUE_SECONDS
+        }
+        if not overdue:
+            return
+        # A cluster without workers that are there does not lose time with what waits for them.
+        held = {worker: set(keys) & set(overdue) for worker, keys in self._client.processing().items()}
+        stuck = [worker for worker, keys in held.items() if keys]
+        for key in set().union(*held.values()):
+            future = overdue[key]
+            self._suspects.append(replace(self._in_flight.pop(future), alone=1))
+            self._client.cancel([future], force=True)
+        if stuck:
+            self._client.restart_workers(stuck, timeout=_COUNT_SECONDS, raise_for_error=False)
 
-def _raise_if_hopeless(result: Any) -> None:
+
+def _cut(images: Iterator[ArchiveImage], size: int) -> Iterator[_Task]:
+    """Cut images into tasks of at most so many, and of bounded bytes."""
+    task: list[ArchiveImage] = []
+    total = 0
+    for image in images:
+        record = image.record
+        decoded = record.rows * record.cols * np.dtype(record.dtype).itemsize
+        if task and (len(task) == size or total + decoded > TASK_BYTES):
+            yield _Task(task)
+            task, total = [], 0
+        task.append(image)
+        total += decoded
+    if task:
+        yield _Task(task)
+
+
+def _raise_if_hopeless(result: Any, task: _Task) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
     error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
         return
+    if isinstance(error, EngineError) and 0 < task.alone < TRIES_ALONE:
+        return  # a second bundle found no room beside the first; it may elsewhere, or later
     if isinstance(error, MammofastError):
         raise error
     if isinstance(error, CancelledError):
         # What Dask does to all that is in flight when the connection breaks.
         raise SchedulerError("the Dask scheduler is gone; what was recorded is safe, run again to resume") from error
+    if task.alone:  # whatever it is, no image did it
+        words = f"the workers cannot run this mammofast's tasks ({type(error).__name__}); give all machines the same"
+        raise SchedulerError(words) from None

@@ -19,7 +19,7 @@ from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
 from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
 from mammofast.screening.cluster import local_client, remote_client, visible_cards
-from mammofast.screening.dispatch import Dispatcher, Outcome
+from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher, Outcome
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
 from mammofast.screening.software import software_versions
@@ -89,6 +89,7 @@ def screen(
     until: str | None = None,
     progress: Callable[[int], None] | None = None,
     retry_failed: bool = False,
+    image_deadline: float = 600.0,
     images_per_task: int | None = None,
     opener: OpenScreener = open_bundle,
     trace: str | Path | None = None,
@@ -109,6 +110,8 @@ def screen(
     until: "HH:MM", local time: nothing is begun after that.
     progress: called with the number of images just finished, those already on record included.
     retry_failed: screen images again that failed before, say because the archive's disk was away.
+    image_deadline: seconds that an image may take. Where it takes longer, or ends its worker, it is screened once more,
+        in a process of its own, and has failed if that ends the same way.
     images_per_task: how many images go to a worker together, 4 by default, 16 on cards; changes no result.
     opener: opens the bundle, in workers too.
     trace: a folder for what :mod:`mammofast.screening.trace` writes down of where the time goes; the workers of a
@@ -127,6 +130,8 @@ def screen(
     deadline = None if until is None else next_time(until)
     if workers is not None and workers < 1:
         raise ValueError(f"workers: got {workers}, expected 1 or more")
+    if not image_deadline > 0:
+        raise ValueError(f"image_deadline: got {image_deadline}, expected more than 0 seconds")
     if images_per_task is not None and images_per_task < 1:
         raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
     opened = open_archive(Path(archive).resolve())
@@ -163,7 +168,7 @@ def screen(
                 except (OSError, TimeoutError) as error:
                     raise SchedulerError(f"the workers cannot be reached ({type(error).__name__})") from error
                 stop = _stopper(interrupt, deadline, job.report)
-                dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came)
+                dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came, image_deadline)
                 try:
                     with traced_driver(trace):
                         job.record(dispatcher, chain([first], pending), watch)
@@ -261,7 +266,7 @@ class _Job:
         info = ImageInfo.of(outcome.image.record)
         with span(RECORD):
             if outcome.status is None or outcome.content is None:
-                words = f"{Reason.WORKER}: the worker process ended on this image, twice"
+                words = f"{Reason.WORKER}: {TRIES_ALONE + 1} workers ended while they held this image"
                 self._ledger.record(Entry(info, self._run, FAILED, words))
                 return FAILED
             self._ledger.put(info, self._run, outcome.content)

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
 
@@ -22,6 +23,7 @@ from mammofast.methods.screener import open_bundle
 from mammofast.records import ImageResult, ImageSource
 from mammofast.screening.entry import Entry, ImageInfo, Run
 from mammofast.screening.trace import TraceFile
+from mammofast.screening.watch import ends_within
 from mammofast.settings import Settings
 from mammofast.tracing import stop_recording
 
@@ -44,11 +46,15 @@ OpenScreener = Callable[[str, str, Settings], Screener]
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A screener, and where to write down what it does, if anywhere. lock: held by who uses it alone, or ends it."""
+class Opened:
+    """A screener, and where to write down what it does, if anywhere.
+
+    open_again: opens another one like it. lock: held by who uses it alone, or ends it.
+    """
 
     screener: Screener
     trace: TraceFile | None
+    open_again: Callable[[], Screener]
     lock: threading.Lock = field(default_factory=threading.Lock)
     users: list[None] = field(default_factory=list)
 
@@ -67,7 +73,7 @@ class _Opened:
 
 
 # Screeners of this process, by run.
-_OPEN: dict[str, _Opened] = {}
+_OPEN: dict[str, Opened] = {}
 
 
 class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
@@ -115,7 +121,8 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         if opened != self._expected:
             screener.__exit__(None, None, None)
             raise EngineError(f"a worker opened {opened}, expected {self._expected}; give all machines the same bundle")
-        _OPEN[self.name] = _Opened(screener, None if self._trace is None else TraceFile(self._trace))
+        trace = None if self._trace is None else TraceFile(self._trace)
+        _OPEN[self.name] = Opened(screener, trace, partial(self._opener, *self._arguments))
 
     def teardown(self, worker: Any) -> None:
         """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
@@ -126,9 +133,24 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
                 stop_recording()
 
 
-def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes, float]]:
+def opened(name: str) -> Opened:
+    """Return what this worker has open for the run of this name.
+
+    Raises
+    ------
+    EngineError
+        When that is nothing.
+
+    """
+    if name not in _OPEN:
+        raise EngineError("a worker could not open the bundle; its log says why")
+    return _OPEN[name]
+
+
+def screen_task(name: str, images: Sequence[ArchiveImage], deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images; return (status, what to record, seconds) for each.
 
+    deadline: seconds for an image. A task that takes longer than its images may ends this worker.
     seconds: the task's, shared by its images: a method may work on several at once.
 
     Raises
@@ -137,12 +159,11 @@ def screen_task(name: str, images: Sequence[ArchiveImage]) -> list[tuple[str, by
         When this worker has no bundle open for the run of this name.
 
     """
-    if name not in _OPEN:
-        raise EngineError("a worker could not open the bundle; its log says why")
-    opened = _OPEN[name]
-    with opened.used() as screener, nullcontext() if opened.trace is None else opened.trace.task(images):
+    here = opened(name)
+    with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
-        encoded = screen_images(screener, images)
+        with ends_within(deadline * len(images)):
+            encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return [(status, content, seconds) for status, content in encoded]
 

@@ -1,5 +1,6 @@
 """Openers whose screeners misbehave as files in the bundle's folder say. Worker processes import this."""
 
+import ctypes
 import os
 import signal
 import time
@@ -11,7 +12,9 @@ from mammofast.methods.screener import open_bundle
 class Misbehaving:
     """A real screener behind a gate.
 
-    poison: SOP Instance UIDs that kill the process. raise: UIDs that raise.
+    poison: SOP Instance UIDs that kill the process. raise: UIDs that raise. hang: UIDs that never come back, and keep
+    Python's lock. stop: UIDs that stop the process, as a machine does that stands still; once. hog: UIDs that take all
+    memory. exit: UIDs that end the process in order.
     gate: while it is there images wait: all, or those whose UIDs are in it. started/UID: written for every image begun.
     """
 
@@ -43,6 +46,18 @@ class Misbehaving:
                 os.kill(os.getpid(), signal.SIGKILL)
             if uid in self._listed("raise"):
                 raise RuntimeError("Doe^Jane")
+            if uid in self._listed("exit"):
+                os._exit(5)
+            if uid in self._listed("hang"):
+                ctypes.PyDLL(None).sleep(10**6)
+            if uid in self._listed("stop"):
+                (self.folder / "stop").unlink()
+                os.kill(os.getpid(), signal.SIGSTOP)
+            if uid in self._listed("hog"):
+                held = []
+                while True:
+                    held.append(b"x" * (8 << 20))
+                    time.sleep(0.005)
             while self._waits(uid):
                 time.sleep(0.01)
         return self.real.screen_images(images)

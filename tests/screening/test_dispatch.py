@@ -44,13 +44,13 @@ def test_only_two_minutes_on_end_without_workers_end_a_run(clock):
     threads = [0]
     counting = dispatcher(threads)
     for clock.now in (0, 60, 110):
-        counting._count_workers()
+        counting._look_after_workers()
     threads[0] = 2
     for clock.now in (121, 500):
-        counting._count_workers()
+        counting._look_after_workers()
     threads[0] = 0
     for clock.now in (511, 522, 630.9):
-        counting._count_workers()
+        counting._look_after_workers()
     clock.now = 642
     with pytest.raises(SchedulerError, match="no worker for 120 s"):
-        counting._count_workers()
+        counting._look_after_workers()

@@ -196,7 +196,7 @@ def test_an_image_that_kills_its_worker_fails_alone(archive, private_bundle, und
     assert sum(seen) == 6
     rows = {row["sop_uid"]: row for row in open_results(tmp_path / "results").images().to_pylist()}
     assert {uid for uid, row in rows.items() if row["status"] == "failed"} == {"1.2.1.1.1", "1.2.3.4.1"}
-    assert rows["1.2.1.1.1"]["reason"] == "worker: the worker process ended on this image, twice"
+    assert rows["1.2.1.1.1"]["reason"] == "worker: ended a process of its own (SIGKILL)"
     left = snapshot(tmp_path / "results")
     assert all(
         left[name] == content for name, content in undisturbed.items() if rows[name.split("-")[0]]["reason"] is None
