@@ -1,9 +1,9 @@
 """Builds the CUDA extension as plain C++, from its own sources, with the cuda_runtime.h of this folder."""
 
 import ctypes
+import fcntl
 import hashlib
 import importlib.util
-import os
 import re
 import subprocess
 import sys
@@ -52,7 +52,7 @@ def compile_object(source, folder, flags):
     target = folder / f"{source.stem}-{digest.hexdigest()[:16]}.o"
     if not target.exists():
         includes = [word for path in INCLUDES for word in ("-I", path)]
-        partial = target.with_suffix(f".{os.getpid()}")  # two test runs may build at once
+        partial = target.with_suffix(".partial")
         command = ["g++", *flags, *includes, "-x", "c++", "-c", str(source), "-o", str(partial)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, f"{source} does not compile as C++ for the tests' CUDA:\n{done.stderr[:8000]}"
@@ -65,17 +65,22 @@ def build(folder, sanitize=False, only=None, program=False):
 
     Bindings are never sanitized: they take most of the time, and what they hand to kernels is looked at there.
     """
-    flags = [*FLAGS, *(SANITIZE if sanitize else [])]
+    # Of test runs beside one another one compiles, the others wait for it.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(folder, [*FLAGS, *(SANITIZE if sanitize else [])], only or sources(), program)
 
+
+def _build(folder, flags, files, program):
     def compile_one(source):
         return compile_object(source, folder, FLAGS if source.parent == BINDINGS else flags)
 
     with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(compile_one, only or sources()))
+        objects = list(pool.map(compile_one, files))
     digest = hashlib.sha256(" ".join(path.name for path in objects).encode()).hexdigest()[:16]
     target = folder / (f"program-{digest}" if program else f"_cuda_kernels-{digest}.so")
     if not target.exists():
-        partial = target.with_suffix(f".{os.getpid()}")
+        partial = target.with_suffix(".partial")
         subprocess.run(
             ["g++", *flags, *([] if program else ["-shared"]), *map(str, objects), "-o", str(partial)], check=True
         )

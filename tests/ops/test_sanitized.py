@@ -29,6 +29,7 @@ def test_kernels_on_the_host_are_clean(request):
         "MAMMOFAST_TEST_SANITIZED": str(request.config.cache.mkdir("cuda_on_host")),
         "PYTHONPATH": os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")])),
         **build.SANITIZER_OPTIONS,
+        "PYTEST_ADDOPTS": "",
     }
     words = [
         sys.executable,
