@@ -19,8 +19,8 @@ from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
-# What a task's images decode to, at most, unless it is one image: 19 of 4096 x 3328. In flight is twice that a thread.
-TASK_BYTES = 512 << 20
+# What a task's images decode to, at most, unless it is one image: 157 of 4096 x 3328. In flight is twice that a thread.
+TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
 _POLL_SECONDS = 0.02
