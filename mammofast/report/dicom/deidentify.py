@@ -1,0 +1,197 @@
+"""De-identified copies of DICOM objects, by PS3.15's Basic Application Level Confidentiality Profile.
+
+What the profile does to which attribute (PS3.15 table E.1-1, edition 2026c) is dicom-anonymizer's; it looks at the top
+level of a data set, here every nested one is cleaned too. Decided here:
+
+- UIDs are replaced by a keyed hash, so that all objects of an export still reference one another, and nobody without
+  the key can tell which they were.
+- A patient's name and number become one pseudonym, by the same key.
+- Dates and times are removed: emptied, or a dummy (0001-01-01) where emptying would break the object.
+- Text and outlines in the objects that mammofast writes are its own words and are kept: the profile's Clean Structured
+  Content and Clean Graphics Options.
+"""
+
+import hmac
+import secrets
+from copy import deepcopy
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
+from dicomanonymizer.simpledicomanonymizer import replace_element
+from pydicom import DataElement, Dataset
+from pydicom.datadict import dictionary_has_tag
+from pydicom.dataset import FileMetaDataset
+from pydicom.multival import MultiValue
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.uid import UID_dictionary
+
+from mammofast.errors import Reason, ResultsError, UnusableImage
+from mammofast.report.dicom.context import MANUFACTURER
+
+_METHOD = "mammofast: PS3.15 Basic Profile (2026c), UIDs by keyed hash"
+_PROFILE = (codes.DCM.BasicApplicationConfidentialityProfile,)
+_OPTIONS = (codes.DCM.CleanStructuredContentOption, codes.DCM.CleanGraphicsOption)
+# What the profile takes away whole, and the two options keep of our own objects.
+_OWN_CONTENT = frozenset({"ContentSequence", "GraphicAnnotationSequence", "UnformattedTextValue"})
+_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+# Of group 2, what a file cannot do without (PS3.10 7.1); the rest names machines that sent it.
+_META = frozenset(
+    {
+        "FileMetaInformationGroupLength",
+        "FileMetaInformationVersion",
+        "MediaStorageSOPClassUID",
+        "MediaStorageSOPInstanceUID",
+        "TransferSyntaxUID",
+        "ImplementationClassUID",
+        "ImplementationVersionName",
+    }
+)
+MIN_KEY_BYTES = 16
+
+_TABLE = dicom_anonymization_database_selector("dicomfields_2026c")
+_REMOVED, _UIDS, _EMPTIED = (
+    frozenset(map(tuple, _TABLE["X_TAGS"])),
+    frozenset(map(tuple, _TABLE["U_TAGS"])),
+    frozenset(map(tuple, _TABLE["Z_TAGS"] + _TABLE["X_Z_TAGS"])),
+)
+# Where an empty value could break the object, a dummy never does.
+_DUMMIES = frozenset(tuple(tag) for name in ("D_TAGS", "Z_D_TAGS", "X_D_TAGS", "X_Z_D_TAGS") for tag in _TABLE[name])
+# Curves and overlays: (group, element, and the bits of each that count).
+_REPEATING = tuple(tag for tag in _REMOVED if len(tag) == 4)
+
+
+def read_key(path: str | Path) -> bytes:
+    """Return the key in a file: exports with the same key give the same UIDs and pseudonyms.
+
+    Raises
+    ------
+    ResultsError
+        When it cannot be read, or is so short that it could be guessed.
+
+    """
+    try:
+        key = Path(path).read_bytes()
+    except OSError as error:
+        raise ResultsError(f"the key file cannot be read ({error.strerror})") from None
+    if len(key) < MIN_KEY_BYTES:
+        raise ResultsError(
+            f"the key file holds {len(key)} bytes, expected {MIN_KEY_BYTES} or more: whoever guesses the key can tell "
+            "which patient a pseudonym stands for; make one with `openssl rand -out FILE 32`"
+        )
+    return key
+
+
+class Deidentifier:
+    """De-identifies the objects of one export.
+
+    key: a secret; by default a new one that is forgotten with this object, so that nobody can undo it.
+    """
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self._key = secrets.token_bytes(32) if key is None else key
+
+    def __call__(self, dataset: Dataset) -> Dataset:
+        """Return a de-identified copy of any object.
+
+        Raises
+        ------
+        UnusableImage
+            BURNED_IN_ANNOTATION, when its pixels may show who the patient is: they are pictures, and its Burned In
+            Annotation is not NO.
+
+        """
+        if (
+            "PixelData" in dataset
+            and dataset.get("SOPClassUID") not in _SEGMENTATIONS
+            and str(dataset.get("BurnedInAnnotation", "")).strip() != "NO"
+        ):
+            raise UnusableImage(
+                Reason.BURNED_IN_ANNOTATION,
+                "Burned In Annotation is not NO: the pixels may show who the patient is",
+            )
+        ours = dataset.get("Manufacturer") == MANUFACTURER
+        new = self._cleaned(dataset, _OWN_CONTENT if ours else frozenset())
+        new.PatientName = new.PatientID = self.pseudonym(dataset)
+        new.PatientIdentityRemoved = "YES"
+        new.DeidentificationMethod = _METHOD
+        new.DeidentificationMethodCodeSequence = [_item(code) for code in (*_PROFILE, *(_OPTIONS if ours else ()))]
+        new.LongitudinalTemporalInformationModified = "REMOVED"
+        kept = {element.tag: element for element in dataset.file_meta if element.keyword in _META}
+        new.file_meta = FileMetaDataset(self._cleaned(Dataset(kept)))
+        new.preamble = bytes(128)
+        return new
+
+    def uid(self, uid: str) -> str:
+        """Return what takes the place of a UID; those that DICOM itself registers stay."""
+        value = str(uid).strip(" \0")
+        return value if not value or value in UID_dictionary else f"2.25.{int(self._hash(b'uid', value)[:32], 16)}"
+
+    def pseudonym(self, dataset: Dataset) -> str:
+        """Return the name of a data set's patient: the same for all objects with one Patient ID, or of one study."""
+        patient = str(dataset.get("PatientID") or "").strip()
+        if patient:
+            return f"MF{self._hash(b'patient', patient)[:16].upper()}"
+        return f"MF{self._hash(b'study', str(dataset.get('StudyInstanceUID') or ''))[:16].upper()}"
+
+    def _hash(self, kind: bytes, value: str) -> str:
+        return hmac.new(self._key, kind + b"\0" + value.encode(), sha256).hexdigest()
+
+    def _cleaned(self, dataset: Dataset, content: frozenset[str] = frozenset()) -> Dataset:
+        """Return a new data set, which has nothing of the old one that was not looked at.
+
+        content: keywords of what is cleaned inside, not replaced.
+        """
+        new = Dataset()
+        for element in dataset:
+            tag = (element.tag.group, element.tag.element)
+            if _is_removed(element):
+                continue
+            if tag in _UIDS:
+                new.add(_with(element, self._mapped(element.value)))
+            elif tag in _EMPTIED:
+                new.add(_with(element, [] if element.VR == "SQ" else None))
+            elif tag in _DUMMIES and element.keyword not in content:
+                new.add(_with(element, self._dummy(element)))
+            elif element.VR == "SQ":  # X/Z/U* too: a sequence of references is what its items' UIDs are
+                new.add(_with(element, [self._cleaned(item, content) for item in element.value]))
+            else:
+                new.add(deepcopy(element))
+        return new
+
+    def _mapped(self, value: Any) -> Any:
+        return [self.uid(uid) for uid in value] if isinstance(value, MultiValue) else self.uid(value or "")
+
+    def _dummy(self, element: DataElement) -> Any:
+        """Return what takes the place of a value: of a sequence, dummies in place of everything in it."""
+        if element.VR == "SQ":
+            return [
+                Dataset({e.tag: _with(e, self._dummy(e)) for e in item if not _is_removed(e)}) for item in element.value
+            ]
+        if element.VR == "UI":
+            return self._mapped(element.value)
+        dummy = deepcopy(element)
+        replace_element(dummy)
+        return dummy.value
+
+
+def _with(element: DataElement, value: Any) -> DataElement:
+    return DataElement(element.tag, element.VR, value)
+
+
+def _is_removed(element: DataElement) -> bool:
+    """Say whether an element goes: by the table, because it is private, or because nobody here knows what it is."""
+    group, number = element.tag.group, element.tag.element
+    if (group, number) in _REMOVED or element.tag.is_private:
+        return True
+    if any(group & bits == base & bits and number & low == start & low for base, start, bits, low in _REPEATING):
+        return True
+    return number != 0 and not dictionary_has_tag(element.tag) and not element.keyword
+
+
+def _item(code: Code) -> Dataset:
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
