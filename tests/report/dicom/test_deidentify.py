@@ -148,6 +148,22 @@ def test_private_and_unknown_attributes_go():
         assert not [each for each in holder if each.tag.is_private or each.tag in (0x0008FFFE, 0x60223000)]
 
 
+def test_everything_in_a_replaced_sequence_is_replaced():
+    item, inner = Dataset(), Dataset()
+    inner.LUTData, inner.TextValue, inner.FloatPixelData = b"SECRET", "SECRET", b"SECRET77"
+    inner.add(DataElement(0x00190011, "LO", "SECRET"))
+    inner.SOPClassUID, inner.ReferencedSOPInstanceUID = SOP_CLASS, "1.2.3.4"
+    item.VerifyingObserverName, item.VerifyingObserverIdentificationCodeSequence = "SECRET", Sequence([inner])
+    new = Deidentifier(KEY)(an_object(VerifyingObserverSequence=Sequence([item]))).VerifyingObserverSequence[0]
+    assert new.VerifyingObserverName == "ANONYMIZED"
+    kept = new.VerifyingObserverIdentificationCodeSequence[0]
+    assert (kept.TextValue, kept.SOPClassUID) == ("ANONYMIZED", SOP_CLASS)
+    assert kept.ReferencedSOPInstanceUID == Deidentifier(KEY).uid("1.2.3.4")
+    assert not kept.LUTData
+    assert not kept.FloatPixelData
+    assert 0x00190011 not in kept
+
+
 def test_references_hold_across_objects_and_exports_of_one_key():
     ours = Deidentifier(KEY)
     first, second = an_object(), an_object(SOPInstanceUID="1.2.3.5")
