@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -24,7 +24,7 @@ from distributed.protocol.pickle import dumps
 from mammofast.archive import ArchiveImage
 from mammofast.errors import EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
-from mammofast.screening.worker import Screener, opened, screen_images
+from mammofast.screening.worker import Screener, opened, screen_images, unpacked
 
 # Loading networks may take long on a card; not for ever.
 _OPENING_SECONDS = 1800.0
@@ -131,7 +131,7 @@ class Apart:
             raise Ended(Reason.WORKER, f"ended a process of its own ({_how(self._child)})") from None
 
 
-def screen_alone(name: str, images: Sequence[ArchiveImage], deadline: float) -> list[tuple[str, bytes, float]]:
+def screen_alone(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images that are suspected of a worker's death; return as ``screen_task`` does.
 
     One that ends its process has failed.
@@ -140,7 +140,7 @@ def screen_alone(name: str, images: Sequence[ArchiveImage], deadline: float) -> 
     run = Run(here.screener.bundle_id, here.screener.settings_id)
     outcomes = []
     with _ONE_AT_A_TIME, Apart(here.open_again, deadline, _memory_limit()) as apart:
-        for image in images:
+        for image in unpacked(task):
             start = time.monotonic()
             try:
                 status, content = apart.screen(image)

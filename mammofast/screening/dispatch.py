@@ -14,7 +14,7 @@ from mammofast.archive import ArchiveImage
 from mammofast.errors import EngineError, MammofastError, SchedulerError
 from mammofast.screening.alone import screen_alone
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
-from mammofast.screening.worker import screen_task
+from mammofast.screening.worker import packed, screen_task
 from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
@@ -140,7 +140,7 @@ class Dispatcher:
         if self.began is None:
             self.began = now
         with span(SEND, len(task.images)):
-            future = self._client.submit(what, self._name, task.images, self._deadline, pure=False)
+            future = self._client.submit(what, self._name, packed(task.images), self._deadline, pure=False)
             self._in_flight[future] = replace(task, sent=now)
             self._completed.add(future)
         sample(IN_FLIGHT, len(self._in_flight))

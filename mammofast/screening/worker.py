@@ -4,6 +4,7 @@ A worker process opens the bundle once. A task is a few images; what it returns 
 the ledger will hold, so that whoever writes them need not understand them.
 """
 
+import pickle
 import signal
 import threading
 import time
@@ -147,10 +148,21 @@ def opened(name: str) -> Opened:
     return _OPEN[name]
 
 
-def screen_task(name: str, images: Sequence[ArchiveImage], deadline: float) -> list[tuple[str, bytes, float]]:
+def packed(images: Sequence[ArchiveImage]) -> bytes:
+    """Return images as a task carries them: Dask would take a list apart in its scheduler, and put it together again."""
+    return pickle.dumps(images, protocol=5)
+
+
+def unpacked(images: bytes) -> list[ArchiveImage]:
+    """Return what ``packed`` packed, in the program that the task comes from."""
+    found: list[ArchiveImage] = pickle.loads(images)  # noqa: S301 - as all that Dask brings
+    return found
+
+
+def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images; return (status, what to record, seconds) for each.
 
-    deadline: seconds for an image. A task that takes longer than its images may ends this worker.
+    task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends this worker.
     seconds: the task's, shared by its images: a method may work on several at once.
 
     Raises
@@ -159,7 +171,7 @@ def screen_task(name: str, images: Sequence[ArchiveImage], deadline: float) -> l
         When this worker has no bundle open for the run of this name.
 
     """
-    here = opened(name)
+    here, images = opened(name), unpacked(task)
     with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
         with ends_within(deadline * len(images)):
