@@ -1,36 +1,60 @@
 """``mammofast ingest``: DICOM objects into an archive."""
 
 import json
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mammofast.cli.progress import progress
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
 
+if TYPE_CHECKING:
+    from mammofast.pacs.dicomweb import DicomWeb
+
+
+class _Source(click.ParamType):
+    """A path that exists, or a DICOMweb URL."""
+
+    name = "source"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
+            return value
+        path: Path = click.Path(exists=True, path_type=Path).convert(value, param, ctx)
+        return path
+
 
 @click.command("ingest")
-@click.argument("sources", nargs=-1, type=click.Path(exists=True, path_type=Path), metavar="SOURCE...")
+@click.argument("sources", nargs=-1, type=_Source(), metavar="SOURCE...")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
+@click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="CA certificates a PACS is trusted by.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")
 @click.option("--verbose", is_flag=True, help="List what was skipped and failed, each with its reason.")
 @click.pass_context
 def ingest_command(
     ctx: click.Context,
-    sources: tuple[Path, ...],
+    sources: tuple[str | Path, ...],
     archive: Path,
     workers: int | None,
+    ca: Path | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Add what is new in files, folders, zip files and DICOMDIRs to an archive.
+    """Add what is new in files, folders, zip files, DICOMDIRs and PACS to an archive.
 
     \b
     Example: mammofast ingest /data/dicom monday.zip archive.zarr
+    Example: mammofast ingest "https://pacs:8443/dicom-web?StudyDate=20261101-" archive.zarr
+
+    A PACS is given by its DICOMweb root, with QIDO-RS filters behind it, or /studies/UID. Who asks, it is told from
+    the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN, or
+    .netrc.
 
     What is not a usable 2-D mammogram is recorded in the archive with its reason. Running again changes nothing; after
     Ctrl-C or a kill it goes on where it stopped. Exit status 3 when files failed, 1 when a SOURCE is an empty folder.
@@ -42,19 +66,24 @@ def ingest_command(
     from mammofast.cli.allocator import keep_memory_flat
 
     keep_memory_flat()
-    try:
-        checked_sources(sources)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    try:
-        # Counted first, so that the bar knows its end; opening is what takes time.
-        total = None if quiet else sum(1 for _ in find_files(sources, exclude=archive))
-        with progress("Ingesting files", total, quiet) as advance:
-            report = ingest(sources, archive, workers=workers, progress=advance)
-    except KeyboardInterrupt:
-        click.echo("mammofast: stopped; what was added is safe, run the same command again to go on", err=True)
-        ctx.exit(COULD_NOT_RUN)
+    places = [source for source in sources if isinstance(source, Path)]
+    with ExitStack() as held:
+        try:
+            checked_sources(places)
+            servers = [held.enter_context(_server(source, ca)) for source in sources if isinstance(source, str)]
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
+        try:
+            # Counted first, so that the bar knows its end; opening is what takes time. A PACS is asked only once.
+            total = None if quiet or servers else sum(1 for _ in find_files(places, exclude=archive))
+            with progress("Ingesting files", total, quiet) as advance:
+                report = ingest([*places, *servers], archive, workers=workers, progress=advance)
+        except KeyboardInterrupt:
+            click.echo("mammofast: stopped; what was added is safe, run the same command again to go on", err=True)
+            ctx.exit(COULD_NOT_RUN)
     if verbose:
+        for server in servers:
+            click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
         for record in open_archive(archive).skipped():
             click.echo(f"{record.status}: {record.sop_uid or record.source_sha256 or '-'}: {record.reason}", err=True)
     if as_json:
@@ -63,7 +92,7 @@ def ingest_command(
         click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
         if report.failed:
             click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
-    empty = [str(number) for number, path in enumerate(sources, start=1) if not any(True for _ in find_files(path))]
+    empty = [str(number) for number, path in enumerate(places, start=1) if not any(True for _ in find_files(path))]
     if empty:
         # A share that is not mounted is an empty folder, and must not pass for a night without images.
         click.echo(
@@ -74,3 +103,12 @@ def ingest_command(
         ctx.exit(COULD_NOT_RUN)
     if report.failed:
         ctx.exit(SOME_FAILED)
+
+
+def _server(url: str, ca: Path | None) -> "DicomWeb":
+    from mammofast.pacs.dicomweb import DicomWeb
+
+    server = DicomWeb(url, ca)
+    if server.server.credentials_are_exposed:
+        click.echo("mammofast: user, password or token go to the PACS over http, and can be read on the way", err=True)
+    return server

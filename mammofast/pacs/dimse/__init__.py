@@ -1,0 +1,1 @@
+"""DIMSE: objects sent and received by C-STORE."""
