@@ -1,22 +1,43 @@
 """How good findings are where the truth is known."""
 
+from mammofast.evaluation.classes import (
+    class_accuracies,
+    class_ious,
+    confusion_matrix,
+    mean_class_accuracy,
+    mean_iou,
+    pixel_accuracy,
+)
 from mammofast.evaluation.curves import FROC, average_precision, froc
+from mammofast.evaluation.distances import hausdorff
 from mammofast.evaluation.evaluate import evaluate
-from mammofast.evaluation.masks import dice, iou, precision, sensitivity, specificity
+from mammofast.evaluation.masks import dice, iou, precision, relative_area_difference, sensitivity, specificity
 from mammofast.evaluation.matching import match_boxes
+from mammofast.evaluation.statistics import bootstrap_interval, cumulative, wilcoxon
 from mammofast.evaluation.truth import label_boxes, read_truth
 
 __all__ = [
     "FROC",
     "average_precision",
+    "bootstrap_interval",
+    "class_accuracies",
+    "class_ious",
+    "confusion_matrix",
+    "cumulative",
     "dice",
     "evaluate",
     "froc",
+    "hausdorff",
     "iou",
     "label_boxes",
     "match_boxes",
+    "mean_class_accuracy",
+    "mean_iou",
+    "pixel_accuracy",
     "precision",
     "read_truth",
+    "relative_area_difference",
     "sensitivity",
     "specificity",
+    "wilcoxon",
 ]

@@ -48,6 +48,12 @@ def specificity(prediction: npt.ArrayLike, truth: npt.ArrayLike) -> float:
     return _ratio(n.pixels - n.prediction - n.truth + n.both, n.pixels - n.truth)
 
 
+def relative_area_difference(prediction: npt.ArrayLike, truth: npt.ArrayLike) -> float:
+    """Return | |P| - |T| | / |T|, P2's eq. 12; two empty masks differ by 0."""
+    n = _count(prediction, truth)
+    return _ratio(abs(n.prediction - n.truth), n.truth, empty=float("nan") if n.prediction else 0.0)
+
+
 def _count(prediction: npt.ArrayLike, truth: npt.ArrayLike) -> _Counts:
     p, t = np.asarray(prediction) != 0, np.asarray(truth) != 0
     if p.shape != t.shape:

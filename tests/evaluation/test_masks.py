@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mammofast.evaluation import dice, iou, precision, sensitivity, specificity
+from mammofast.evaluation import dice, iou, precision, relative_area_difference, sensitivity, specificity
 
 pairs = st.tuples(st.integers(0, 8), st.integers(0, 8)).flatmap(
     lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape))
@@ -31,13 +31,14 @@ def test_every_measure_equals_counting_by_hand(pair):
     same(sensitivity(prediction, truth), tp, tp + fn, math.nan)
     same(precision(prediction, truth), tp, tp + fp, math.nan)
     same(specificity(prediction, truth), tn, tn + fp, math.nan)
+    same(relative_area_difference(prediction, truth), abs(fp - fn), tp + fn, math.nan if fp else 0.0)
 
 
 def test_labels_count_as_mass():
     assert dice(np.array([[0, 2, 255]], np.uint8), np.array([[0, 1, 1]], np.uint8)) == 1.0
 
 
-@pytest.mark.parametrize("measure", [dice, iou, sensitivity, precision, specificity])
+@pytest.mark.parametrize("measure", [dice, iou, sensitivity, precision, specificity, relative_area_difference])
 def test_shapes_must_agree(measure):
     with pytest.raises(ValueError, match=r"\(2, 3\)"):
         measure(np.zeros((2, 3)), np.zeros((1, 3)))
