@@ -1,7 +1,10 @@
-"""A mask's outline as an SVG path."""
+"""A mask's outline along the edges of its pixels: as an SVG path, and as polygons."""
 
 import numpy as np
 import numpy.typing as npt
+
+_Point = tuple[int, int]
+_TURNS = {"right": ("down", "up"), "down": ("left", "right"), "left": ("up", "down"), "up": ("right", "left")}
 
 
 def svg_outline(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0, step: int = 1) -> str:
@@ -27,6 +30,48 @@ def svg_outline(mask: npt.NDArray[np.bool_], x: int = 0, y: int = 0, step: int =
             px, py = (across, along) if letter == "v" else (along, across)
             parts.append(f"M{x + px} {y + py}{letter}{(end - start) * step}")
     return "".join(parts)
+
+
+def polygons(mask: npt.NDArray[np.bool_], step: int = 1) -> list[npt.NDArray[np.int64]]:
+    """Return the borders between mask and not mask as polygons, which have a corner wherever the border turns.
+
+    Parameters
+    ----------
+    mask: bool (rows, cols). Pixels that only touch at a corner are apart.
+    step: as of :func:`svg_outline`; no polygon leaves the mask's array.
+
+    Returns
+    -------
+    list of int64 (n, 2)
+        Corners (x, y), the outer corner of the first pixel being (0, 0), the last joined to the first. Outer borders
+        turn clockwise on the screen, the borders of holes against it.
+
+    """
+    grid = np.pad(_squares(mask, step), 1)
+    above, below, west, east = grid[:-1], grid[1:], grid[:, :-1].T, grid[:, 1:].T
+    # Each border has its mask at the right hand; where it goes on from a corner: by direction, then by corner.
+    onward: dict[str, dict[_Point, _Point]] = {
+        "right": {(s - 1, line): (e - 1, line) for line, s, e in _runs(below & ~above)},
+        "left": {(e - 1, line): (s - 1, line) for line, s, e in _runs(above & ~below)},
+        "down": {(line, s - 1): (line, e - 1) for line, s, e in _runs(west & ~east)},
+        "up": {(line, e - 1): (line, s - 1) for line, s, e in _runs(east & ~west)},
+    }
+    found = []
+    while onward["right"]:  # every closed border goes right somewhere
+        corner, heading, corners = next(iter(onward["right"])), "right", []
+        while corner in onward[heading]:
+            corners.append(corner)
+            corner = onward[heading].pop(corner)
+            # To the right first: that stays with the same pixel where two touch at a corner.
+            heading = next(turn for turn in _TURNS[heading] if corner in onward[turn] or corner == corners[0])
+        found.append(np.minimum(np.array(corners, dtype=np.int64) * step, (mask.shape[1], mask.shape[0])))
+    return found
+
+
+def enclosed_area(polygon: npt.NDArray[np.int64]) -> int:
+    """Return how many pixels a polygon of :func:`polygons` encloses; negative for a hole."""
+    x, y = polygon.T
+    return int(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)) // 2
 
 
 def _squares(mask: npt.NDArray[np.bool_], step: int) -> npt.NDArray[np.bool_]:
