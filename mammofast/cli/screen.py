@@ -24,6 +24,9 @@ def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
+_FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
 @click.command("screen")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("results", type=click.Path(path_type=Path, file_okay=False))
@@ -31,7 +34,11 @@ def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core, or per card]"
 )
-@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to use instead, say tcp://host:8786.")
+@click.option("--scheduler", metavar="ADDRESS", help="A running Dask scheduler to use instead, say tls://host:8786.")
+@click.option("--tls-ca", type=_FILE, help="For --scheduler tls://…: certificates that are trusted (PEM).")
+@click.option("--tls-cert", type=_FILE, help="Our certificate (PEM).  [default for all three: Dask's configuration]")
+@click.option("--tls-key", type=_FILE, help="Its key (PEM).")
+@click.option("--insecure", is_flag=True, help="Allow a --scheduler on another machine in clear text.")
 @click.option(
     "--device",
     default="auto",
@@ -61,6 +68,10 @@ def screen_command(
     bundle: str,
     workers: int | None,
     scheduler: str | None,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    insecure: bool,
     device: str,
     until: str | None,
     image_deadline: float,
@@ -81,6 +92,7 @@ def screen_command(
         raise click.UsageError(
             "--workers starts workers here and --scheduler uses those of a cluster: give one of them"
         )
+    from mammofast.screening.cluster import Access
     from mammofast.screening.run import Interrupted, screen
     from mammofast.screening.stopping import in_words, next_time
 
@@ -96,6 +108,7 @@ def screen_command(
                 bundle,
                 workers=workers,
                 scheduler=scheduler,
+                access=Access(tls_ca, tls_cert, tls_key, insecure),
                 device=device,
                 until=until,
                 image_deadline=image_deadline,

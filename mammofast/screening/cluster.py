@@ -4,13 +4,19 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask
 from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed.security import Security
 
 from mammofast.engine.on_device import card_index
 from mammofast.errors import SchedulerError
+from mammofast.screening.blame import blaming_at_once
 
 _CONFIG: dict[str, Any] = {
     # Results are small and go straight to the ledger, while networks and pinned buffers count as "unmanaged": Dask's
@@ -96,24 +102,71 @@ def _with_cards(cards: Sequence[str]) -> SpecCluster:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How a cluster is spoken to. What is not given comes from Dask's configuration.
+
+    tls_ca, tls_cert, tls_key: PEM files: who is trusted, who we are, and its key.
+    insecure: whether an address in clear text may be another machine's.
+    """
+
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    insecure: bool = False
+
+    def security(self, address: str) -> Security:
+        """Return what Dask needs to know to connect.
+
+        Raises
+        ------
+        SchedulerError
+            When it would be in clear text to another machine: whoever can reach a scheduler can run programs on all its
+            workers, and whoever is on the way can read and change what is said.
+
+        """
+        scheme, _, rest = address.rpartition("://")
+        files = {"tls_ca_file": self.tls_ca, "tls_client_cert": self.tls_cert, "tls_client_key": self.tls_key}
+        given = {name: str(path) for name, path in files.items() if path is not None}
+        if scheme == "tls":
+            return Security(require_encryption=True, **given)
+        if given:
+            raise SchedulerError(f"TLS files were given, but {address} is not a tls:// address")
+        if not (self.insecure or _is_loopback(rest)):
+            raise SchedulerError(
+                f"{address} is another machine, in clear text: anybody who reaches it can run programs there; use "
+                "tls:// and --tls-ca, --tls-cert, --tls-key, or --insecure on a network that is yours alone"
+            )
+        return Security()
+
+
+def _is_loopback(host_and_port: str) -> bool:
+    host = urlsplit(f"//{host_and_port}").hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name: only this one is said to be this machine (RFC 6761)
+        return host == "localhost"
+
+
 @contextmanager
-def remote_client(scheduler: str) -> Iterator[Client]:
-    """Connect to a scheduler, such as "tcp://host:8786", and leave it running afterwards.
+def remote_client(scheduler: str, run: str, access: Access) -> Iterator[Client]:
+    """Connect to a scheduler, such as "tls://host:8786", for a run of this name, and leave it running afterwards.
 
     Raises
     ------
     SchedulerError
-        When it does not answer.
+        When it does not answer, or must not be spoken to like this.
 
     """
+    security = access.security(scheduler)
     with _quiet():
         try:
-            client = Client(scheduler, set_as_default=False)
-        except (OSError, TimeoutError, ValueError) as error:
+            client = Client(scheduler, set_as_default=False, security=security)
+        except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise SchedulerError(
                 f"no Dask scheduler answers at {scheduler} ({type(error).__name__}); start one with `dask scheduler`"
             ) from error
-        with client:
+        with client, blaming_at_once(client, run):
             yield client
 
 

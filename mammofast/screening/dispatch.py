@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ NO_WORKER_SECONDS = 120.0
 # Workers end themselves where a task takes too long; this much later nobody waits any more for one that cannot even do
 # that. A task may have waited behind others.
 _OVERDUE_FACTOR, _OVERDUE_SECONDS = 2 * TASKS_PER_WORKER, 60.0
+_RESTART_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class Dispatcher:
         self._deadline = deadline
         self._in_flight: dict[Any, _Task] = {}
         self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        self._numbers = count()
         self._suspects: deque[_Task] = deque()
+        self._given_up: deque[Outcome] = deque()
         self._workers = 0
         self._threads = 0
         self._counted = float("-inf")
@@ -106,6 +110,8 @@ class Dispatcher:
         try:
             while True:
                 self._fill(tasks)
+                while self._given_up:
+                    yield self._given_up.popleft()
                 if not self._in_flight:
                     return
                 if self._completed.has_ready():
@@ -140,7 +146,9 @@ class Dispatcher:
         if self.began is None:
             self.began = now
         with span(SEND, len(task.images)):
-            future = self._client.submit(what, self._name, packed(task.images), self._deadline, pure=False)
+            # The run's name first: that is how its scheduler knows our tasks.
+            key = f"{self._name}-{next(self._numbers)}"
+            future = self._client.submit(what, self._name, packed(task.images), self._deadline, key=key, pure=False)
             self._in_flight[future] = replace(task, sent=now)
             self._completed.add(future)
         sample(IN_FLIGHT, len(self._in_flight))
@@ -155,18 +163,18 @@ class Dispatcher:
                     yield Outcome(image, status, content, seconds)
             else:
                 _raise_if_hopeless(result, task)
-                yield from self._suspect(task)
+                self._suspect(task)
             # Only now: until its images are recorded, the result stays where it can be fetched again.
             del self._in_flight[future]
             future.release()
             sample(IN_FLIGHT, len(self._in_flight))
 
-    def _suspect(self, task: _Task) -> list[Outcome]:
+    def _suspect(self, task: _Task) -> None:
         """Have a task's images screened alone; give them up where that has taken too many workers."""
         if task.alone >= TRIES_ALONE:
-            return [Outcome(image) for image in task.images]
-        self._suspects.append(replace(task, alone=task.alone + 1))
-        return []
+            self._given_up.extend(Outcome(image) for image in task.images)
+        else:
+            self._suspects.append(replace(task, alone=task.alone + 1))
 
     def _look_after_workers(self) -> None:
         now = time.monotonic()
@@ -198,15 +206,15 @@ class Dispatcher:
         }
         if not overdue:
             return
-        # A cluster without workers that are there does not lose time with what waits for them.
+        # What no worker holds yet waits for one: no fault of its own.
         held = {worker: set(keys) & set(overdue) for worker, keys in self._client.processing().items()}
         stuck = [worker for worker, keys in held.items() if keys]
         for key in set().union(*held.values()):
             future = overdue[key]
-            self._suspects.append(replace(self._in_flight.pop(future), alone=1))
+            self._suspect(self._in_flight.pop(future))
             self._client.cancel([future], force=True)
         if stuck:
-            self._client.restart_workers(stuck, timeout=_COUNT_SECONDS, raise_for_error=False)
+            self._client.restart_workers(stuck, timeout=_RESTART_SECONDS, raise_for_error=False)
 
 
 def _cut(images: Iterator[ArchiveImage], size: int) -> Iterator[_Task]:

@@ -18,7 +18,7 @@ from mammofast.engine.driver import card_count
 from mammofast.errors import ArchiveError, BundleError, Reason, SchedulerError
 from mammofast.machine import cores
 from mammofast.methods.screener import open_bundle
-from mammofast.screening.cluster import local_client, remote_client, visible_cards
+from mammofast.screening.cluster import Access, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher, Outcome
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run
 from mammofast.screening.ledger import Results
@@ -85,6 +85,7 @@ def screen(
     *,
     workers: int | None = None,
     scheduler: str | None = None,
+    access: Access | None = None,
     device: str = "auto",
     until: str | None = None,
     progress: Callable[[int], None] | None = None,
@@ -104,8 +105,9 @@ def screen(
     archive: what ``mammofast ingest`` wrote. results: a results folder, made where there is none.
     bundle: a folder, or "demo".
     workers: processes on this machine; by default one for each core, or for each card where the bundle needs one.
-    scheduler: a running Dask cluster to use instead, such as "tcp://host:8786"; archive and bundle must be found under
+    scheduler: a running Dask cluster to use instead, such as "tls://host:8786"; archive and bundle must be found under
         the same paths there.
+    access: the TLS files for it, where Dask's configuration does not name them.
     device: see :func:`mammofast.open_bundle`.
     until: "HH:MM", local time: nothing is begun after that.
     progress: called with the number of images just finished, those already on record included.
@@ -156,10 +158,14 @@ def screen(
             n_workers = min(workers or len(cards), len(cards)) if cards else workers or cores()
             # A worker sees the card that it has only, as its first.
             device = "cuda" if cards else device
-            connect = remote_client(scheduler) if scheduler else local_client(n_workers, cards[:n_workers])
+            name = f"mammofast-{uuid.uuid4().hex}"
+            connect = (
+                remote_client(scheduler, name, access or Access())
+                if scheduler
+                else local_client(n_workers, cards[:n_workers])
+            )
             put_timing = partial(ledger.put_timing, run)
             with timed(put_timing, None if scheduler else n_workers) as watch, connect as client:
-                name = f"mammofast-{uuid.uuid4().hex}"
                 plugin = ScreenerPlugin(
                     name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace
                 )

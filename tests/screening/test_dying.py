@@ -1,0 +1,310 @@
+"""Workers that die, hang, stand still or take all memory: whatever it is, it stays with the image that did it."""
+
+import contextlib
+import itertools
+import json
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import mammofast
+from mammofast import open_results
+from mammofast.errors import EngineError, SchedulerError
+from mammofast.screening import dispatch, screen
+
+HERE = Path(__file__).parent
+ONE, OTHER = "1.2.1.1.1", "1.2.3.4.1"
+
+
+def snapshot(results):
+    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
+
+
+def wait_until(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def started(folder):
+    """SOP Instance UIDs that a misbehaving screener began, each with the processes that did."""
+    return {path.name: path.read_text().split() for path in folder.glob("started/*")}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(archive, bundle, tmp_path_factory):
+    results = tmp_path_factory.mktemp("undisturbed") / "results"
+    screen(archive, results, bundle, workers=1)
+    return snapshot(results)
+
+
+@pytest.fixture
+def private_bundle(bundle, tmp_path):
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+def reasons(results, undisturbed):
+    """The reasons of what failed, by UID; all others must be as nothing had happened."""
+    failed = {row["sop_uid"]: row["reason"] for row in open_results(results).images().to_pylist() if row["reason"]}
+    left = snapshot(results)
+    assert left.keys() == undisturbed.keys()
+    assert [name for name in left if left[name] != undisturbed[name]] == [
+        name for name in left if name.partition("-")[0] in failed
+    ]
+    return failed
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("poison", "worker: ended a process of its own (SIGKILL)"),
+        ("exit", "worker: ended a process of its own (exit status 5)"),
+        ("hang", "hung: not done after 3 s in a process of its own"),
+    ],
+)
+def test_what_ends_or_holds_its_worker_fails_alone(archive, private_bundle, undisturbed, tmp_path, fakes, what, reason):
+    (private_bundle / what).write_text(f"{ONE} {OTHER}")
+    results = tmp_path / "results"
+    report = screen(
+        archive, results, private_bundle, workers=2, images_per_task=2, image_deadline=3, opener=fakes.misbehaving
+    )
+    assert (report.done, report.failed) == (4, 2)
+    assert reasons(results, undisturbed) == {ONE: reason, OTHER: reason}
+    begun = started(private_bundle)
+    # Once with others, where its worker had not died of the other one before it came to it, and once alone.
+    assert all(len(begun[uid]) in (1, 2) for uid in (ONE, OTHER))
+    assert len(begun[ONE]) + len(begun[OTHER]) >= 3
+
+
+def test_what_takes_all_memory_fails_alone(archive, private_bundle, undisturbed, tmp_path, fakes):
+    (private_bundle / "hog").write_text(ONE)
+    results = tmp_path / "results"
+    with limited_cluster(tmp_path, "600 MiB") as address:
+        report = screen(
+            archive, results, private_bundle, scheduler=address, images_per_task=2, opener=fakes.misbehaving
+        )
+    assert (report.done, report.failed) == (5, 1)
+    assert reasons(results, undisturbed) == {ONE: f"memory: took more than {570 << 20} bytes in a process of its own"}
+    assert len(started(private_bundle)[ONE]) == 2
+
+
+def test_a_worker_that_stands_still_is_given_up(archive, private_bundle, undisturbed, tmp_path, fakes, monkeypatch):
+    """Not even its own deadline ends a process that is stopped."""
+    monkeypatch.setattr(dispatch, "_COUNT_SECONDS", 0.5)
+    monkeypatch.setattr(dispatch, "_OVERDUE_SECONDS", 8.0)
+    monkeypatch.setattr(dispatch, "_OVERDUE_FACTOR", 0)
+    (private_bundle / "stop").write_text(ONE)
+    report = screen(
+        archive, tmp_path / "results", private_bundle, workers=1, images_per_task=2, opener=fakes.misbehaving
+    )
+    assert (report.done, report.failed) == (6, 0)
+    assert snapshot(tmp_path / "results") == undisturbed
+
+
+def process(stack, module, *arguments):
+    """Start one of Dask's programs."""
+    environment = os.environ | {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}:{HERE}"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
+
+
+def scheduler_of_its_own(stack, folder):
+    where = folder / "scheduler.json"
+    options = ["--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", where]
+    scheduler = process(stack, "dask_scheduler", *options)
+    wait_until(lambda: where.exists() and where.read_text().strip().endswith("}"))
+    return scheduler, json.loads(where.read_text())["address"]
+
+
+def worker_of_its_own(stack, folder, address, *options):
+    return process(
+        stack, "dask_worker", address, "--nthreads", 1, "--no-dashboard", "--local-directory", folder, *options
+    )
+
+
+@contextlib.contextmanager
+def limited_cluster(folder, limit):
+    with contextlib.ExitStack() as stack:
+        _, address = scheduler_of_its_own(stack, folder)
+        worker_of_its_own(stack, folder, address, "--memory-limit", limit)
+        yield address
+
+
+def test_a_poisoned_image_does_not_go_round_a_cluster(archive, private_bundle, undisturbed, tmp_path, fakes):
+    """Dask lets four workers die of a task before it says so; one is enough."""
+    (private_bundle / "poison").write_text(ONE)
+    with contextlib.ExitStack() as stack:
+        _, address = scheduler_of_its_own(stack, tmp_path)
+        for _ in range(2):
+            worker_of_its_own(stack, tmp_path, address)
+        report = screen(
+            archive,
+            tmp_path / "results",
+            private_bundle,
+            scheduler=address,
+            images_per_task=2,
+            opener=fakes.misbehaving,
+        )
+    assert (report.done, report.failed) == (5, 1)
+    assert reasons(tmp_path / "results", undisturbed) == {ONE: "worker: ended a process of its own (SIGKILL)"}
+    assert len(started(private_bundle)[ONE]) == 2
+
+
+def test_a_killed_nanny_costs_no_image(archive, private_bundle, undisturbed, tmp_path, fakes):
+    """Its worker goes with it, and nobody starts another; what it held is done elsewhere. Then one more comes."""
+    (private_bundle / "gate").touch()
+    with contextlib.ExitStack() as stack:
+        _, address = scheduler_of_its_own(stack, tmp_path)
+        nanny = worker_of_its_own(stack, tmp_path, address)
+
+        def disturb():
+            wait_until(lambda: started(private_bundle))
+            nanny.kill()
+            (private_bundle / "gate").unlink()
+            worker_of_its_own(stack, tmp_path, address)
+
+        disturber = threading.Thread(target=disturb)
+        disturber.start()
+        report = screen(
+            archive,
+            tmp_path / "results",
+            private_bundle,
+            scheduler=address,
+            images_per_task=1,
+            opener=fakes.misbehaving,
+        )
+        disturber.join()
+    assert (report.done, report.failed) == (6, 0)
+    assert snapshot(tmp_path / "results") == undisturbed
+    assert len({pid for pids in started(private_bundle).values() for pid in pids}) >= 2
+
+
+class Completed:
+    """as_completed of a cluster whose workers all die at once, or do what ``outcome`` says."""
+
+    def __init__(self, outcome):
+        self.outcome = outcome
+        self.futures = []
+
+    def add(self, future):
+        self.futures.append(future)
+
+    def has_ready(self):
+        return bool(self.futures)
+
+    def next_batch(self, block):
+        futures, self.futures = self.futures, []
+        for future in futures:
+            result = self.outcome(*future.call)
+            future.status = "error" if isinstance(result, Exception) else "finished"
+            yield future, (type(result), result, None) if future.status == "error" else result
+
+
+class Future:
+    def __init__(self, key, call):
+        self.key, self.call = key, call
+
+    def release(self):
+        pass
+
+
+class FakeClient:
+    loop, status = None, "running"
+
+    def __init__(self, threads=1):
+        self._threads = threads
+        self.sent = []
+
+    def nthreads(self):
+        return {"worker": self._threads}
+
+    def submit(self, what, name, task, deadline, key, pure):
+        images = pickle.loads(task)
+        self.sent.append((what.__name__, [image.record.number for image in images]))
+        return Future(key, (what.__name__, images))
+
+    def cancel(self, futures, force):
+        pass
+
+
+def fake_images(count, rows=4096, cols=3328, dtype="uint16"):
+    records = (SimpleNamespace(rows=rows, cols=cols, dtype=dtype, number=n) for n in itertools.count())
+    return [SimpleNamespace(record=record) for record in itertools.islice(records, count)]
+
+
+def dispatched(monkeypatch, images, outcome, size=4, threads=1):
+    client = FakeClient(threads)
+    monkeypatch.setattr(dispatch, "as_completed", lambda **options: Completed(outcome))
+    dispatcher = dispatch.Dispatcher(client, "run", size, lambda: False, lambda: False)
+    return client, list(dispatcher.run(iter(images)))
+
+
+def good(what, images):
+    return [("done", b"", 0.0) for _ in images]
+
+
+@pytest.mark.parametrize(
+    ("rows", "dtype", "sizes"),
+    [
+        (4096, "uint16", [8, 2]),
+        (1 << 18, "uint16", [2] * 5),
+        (1 << 19, "uint8", [2] * 5),
+        (1 << 20, "uint16", [1] * 10),
+    ],
+)
+def test_tasks_are_bounded_by_what_their_images_decode_to(monkeypatch, rows, dtype, sizes):
+    images = fake_images(10, rows, 4096, dtype)
+    client, outcomes = dispatched(monkeypatch, images, good, size=8)
+    assert [len(numbers) for _, numbers in client.sent] == sizes
+    assert [outcome.image for outcome in outcomes] == images
+
+
+def test_images_whose_workers_always_die_are_given_up_in_the_end(monkeypatch):
+    from distributed import KilledWorker
+
+    def dies(what, images):
+        dead = any(image.record.number == 1 for image in images)
+        return KilledWorker("task", None, 0) if dead else good(what, images)
+
+    client, outcomes = dispatched(monkeypatch, fake_images(6), dies, size=2)
+    assert sorted(outcome.image.record.number for outcome in outcomes if outcome.status is None) == [0, 1]
+    assert len(outcomes) == 6
+    assert client.sent.count(("screen_task", [0, 1])) == 1
+    assert client.sent.count(("screen_alone", [0, 1])) == dispatch.TRIES_ALONE
+
+
+def test_a_bundle_without_room_for_a_second_is_tried_again(monkeypatch):
+    failures = iter([EngineError("no room"), EngineError("no room")])
+
+    def cramped(what, images):
+        from distributed import KilledWorker
+
+        if what == "screen_task":
+            return KilledWorker("task", None, 0)
+        return next(failures, None) or good(what, images)
+
+    _, outcomes = dispatched(monkeypatch, fake_images(1), cramped)
+    assert [outcome.status for outcome in outcomes] == ["done"]
+    with pytest.raises(EngineError, match="no room"):
+        dispatched(monkeypatch, fake_images(1), lambda what, images: EngineError("no room"))
+
+
+def test_workers_that_cannot_run_tasks_end_the_run(monkeypatch):
+    with pytest.raises(SchedulerError, match="ModuleNotFoundError"):
+        dispatched(monkeypatch, fake_images(1), lambda what, images: ModuleNotFoundError("mammofast"))
