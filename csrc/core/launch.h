@@ -41,6 +41,16 @@ inline unsigned blocks_for(int64_t n, int threads) {
     return static_cast<unsigned>(blocks < 1 ? 1 : blocks < MAX_BLOCKS ? blocks : MAX_BLOCKS);
 }
 
+// How many blocks the current device works on at once, of kernels that leave room for `each` on a multiprocessor. Where
+// only the device knows how much there is to do, so many share it in turns: what a launch costs then follows the work,
+// not the room for it.
+inline int64_t blocks_at_once(int each) {
+    int device = 0, multiprocessors = 0;
+    check(cudaGetDevice(&device), "device");
+    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "device");
+    return int64_t(multiprocessors) * each;
+}
+
 // Queues kernel(arguments...) on the stream and returns; throws where CUDA refuses the launch.
 template <typename... Parameters, typename... Arguments>
 void launch(const char* name, void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, void* stream,

@@ -15,7 +15,7 @@ constexpr unsigned FULL = 0xffffffffu;
 constexpr int WARP = 32;
 constexpr int THREADS = 256;
 constexpr int WORDS = THREADS / WARP;     // of marks, to a block
-constexpr int64_t MOST_IMAGES = 1 << 15;  // to a launch
+constexpr int64_t MOST_IMAGES = 1 << 10;  // to a launch
 
 struct Work {
     YoloHeads heads;
@@ -64,7 +64,7 @@ __global__ void __launch_bounds__(THREADS) mark_cells(const Work work) {
         for (int channel = 0; channel < YOLO_CHANNELS; ++channel)
             finite &= is_finite(value_of(cell.values[channel * cell.plane]));
         if (!finite) atomicOr(work.out.status + image, STATUS_NOT_FINITE);
-        marked = finite && value_of(cell.values[4 * cell.plane]) >= work.least &&
+        marked = value_of(cell.values[4 * cell.plane]) >= work.least &&
                  value_of(cell.values[5 * cell.plane]) >= work.least &&
                  yolo_score(cell.values, cell.plane) >= work.threshold;
     }

@@ -118,13 +118,6 @@ BatchSource described(const DeviceSource& image, int32_t index) {
     return source;
 }
 
-int64_t blocks_of_device() {
-    int device = 0, multiprocessors = 0;
-    check(cudaGetDevice(&device), "device");
-    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "device");
-    return int64_t(multiprocessors) * BLOCKS_AT_ONCE;
-}
-
 // How an image is cut into blocks; wanted: its share of them. Returns whether some target is the third kernel's.
 bool cut(const Batch& batch, BatchSource& source, int64_t wanted) {
     int64_t longest_rows = 1, longest_cols = 1;
@@ -152,7 +145,7 @@ bool cut(const Batch& batch, BatchSource& source, int64_t wanted) {
 template <typename T>
 void launch_batch(Batch& batch, int n, void* stream) {
     std::map<std::pair<int32_t, int32_t>, int32_t> geometries;
-    const int64_t wanted = TURNS * blocks_of_device() / n;
+    const int64_t wanted = TURNS * blocks_at_once(BLOCKS_AT_ONCE) / n;
     int64_t blocks = 1, most_rows = 0;
     bool any_wide = false;
     batch.listed_each = std::is_integral_v<T> ? std::min<int64_t>(MAX_LISTED, int64_t(1) << (8 * sizeof(T))) : 0;

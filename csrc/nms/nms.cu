@@ -1,6 +1,7 @@
 // Boxes are ranked, then taken in stripes of consecutive ranks. Of a stripe a matrix of bits says which boxes overlap
 // which; one block an image walks it in rank order, 64 boxes at a time; what that keeps strikes boxes out of later
-// stripes. The host knows how many boxes there may be, never how many there are.
+// stripes. The host knows how many boxes there may be, never how many there are: blocks take tiles of what there is in
+// turns, and a launch for a stripe that nobody reaches is one look at the counts by no more blocks than fill the card.
 #include <algorithm>
 #include <stdexcept>
 #include <string>
@@ -16,41 +17,47 @@ namespace {
 constexpr int STRIPE = 4096;                  // ranks to a stripe; a matrix takes 2 MiB
 constexpr int KEEPERS = 1024;                 // threads that walk a matrix
 constexpr int WORDS_EACH = STRIPE / KEEPERS;  // of a row that one of them looks at
-constexpr int64_t MOST_SCRATCH = int64_t(256) << 20;  // of matrices, unless one image takes more
+constexpr int64_t MOST_SCRATCH = int64_t(32) << 20;   // of matrices, unless one image takes more
 constexpr int64_t MOST_IMAGES = 1 << 15;              // to a launch
 
-// The matrix of the stripe that begins at rank `first`: a row a thread, a chunk of columns a block.
+__device__ int32_t parts_of(int32_t n, int32_t size) { return n > 0 ? (n + size - 1) / size : 0; }
+
+// The matrix of the stripe that begins at rank `first`; a tile: a row a thread, a chunk of columns.
 __global__ void __launch_bounds__(THREADS) overlap_matrix(Work work, int32_t first) {
     __shared__ RankedBox columns[CHUNK];
     __shared__ int64_t groups[CHUNK];
-    const int32_t count = work.count(work.first_image + blockIdx.z) - first;
-    const int chunk = blockIdx.x, row = blockIdx.y * THREADS + threadIdx.x, last = (blockIdx.y + 1) * THREADS - 1;
-    if (chunk * CHUNK > last || static_cast<int>(blockIdx.y * THREADS) >= count || chunk * CHUNK >= count) return;
-
-    const int64_t ranked = blockIdx.z * work.batch.capacity + first;
-    const uint32_t* gone = work.gone + blockIdx.z * work.words + first / WARP;
-    if (threadIdx.x < CHUNK && chunk * CHUNK + static_cast<int>(threadIdx.x) < count) {
-        columns[threadIdx.x] = work.boxes[ranked + chunk * CHUNK + threadIdx.x];
-        if (work.groups) groups[threadIdx.x] = work.groups[ranked + chunk * CHUNK + threadIdx.x];
-    }
-    __syncthreads();
-    if (row >= count || row >= work.rows || row / CHUNK < chunk) return;
-
-    Word word = 0;
-    const bool open = !(gone[row / WARP] >> row % WARP & 1) && (gone[2 * chunk] & gone[2 * chunk + 1]) != FULL;
-    if (open) {
-        const RankedBox box = work.boxes[ranked + row];
-        const int64_t group = work.groups ? work.groups[ranked + row] : 0;
-        const int columns_there = count - chunk * CHUNK < CHUNK ? count - chunk * CHUNK : CHUNK;
-        for (int i = 0; i < columns_there; ++i) {
-            const float* other = columns[i].corner;
-            const bool touch = (other[0] < box.corner[2]) & (box.corner[0] < other[2]) & (other[1] < box.corner[3]) &
-                               (box.corner[1] < other[3]);
-            if (!touch || (work.groups && groups[i] != group)) continue;
-            word |= Word(boxes_overlap(box.corner, other, work.threshold)) << i;
+    const int32_t left = work.count(work.first_image + blockIdx.y) - first, count = min(left, work.rows);
+    const int32_t chunks = parts_of(count, CHUNK), tiles = chunks * parts_of(count, THREADS);
+    const int64_t ranked = blockIdx.y * work.batch.capacity + first;
+    const uint32_t* gone = work.gone + blockIdx.y * work.words + first / WARP;
+    for (int32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const int32_t chunk = tile % chunks, first_row = tile / chunks * THREADS;
+        if (chunk * CHUNK >= first_row + THREADS) continue;
+        const int32_t row = first_row + threadIdx.x, first_column = chunk * CHUNK;
+        const int32_t columns_there = min(count - first_column, CHUNK);
+        __syncthreads();  // the tile before
+        if (static_cast<int32_t>(threadIdx.x) < columns_there) {
+            columns[threadIdx.x] = work.boxes[ranked + first_column + threadIdx.x];
+            if (work.groups) groups[threadIdx.x] = work.groups[ranked + first_column + threadIdx.x];
         }
+        __syncthreads();
+        if (row >= count || row / CHUNK < chunk) continue;
+
+        Word word = 0;
+        const bool open = !(gone[row / WARP] >> row % WARP & 1) && (gone[2 * chunk] & gone[2 * chunk + 1]) != FULL;
+        if (open) {
+            const RankedBox box = work.boxes[ranked + row];
+            const int64_t group = work.groups ? work.groups[ranked + row] : 0;
+            for (int i = 0; i < columns_there; ++i) {
+                const float* other = columns[i].corner;
+                const bool touch = (other[0] < box.corner[2]) & (box.corner[0] < other[2]) &
+                                   (other[1] < box.corner[3]) & (box.corner[1] < other[3]);
+                if (!touch || (work.groups && groups[i] != group)) continue;
+                word |= Word(boxes_overlap(box.corner, other, work.threshold)) << i;
+            }
+        }
+        *work.word(blockIdx.y, chunk, row) = word;
     }
-    *work.word(blockIdx.z, chunk, row) = word;
 }
 
 __device__ Word ballot_of_two(bool low, bool high) {
@@ -85,9 +92,10 @@ __global__ void __launch_bounds__(KEEPERS) keep_best(Work work, int32_t first) {
     __shared__ int32_t begins[CHUNKS];
     const int64_t image = work.first_image + blockIdx.x;
     const int32_t left = work.status[image] == 0 ? work.count(image) - first : 0;
+    if (first > 0 && left <= 0) return;
     const int n = left < 0 ? 0 : left < work.rows ? left : work.rows, chunks = (n + CHUNK - 1) / CHUNK;
     const int t = threadIdx.x, lane = t % WARP, row = t % CHUNK, part = t / CHUNK;
-    const int32_t before = first == 0 || work.status[image] != 0 ? 0 : work.kept[image];
+    const int32_t before = first == 0 ? 0 : work.kept[image];
 
     if (t < chunks) {
         const uint32_t* words = work.gone + blockIdx.x * work.words + first / WARP + 2 * t;
@@ -148,41 +156,42 @@ __global__ void __launch_bounds__(KEEPERS) keep_best(Work work, int32_t first) {
     }
 }
 
-// Strikes boxes of the ranks from `first` on that overlap some of those that the stripe before it kept: a box a thread,
-// THREADS kept ones a block.
+// Strikes boxes of the ranks from `first` on that overlap some of those that the stripe before it kept. A tile: a box a
+// thread, THREADS kept ones.
 __global__ void __launch_bounds__(THREADS) strike_later(Work work, int32_t first) {
     __shared__ RankedBox best[THREADS];
     __shared__ int64_t groups[THREADS];
-    const int64_t image = work.first_image + blockIdx.z, boxes = image * work.batch.capacity;
-    const int32_t begin = work.before[blockIdx.z] + blockIdx.y * THREADS, left = work.kept[image] - begin;
-    const int32_t count = work.count(image);
-    const int64_t later = first + int64_t(blockIdx.x) * THREADS, rank = later + threadIdx.x;
-    if (left <= 0 || later >= count) return;
-
-    const int n = left < THREADS ? left : THREADS;
-    if (static_cast<int>(threadIdx.x) < n) {
-        const int64_t index = boxes + work.indices[boxes + begin + threadIdx.x];
-        const float* box = work.batch.boxes + 4 * index;
-        best[threadIdx.x] = RankedBox{{box[0], box[1], box[2], box[3]}};
-        if (work.groups) groups[threadIdx.x] = work.group(index);
-    }
-    __syncthreads();
-    uint32_t* gone = work.gone + blockIdx.z * work.words + rank / WARP;
-    bool struck = false;
-    if (rank < count && !(*gone >> threadIdx.x % WARP & 1)) {
-        const int64_t ranked = blockIdx.z * work.batch.capacity + rank;
-        const RankedBox box = work.boxes[ranked];
-        const int64_t group = work.groups ? work.groups[ranked] : 0;
-        for (int i = 0; i < n && !struck; ++i) {
-            const float* other = best[i].corner;
-            const bool touch = (other[0] < box.corner[2]) & (box.corner[0] < other[2]) & (other[1] < box.corner[3]) &
-                               (box.corner[1] < other[3]);
-            if (!touch || (work.groups && groups[i] != group)) continue;
-            struck = boxes_overlap(box.corner, other, work.threshold);
+    const int64_t image = work.first_image + blockIdx.y, boxes = image * work.batch.capacity;
+    const int32_t before = work.before[blockIdx.y], kept = work.kept[image] - before, count = work.count(image);
+    const int32_t parts = parts_of(kept, THREADS), tiles = parts * parts_of(count - first, THREADS);
+    for (int32_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+        const int32_t begin = tile % parts * THREADS, rank = first + tile / parts * THREADS + threadIdx.x;
+        const int32_t n = min(kept - begin, THREADS);
+        __syncthreads();  // the tile before
+        if (static_cast<int32_t>(threadIdx.x) < n) {
+            const int64_t index = boxes + work.indices[boxes + before + begin + threadIdx.x];
+            const float* box = work.batch.boxes + 4 * index;
+            best[threadIdx.x] = RankedBox{{box[0], box[1], box[2], box[3]}};
+            if (work.groups) groups[threadIdx.x] = work.group(index);
         }
+        __syncthreads();
+        uint32_t* gone = work.gone + blockIdx.y * work.words + rank / WARP;
+        bool struck = false;
+        if (rank < count && !(*gone >> threadIdx.x % WARP & 1)) {
+            const int64_t ranked = blockIdx.y * work.batch.capacity + rank;
+            const RankedBox box = work.boxes[ranked];
+            const int64_t group = work.groups ? work.groups[ranked] : 0;
+            for (int i = 0; i < n && !struck; ++i) {
+                const float* other = best[i].corner;
+                const bool touch = (other[0] < box.corner[2]) & (box.corner[0] < other[2]) &
+                                   (other[1] < box.corner[3]) & (box.corner[1] < other[3]);
+                if (!touch || (work.groups && groups[i] != group)) continue;
+                struck = boxes_overlap(box.corner, other, work.threshold);
+            }
+        }
+        const uint32_t bits = __ballot_sync(FULL, struck);
+        if (bits && threadIdx.x % WARP == 0) atomicOr(gone, bits);
     }
-    const uint32_t bits = __ballot_sync(FULL, struck);
-    if (bits && threadIdx.x % WARP == 0) atomicOr(gone, bits);
 }
 
 __global__ void __launch_bounds__(THREADS) widen(const int32_t* narrow, int64_t n, int64_t* wide) {
@@ -214,7 +223,7 @@ void nms_cuda(const NmsBatch& batch, double iou_threshold, int32_t* indices, int
     const Scratch<uint32_t> gone(at_once * words, stream);
     const Scratch<Word> overlaps(at_once * matrix, stream);
 
-    const auto blocks = [](int64_t n, int each) { return static_cast<unsigned>((n + each - 1) / each); };
+    const auto parts = [](int64_t n, int64_t size) { return (n + size - 1) / size; };
     for (int64_t first_image = 0; first_image < batch.images; first_image += at_once) {
         const unsigned images = static_cast<unsigned>(std::min(at_once, batch.images - first_image));
         const Work work{batch, first_image, make_threshold(iou_threshold), words, rows,
@@ -222,12 +231,13 @@ void nms_cuda(const NmsBatch& batch, double iou_threshold, int32_t* indices, int
                         overlaps.data(), before.data(), indices, kept, status};
         rank_boxes(work, images, stream);
         for (int64_t first = 0; first == 0 || first < batch.capacity; first += rows) {
-            const dim3 tiles(rows / CHUNK, blocks(rows, THREADS), images);
+            const dim3 tiles(blocks_each(rows / CHUNK * parts(rows, THREADS), images), images);
             launch("nms, overlaps", overlap_matrix, tiles, THREADS, 0, stream, work, static_cast<int32_t>(first));
             launch("nms, keeping", keep_best, images, KEEPERS, 0, stream, work, static_cast<int32_t>(first));
             const int64_t later = first + rows;
             if (later >= batch.capacity) break;
-            const dim3 strikes(blocks(batch.capacity - later, THREADS), blocks(rows, THREADS), images);
+            const int64_t most = parts(batch.capacity - later, THREADS) * parts(rows, THREADS);
+            const dim3 strikes(blocks_each(most, images), images);
             launch("nms, striking", strike_later, strikes, THREADS, 0, stream, work, static_cast<int32_t>(later));
         }
     }

@@ -12,6 +12,7 @@ using Word = unsigned long long;  // bits of 64 boxes; CUDA's functions know no 
 constexpr unsigned FULL = 0xffffffffu;
 constexpr int WARP = 32;
 constexpr int THREADS = 256;
+constexpr int BLOCKS = 4;  // of those at once on a multiprocessor: leaves 64 registers a thread
 constexpr int CHUNK = 64;  // boxes to a word
 
 struct alignas(16) RankedBox {
@@ -56,6 +57,12 @@ struct Work {
         }
     }
 };
+
+// Blocks for each of so many images: as many as there can be tiles of work, or the card is full.
+inline unsigned blocks_each(int64_t tiles, unsigned images) {
+    const int64_t share = blocks_at_once(BLOCKS) / images;
+    return static_cast<unsigned>(share < 1 ? 1 : share < tiles ? share : tiles);
+}
 
 // Fills boxes, groups and order by rank and gone, sets indices to -1 and adds to status: the first launch of all.
 void rank_boxes(const Work& work, unsigned images, void* stream);

@@ -141,11 +141,7 @@ __global__ void __launch_bounds__(THREADS) finish_boxes(PackedTarget target, int
 
 template <typename T, typename Target>
 void launch_paste(CropStack<T> crops, const Target& target, float threshold, int64_t most_tiles, void* stream) {
-    int device = 0, multiprocessors = 1;
-    check(cudaGetDevice(&device), "paste_masks");
-    check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "paste_masks");
-    const int64_t blocks =
-        std::clamp<int64_t>((most_tiles + WARPS - 1) / WARPS, 1, int64_t(RESIDENT_BLOCKS) * multiprocessors);
+    const int64_t blocks = std::clamp<int64_t>((most_tiles + WARPS - 1) / WARPS, 1, blocks_at_once(RESIDENT_BLOCKS));
     launch("paste_masks", paste<T, Target>, dim3(static_cast<unsigned>(blocks)), dim3(THREADS), 0, stream, crops,
            target, threshold);
 }

@@ -112,6 +112,24 @@ def test_a_confidence_at_the_threshold_is_kept(backend, dtype):
     assert len(backend(ops.decode_yolo)(heads, STRIDES, ANCHORS, float(np.nextafter(0.25, 1)))[1]) == 0
 
 
+@pytest.mark.parametrize("threshold", [1e-40, 1e-6, 0.3, 0.999, 1 - 1e-7, 1])
+@pytest.mark.parametrize("channel", [4, 5])
+def test_a_hair_around_the_threshold(backend, threshold, channel):
+    """One factor all but alone decides; what spares the exponentials must not decide otherwise."""
+    near = np.log(threshold) - np.log1p(-threshold) if threshold < 1 else 40.0
+    logits = np.concatenate([near * np.linspace(1 - 1e-5, 1 + 1e-5, 31), [-100, -85, -79, 30, 45, 1e9]])
+    head = np.zeros((18, 1, len(logits)), np.float32)
+    head[[4, 5]] = 1e9
+    head[channel] = logits
+    head[[10, 11, 16, 17]] = -1e9
+    boxes, scores = backend(ops.decode_yolo)([head], (8,), ANCHORS[:3], threshold)
+    factor = 1 / (1 + np.exp(-np.clip(head[channel, 0].astype(np.float64), -80, 80)))
+    expected = factor[factor >= threshold].astype(np.float32)
+    assert 0 < len(expected)
+    np.testing.assert_array_max_ulp(scores, expected, 1)
+    assert len(boxes) == len(expected)
+
+
 def test_huge_logits_stay_finite(backend):
     heads = [np.full((18, 64 // s, 64 // s), 1e30, np.float32) for s in STRIDES]
     boxes, scores = backend(ops.decode_yolo)(heads, STRIDES, ANCHORS, 0.3)
@@ -120,6 +138,7 @@ def test_huge_logits_stay_finite(backend):
     for head in heads:
         head[:4] *= -1
     boxes, _ = backend(ops.decode_yolo)(heads, STRIDES, ANCHORS, 1)
+    assert len(boxes) == 3 * (64 + 16 + 4)
     assert np.isfinite(boxes).all()
 
 

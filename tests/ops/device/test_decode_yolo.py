@@ -43,6 +43,25 @@ def test_equals_the_cpu_image_by_image(device_backend, dtype, n, rows, cols, thr
             assert np.array_equal(got, expected)
 
 
+def test_more_cells_than_one_look_at_the_marks_before_takes(device_backend):
+    heads = batch(np.random.default_rng(6), 2, 640, 480)
+    found = device_backend(device.decode_yolo)(heads, STRIDES, ANCHORS, 0.9, 300)
+    expected = padded(heads, 0.9, 300, None)
+    assert expected[2].min() > 10
+    for got, wanted in zip(found, expected, strict=True):
+        assert np.array_equal(got, wanted)
+
+
+def test_more_images_than_are_taken_at_once(device_backend):
+    heads = [np.random.default_rng(7).normal(0, 2, (2**10 + 2, 18, 1, 1)).astype(np.float32)]
+    boxes, scores, counts, status = device_backend(device.decode_yolo)(heads, (32,), ANCHORS[:3], 0.4, 3)
+    assert not status.any()
+    for image in (0, 1, 2**10 - 1, 2**10, 2**10 + 1):
+        expected = ops.decode_yolo([heads[0][image]], (32,), ANCHORS[:3], 0.4)
+        assert np.array_equal(boxes[image, : counts[image]], expected[0])
+        assert np.array_equal(scores[image, : counts[image]], expected[1])
+
+
 @pytest.mark.parametrize("capacity", [0, 1, 7, 100])
 def test_more_boxes_than_there_is_room_for(device_backend, capacity):
     heads = batch(np.random.default_rng(1), 6, 96, 64)
@@ -57,18 +76,19 @@ def test_more_boxes_than_there_is_room_for(device_backend, capacity):
 def test_an_image_that_is_not_finite_says_so_and_leaves_the_others_alone(device_backend, dtype):
     heads = batch(np.random.default_rng(2), 7, 64, 64, dtype)
     frames = np.full((7, 2), 100, np.int32)
-    frames[6, 1] = -1
+    frames[5, 0] = frames[6, 1] = -1
     for image, (head, channel, value) in enumerate([(0, 0, np.nan), (1, 9, np.inf), (2, 17, -np.inf)]):
         heads[head][image, channel, -1, -1] = value
     boxes, scores, counts, status = device_backend(device.decode_yolo)(heads, STRIDES, ANCHORS, 0.1, 300, frames)
-    assert status.tolist() == [device.NOT_FINITE] * 3 + [0] * 3 + [device.UNSOUND]
-    assert counts[[0, 1, 2, 6]].tolist() == [0] * 4
-    assert not boxes[[0, 1, 2, 6]].any()
-    assert not scores[[0, 1, 2, 6]].any()
-    expected = padded([head[3:6] for head in heads], 0.1, 300, frames[3:6])
+    assert status.tolist() == [device.NOT_FINITE] * 3 + [0] * 2 + [device.UNSOUND] * 2
+    bad = [0, 1, 2, 5, 6]
+    assert not counts[bad].any()
+    assert not boxes[bad].any()
+    assert not scores[bad].any()
+    expected = padded([head[3:5] for head in heads], 0.1, 300, frames[3:5])
     for got, wanted in zip((boxes, scores, counts), expected[:3], strict=True):
         assert wanted.any()
-        assert np.array_equal(got[3:6], wanted)
+        assert np.array_equal(got[3:5], wanted)
 
 
 def test_goes_on_into_suppression_without_a_look_at_the_host(device_backend):

@@ -47,6 +47,12 @@ def test_more_components_than_room(device_backend):
     found = assert_labelled(device_backend(device.label_mask), masks, 20)
     assert found[0] > 20 > found[1]
     assert_labelled(device_backend(device.label_mask), masks, 0)
+    assert_labelled(device_backend(device.label_mask), masks, found[0])  # just as many
+
+
+def test_more_rows_than_are_summed_at_once(device_backend):
+    masks = np.random.default_rng(8).random((2, 1100, 7)) < 0.25
+    assert min(assert_labelled(device_backend(device.label_mask), masks, 2000)) > 600
 
 
 def test_more_components_than_the_waiting_form_expects(device_backend):
