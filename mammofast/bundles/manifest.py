@@ -78,6 +78,8 @@ class Bundle:
     id: SHA-256 of the manifest's bytes, hex. method: which of mammofast.methods runs it. parameters: that method's.
     notice: words that go wherever the results go; empty where there is nothing to say.
     accepts: what images must be, by ImageRecord field, as lists of allowed values; absent fields may be anything.
+    operating_points: confidences, falling. A finding that reaches the first is to be shown always; at the k-th step
+    after that, by whoever asks to see more, those that reach the next; at last all of them. No result changes by them.
     """
 
     folder: Path
@@ -88,6 +90,7 @@ class Bundle:
     parameters: Mapping[str, Any]
     notice: str = ""
     accepts: Mapping[str, list[str]] = field(default_factory=dict)
+    operating_points: tuple[float, ...] = ()
 
     def read(self, network: str) -> bytes:
         """Return a network's bytes.
@@ -176,6 +179,12 @@ def _bundle(manifest: dict[str, Any], folder: Path, bundle_id: str) -> Bundle:
     accepts = values.get("accepts", {})
     if not all(isinstance(allowed, list) for allowed in accepts.values()):
         raise BundleError(f"{where}: every entry of 'accepts' must be a list of allowed values")
+    points = values.get("operating_points", [])
+    if not isinstance(points, list) or not all(_is_number(p, (int, float)) and 0 < p < math.inf for p in points):
+        raise BundleError(f"{where}: 'operating_points' is {points!r}, expected a list of confidences above 0")
+    if sorted(set(points), reverse=True) != points:
+        raise BundleError(f"{where}: 'operating_points' is {points!r}, expected each to be lower than the one before")
+    values["operating_points"] = tuple(points)
     return Bundle(folder=folder, id=bundle_id, networks=parsed, **values)
 
 

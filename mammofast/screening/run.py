@@ -195,6 +195,7 @@ def summary(bundle: Bundle, settings: Settings) -> dict[str, Any]:
         "name": bundle.name,
         "method": bundle.method,
         "notice": bundle.notice,
+        "operating_points": bundle.operating_points,
         "networks": {name: network.sha256 for name, network in bundle.networks.items()},
         "settings": settings.as_dict(),
     }

@@ -43,6 +43,12 @@ def test_id_is_the_manifests_hash_and_networks_come_back_whole(folder):
     assert load_bundle(str(folder)) == bundle
 
 
+def test_operating_points_are_read_as_they_stand(folder):
+    assert load_bundle(folder).operating_points == ()
+    write(folder, {"operating_points": [1.2, 0.7, 0.25]})
+    assert load_bundle(folder).operating_points == (1.2, 0.7, 0.25)
+
+
 def test_a_changed_network_is_refused_with_both_hashes(folder):
     (folder / "net.onnx").write_bytes(CONTENT + b"!")
     with pytest.raises(BundleError) as caught:
@@ -76,6 +82,12 @@ def test_networks_outside_the_bundle_are_refused(folder, file):
         ({"surprise": 1}, "unknown entries ['surprise']"),
         ({"method": 5}, "'method' is a int"),
         ({"accepts": {"view": "CC"}}, "list of allowed values"),
+        ({"operating_points": 0.5}, "a list of confidences above 0"),
+        ({"operating_points": [0.5, 0]}, "a list of confidences above 0"),
+        ({"operating_points": [0.5, float("nan")]}, "a list of confidences above 0"),
+        ({"operating_points": [True]}, "a list of confidences above 0"),
+        ({"operating_points": [0.5, 0.7]}, "each to be lower than the one before"),
+        ({"operating_points": [0.5, 0.5]}, "each to be lower than the one before"),
     ],
 )
 def test_what_is_not_a_manifest_of_this_version_is_refused(folder, changes, words):

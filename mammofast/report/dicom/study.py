@@ -19,12 +19,17 @@ PENDING = "pending"
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """What made the results. notice: what must be said wherever they are shown, may be empty."""
+    """What made the results.
+
+    notice: what must be said wherever they are shown, may be empty.
+    operating_points: confidences, falling; see :class:`mammofast.bundles.Bundle`.
+    """
 
     run: Run
     name: str
     method: str
     notice: str
+    operating_points: tuple[float, ...] = ()
 
     @property
     def version(self) -> str:
@@ -146,9 +151,8 @@ def choose_run(results: Results, bundle_id: str | None = None, settings_id: str 
 def _algorithm(results: Results, run: Run) -> Algorithm:
     for summary in results.runs():
         if (summary["bundle_id"], summary["settings_id"]) == (run.bundle_id, run.settings_id):
-            return Algorithm(
-                run, str(summary.get("name", "")), str(summary.get("method", "")), str(summary.get("notice", ""))
-            )
+            name, method, notice = (str(summary.get(key, "")) for key in ("name", "method", "notice"))
+            return Algorithm(run, name, method, notice, tuple(map(float, summary.get("operating_points", ()))))
     raise ResultsError(f"there is no run of bundle_id {run.bundle_id}, settings_id {run.settings_id}")
 
 
