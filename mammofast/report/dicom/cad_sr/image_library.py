@@ -1,0 +1,134 @@
+"""TID 4020 CAD Image Library Entry: what is said of every image that the report is about.
+
+A workstation that has another copy of an image (For Presentation beside For Processing) tells by it whether marks must
+be moved (PS3.17 E.5).
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
+from pydicom.valuerep import DA, TM
+
+from mammofast.report.dicom.cad_sr import content
+from mammofast.report.dicom.cad_sr.content import HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD
+from mammofast.report.dicom.context import text_of
+from mammofast.report.dicom.study import StudyImage
+
+MILLIMETRE, PIXELS = Code("mm", "UCUM", "millimeter"), Code("{pixels}", "UCUM", "pixels")
+
+# CID 6022 Side.
+_SIDES: Mapping[str, Code] = MappingProxyType(
+    {
+        "L": Code("80248007", "SCT", "Left breast"),
+        "R": Code("73056007", "SCT", "Right breast"),
+        "B": Code("63762007", "SCT", "Both breasts"),
+    }
+)
+# CID 4014 View for Mammography, by the abbreviation that the archive keeps.
+_VIEWS: Mapping[str, Code] = MappingProxyType(
+    {
+        "ML": Code("399260004", "SCT", "medio-lateral"),
+        "MLO": Code("399368009", "SCT", "medio-lateral oblique"),
+        "LM": Code("399352003", "SCT", "latero-medial"),
+        "LMO": Code("399099002", "SCT", "latero-medial oblique"),
+        "CC": Code("399162004", "SCT", "cranio-caudal"),
+        "FB": Code("399196006", "SCT", "caudo-cranial (from below)"),
+        "SIO": Code("399188001", "SCT", "superolateral to inferomedial oblique"),
+        "ISO": Code("441555000", "SCT", "inferomedial to superolateral oblique"),
+        "XCCL": Code("399192008", "SCT", "cranio-caudal exaggerated laterally"),
+        "XCCM": Code("399101009", "SCT", "cranio-caudal exaggerated medially"),
+        "SPECIMEN": Code("127457009", "SCT", "tissue specimen from breast"),
+    }
+)
+# CID 4015 View Modifier for Mammography: the code it has had since 2018, the one before, the meaning.
+_MODIFIERS = (
+    ("399161006", "R-102D2", "Cleavage"),
+    ("399011000", "R-102D1", "Axillary Tail"),
+    ("399197002", "R-102D3", "Rolled Lateral"),
+    ("399226006", "R-102D4", "Rolled Medial"),
+    ("414493004", "R-102CA", "Rolled Inferior"),
+    ("415670009", "R-102C9", "Rolled Superior"),
+    ("399209000", "R-102D5", "Implant Displaced"),
+    ("399163009", "R-102D6", "Magnification"),
+    ("399055006", "R-102D7", "Spot Compression"),
+    ("399110001", "R-102C2", "Tangential"),
+    ("442581004", "R-40AB3", "Nipple in profile"),
+    ("441752004", "P2-00161", "Anterior compression"),
+    ("442593008", "R-40ABE", "Infra-mammary fold"),
+    ("442580003", "R-40AB2", "Axillary tissue"),
+)
+_MODIFIER_CODES = {key: Code(value, "SCT", meaning) for value, old, meaning in _MODIFIERS for key in (value, old)}
+
+_DATES = (  # rows 7 to 10
+    (codes.DCM.StudyDate, codes.DCM.StudyTime, "Study"),
+    (codes.DCM.ContentDate, codes.DCM.ContentTime, "Content"),
+)
+_FORM = {DA: re.compile(r"\d{8}"), TM: re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")}
+_DIRECTION = re.compile(r"[APLRHF]{1,3}")
+
+
+def image_library_entry(image: StudyImage) -> Dataset:
+    """Return TID 4020 for one image. A condition "is in the image" holds where its value can be read."""
+    # TID 4020 row 1
+    return content.image(content.CONTAINS, text_of(image.header, "SOPClassUID"), image.sop_uid, _context(image))
+
+
+def _context(image: StudyImage) -> Iterator[Dataset]:
+    header, info = image.header, image.info
+    side = _SIDES.get(info.laterality or text_of(header, "ImageLaterality"))
+    if side is not None:  # TID 4020 row 2
+        yield content.code(HAS_ACQ_CONTEXT, codes.DCM.ImageLaterality, side)
+    view = _VIEWS.get(info.view or "")
+    if view is not None:  # TID 4020 rows 3, 4
+        modifiers = (content.code(HAS_CONCEPT_MOD, codes.DCM.ImageViewModifier, m) for m in _modifiers(header))
+        yield content.code(HAS_ACQ_CONTEXT, codes.DCM.ImageView, view, modifiers)
+    orientation = text_of(header, "PatientOrientation").split("\\")
+    if len(orientation) == 2 and all(map(_DIRECTION.fullmatch, orientation)):  # TID 4020 rows 5, 6
+        yield content.text(HAS_ACQ_CONTEXT, codes.DCM.PatientOrientationRow, orientation[0])
+        yield content.text(HAS_ACQ_CONTEXT, codes.DCM.PatientOrientationColumn, orientation[1])
+    for date_name, time_name, what in _DATES:  # TID 4020 rows 7 to 10
+        date, time = text_of(header, f"{what}Date"), text_of(header, f"{what}Time")
+        if _is(DA, date):
+            yield content.date(HAS_ACQ_CONTEXT, date_name, date)
+        if _is(TM, time):
+            yield content.time(HAS_ACQ_CONTEXT, time_name, time)
+    spacing = _spacing(image)
+    if spacing is not None:  # TID 4020 rows 11, 12: between columns, then between rows
+        yield content.num(HAS_ACQ_CONTEXT, codes.DCM.HorizontalPixelSpacing, spacing[1], MILLIMETRE)
+        yield content.num(HAS_ACQ_CONTEXT, codes.DCM.VerticalPixelSpacing, spacing[0], MILLIMETRE)
+    rows, cols = image.shape  # TID 4020 rows 27, 28: what the marks' coordinates are within
+    yield content.num(HAS_ACQ_CONTEXT, codes.DCM.PixelDataRows, rows, PIXELS)
+    yield content.num(HAS_ACQ_CONTEXT, codes.DCM.PixelDataColumns, cols, PIXELS)
+
+
+def _is(kind: type[DA] | type[TM], value: str) -> bool:
+    """Say whether this is a day, or a time of day, as DICOM writes them."""
+    try:
+        return _FORM[kind].fullmatch(value) is not None and kind(value) is not None
+    except ValueError:
+        return False
+
+
+def _modifiers(header: Dataset) -> list[Code]:
+    """Return the view's modifiers, from inside the view's code where they belong and from beside it."""
+    holders = (header, *(header.get("ViewCodeSequence") or ()))
+    items = (item for holder in holders for item in holder.get("ViewModifierCodeSequence") or ())
+    found = (_MODIFIER_CODES.get(text_of(item, "CodeValue")) for item in items)
+    return sorted({modifier for modifier in found if modifier is not None})
+
+
+def _spacing(image: StudyImage) -> tuple[float, float] | None:
+    """Return mm between rows and between columns: Imager Pixel Spacing, else Pixel Spacing."""
+    if image.info.pixel_spacing is not None:
+        return image.info.pixel_spacing
+    try:
+        between_rows, between_cols = map(float, text_of(image.header, "PixelSpacing").split("\\"))
+    except ValueError:
+        return None
+    usable = all(math.isfinite(value) and value > 0 for value in (between_rows, between_cols))
+    return (between_rows, between_cols) if usable else None
