@@ -16,7 +16,7 @@ from distributed.security import Security
 
 from mammofast.engine.on_device import card_index
 from mammofast.errors import SchedulerError
-from mammofast.screening.blame import blaming_at_once
+from mammofast.screening.guest import guest
 
 _CONFIG: dict[str, Any] = {
     # Results are small and go straight to the ledger, while networks and pinned buffers count as "unmanaged": Dask's
@@ -166,7 +166,7 @@ def remote_client(scheduler: str, run: str, access: Access) -> Iterator[Client]:
             raise SchedulerError(
                 f"no Dask scheduler answers at {scheduler} ({type(error).__name__}); start one with `dask scheduler`"
             ) from error
-        with client, blaming_at_once(client, run):
+        with client, guest(client, run):
             yield client
 
 
