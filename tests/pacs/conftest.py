@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.pacs.orthanc import Orthanc, Tls
+from tests.pacs.orthanc import Orthanc
+from tests.pacs.tls import Proxy, Tls
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +32,12 @@ def tls(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def secure_orthanc(tmp_path_factory, tls):
-    server = Orthanc(tmp_path_factory.mktemp("secure"), tls)
+    """One that wants a password, and is reached by TLS."""
+    server = Orthanc(tmp_path_factory.mktemp("secure"), with_password=True)
+    proxy = Proxy(tls, server.http)
+    server.web = f"https://127.0.0.1:{proxy.port}/dicom-web"
     yield server
+    proxy.close()
     server.close()
 
 
@@ -65,6 +70,7 @@ class FakePacs:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            multipart = pacs.content_type
 
             def log_message(self, *_):
                 pass

@@ -1,8 +1,7 @@
 """A real PACS: Debian's Orthanc with its DICOMweb plugin, on free ports of this machine, with a folder of its own."""
 
+import base64
 import contextlib
-import datetime
-import ipaddress
 import json
 import os
 import shutil
@@ -14,10 +13,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER, PASSWORD = "night", "run"
@@ -42,7 +37,7 @@ class Orthanc:
 
     aet = "ORTHANC"
 
-    def __init__(self, folder, tls=None):
+    def __init__(self, folder, with_password=False):
         need("Orthanc")
         if not PLUGIN.exists():
             need("orthanc-dicomweb")
@@ -59,23 +54,18 @@ class Orthanc:
             "DicomAet": self.aet,
             "DicomCheckCalledAet": True,
             "RemoteAccessAllowed": False,
-            "AuthenticationEnabled": tls is not None,
+            "AuthenticationEnabled": with_password,
             "RegisteredUsers": {USER: PASSWORD},
-            "SslEnabled": tls is not None,
             "DicomAlwaysAllowStore": True,
             "DicomAlwaysAllowFind": True,
             "ConcurrentJobs": 1,
             "OverwriteInstances": False,
         }
-        self._tls = tls
-        if tls is not None:
-            (folder / "server.pem").write_bytes(tls.certificate.read_bytes() + tls.key.read_bytes())
-            settings["SslCertificate"] = str(folder / "server.pem")
         (folder / "orthanc.json").write_text(json.dumps(settings))
         with (folder / "log").open("wb") as log:
             command = ["/usr/sbin/Orthanc", str(folder / "orthanc.json")]
             self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
-        self.root = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.http}"
+        self.root = f"http://127.0.0.1:{self.http}"
         self.web = f"{self.root}/dicom-web"
         self._wait(folder)
 
@@ -91,14 +81,9 @@ class Orthanc:
     def rest(self, path, method="GET", body=None):
         """Ask Orthanc's own API, which DICOMweb knows nothing of."""
         request = urllib.request.Request(self.root + path, data=body, method=method)
-        context = None
-        if self._tls is not None:
-            import base64
-            import ssl
-
-            context = ssl.create_default_context(cafile=self._tls.ca)
-            request.add_header("Authorization", "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode())
-        with urllib.request.urlopen(request, timeout=60, context=context) as answer:
+        password = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+        request.add_header("Authorization", f"Basic {password}")
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read() or b"null")
 
     def add(self, data):
@@ -119,45 +104,3 @@ class Orthanc:
     def close(self):
         self._process.terminate()
         self._process.wait(30)
-
-
-class Tls:
-    """A CA of our own, and what it signed for 127.0.0.1."""
-
-    def __init__(self, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.ca, self.certificate, self.key = folder / "ca.pem", folder / "cert.pem", folder / "key.pem"
-        ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-        ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests' CA")])
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-        usage = dict.fromkeys(
-            (
-                "content_commitment",
-                "key_encipherment",
-                "data_encipherment",
-                "key_agreement",
-                "encipher_only",
-                "decipher_only",
-            ),
-            False,
-        )
-        ca_usage = x509.KeyUsage(digital_signature=False, key_cert_sign=True, crl_sign=True, **usage)
-        key_id = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
-        ca = self._build(ca_name, ca_name, ca_key.public_key())
-        ca = ca.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        ca = ca.add_extension(ca_usage, critical=True).add_extension(key_id, critical=False)
-        host = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(key_id)
-        leaf = self._build(name, ca_name, key.public_key()).add_extension(host, critical=False)
-        leaf = leaf.add_extension(authority, critical=False)
-        pem = serialization.Encoding.PEM
-        self.ca.write_bytes(ca.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-        self.certificate.write_bytes(leaf.sign(ca_key, hashes.SHA256()).public_bytes(pem))
-        self.key.write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-
-    @staticmethod
-    def _build(subject, issuer, public):
-        now = datetime.datetime.now(datetime.UTC)
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(public)
-        builder = builder.serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
-        return builder.not_valid_after(now + datetime.timedelta(days=2))

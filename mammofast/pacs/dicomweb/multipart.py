@@ -39,10 +39,11 @@ def only_part(body: Iterable[bytes], boundary: bytes) -> Iterator[bytes]:
     stream = _Buffer(body, b"\r\n")
     for _ in stream.until(delimiter):
         pass
-    if stream.take(2) == b"--":
+    behind = stream.take(2)
+    if behind == b"--":
         raise PacsError("the server's answer holds no object")
     # The delimiter's line may end in blanks, and headers may be none: the blank line is what counts.
-    if sum(map(len, stream.until(b"\r\n\r\n"))) > _MAX_HEADER_BYTES:
+    if sum(map(len, stream.until(b"\r\n\r\n", behind))) > _MAX_HEADER_BYTES:
         raise PacsError("the server's answer is not multipart/related as it says")
     yield from stream.until(delimiter)
     if stream.take(2) != b"--":
@@ -54,8 +55,9 @@ class _Buffer:
         self._body = iter(body)
         self._held = bytearray(start)
 
-    def until(self, mark: bytes) -> Iterator[bytes]:
-        """Yield what stands before a mark, and pass over the mark."""
+    def until(self, mark: bytes, taken: bytes = b"") -> Iterator[bytes]:
+        """Yield what stands before a mark, and pass over the mark. taken: bytes to put back first."""
+        self._held[:0] = taken
         while (at := self._held.find(mark)) < 0:
             # The mark may have begun at the end of what is held.
             sure = len(self._held) - len(mark) + 1

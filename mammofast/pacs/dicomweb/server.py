@@ -186,9 +186,7 @@ class Server:
                 raise PacsError(f"the server cannot be asked ({type(error).__name__})") from None
             if urlsplit(target)[:2] != urlsplit(self.root)[:2]:
                 # Credentials, and what is searched for, are this server's business alone.
-                raise PacsError(
-                    "the server redirects to another host, or from http to https; give that URL if it is right"
-                )
+                raise PacsError("the server redirects to another host or scheme; give that URL if it is the right one")
             url, options = target, {key: value for key, value in options.items() if key != "params"}
         raise PacsError("the server redirects in a circle")
 
