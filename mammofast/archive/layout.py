@@ -15,7 +15,9 @@ has its one shard, so that a lost one is an error, not background.
 
 import hashlib
 import json
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -93,11 +95,19 @@ def read_group(folder: Path) -> dict[str, Any]:
 
 def folders(folder: Path) -> list[Path]:
     """Return the folders in a folder named by a UID or a hash, by name; none where it is not there."""
+    return sorted(unsorted_folders(folder))
+
+
+def unsorted_folders(folder: Path) -> Iterator[Path]:
+    """Yield the same as the file system has them: there may be millions."""
     try:
-        # Network storage puts folders of its own everywhere.
-        return sorted(entry for entry in folder.iterdir() if _NAME.fullmatch(entry.name) and entry.is_dir())
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                # Network storage puts folders of its own everywhere.
+                if _NAME.fullmatch(entry.name) and entry.is_dir():
+                    yield folder / entry.name
     except FileNotFoundError:
-        return []
+        return
     except OSError as error:
         raise ArchiveError(f"a folder of the archive cannot be read ({error.strerror})") from None
 

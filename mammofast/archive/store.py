@@ -139,9 +139,12 @@ class Archive:
         """Yield every image, by study and SOP Instance UID; those whose record is damaged are in ``skipped``."""
         return (image for image in self.all_images() if isinstance(image, ArchiveImage))
 
-    def all_images(self) -> Iterator[ArchiveImage | SkippedRecord]:
-        """Yield every image, or what can be said of it where its own record is damaged."""
-        for folder in image_folders(self.path):
+    def all_images(self, in_order: bool = True) -> Iterator[ArchiveImage | SkippedRecord]:
+        """Yield every image, or what can be said of it where its own record is damaged.
+
+        in_order: by study and SOP Instance UID; else study by study as the file system has them, remembering none.
+        """
+        for folder in image_folders(self.path, in_order):
             try:
                 yield open_image(folder)
             except (ArchiveError, OSError):
@@ -214,9 +217,10 @@ def open_archive(path: str | Path) -> Archive:
     return Archive(folder, archive_id)
 
 
-def image_folders(archive: Path) -> Iterator[Path]:
-    """Yield where images are, by study and SOP Instance UID."""
-    for study in layout.folders(archive / "images"):
+def image_folders(archive: Path, in_order: bool = True) -> Iterator[Path]:
+    """Yield where images are, by study and SOP Instance UID; or study by study, in no other order."""
+    studies = layout.folders if in_order else layout.unsorted_folders
+    for study in studies(archive / "images"):
         yield from layout.folders(study)
 
 

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from mammofast import __version__
-from mammofast.machine import cores
+from mammofast.machine import about
 
 _SOURCE = Path(__file__).parents[2]
-_CPU_FIELDS = ("model name", "cpu family", "model", "stepping")
 
 
 def environment(packages: Iterable[str]) -> dict[str, Any]:
@@ -26,10 +25,7 @@ def environment(packages: Iterable[str]) -> dict[str, Any]:
         "mammofast": __version__,
         **_commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "cpu": _cpu(),
-        "cores": cores(),
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "kernel": platform.release(),
+        **about(),
         "load_average": list(os.getloadavg()),
         "python": platform.python_version(),
         "versions": dict(_versions(packages)),
@@ -57,13 +53,3 @@ def _git(*arguments: str) -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.rstrip()
-
-
-def _cpu() -> dict[str, str]:
-    """Return what tells one processor from another: hypervisors hide parts of the name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
-    except OSError:
-        return {"model name": platform.processor()}
-    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    return {name: found.get(name, "?") for name in _CPU_FIELDS}

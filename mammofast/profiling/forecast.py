@@ -9,7 +9,8 @@ from mammofast.pipeline.model import CARDS, Assumptions, Forecast, forecast
 from mammofast.pipeline.rehearsal import rehearse
 from mammofast.pipeline.virtual import Timeline
 from mammofast.profiling.record import Case
-from mammofast.screening.run import CARD_IMAGES_PER_TASK, RECORDERS
+from mammofast.screening.job import RECORDERS
+from mammofast.screening.run import CARD_IMAGES_PER_TASK
 from mammofast.tracing import write_chrome_trace
 
 GPUS = (1, 8, 64)

@@ -95,8 +95,8 @@ class Dispatcher:
         # When the first task was sent, on the monotonic clock.
         self.began: float | None = None
 
-    def run(self, images: Iterator[ArchiveImage]) -> Iterator[Outcome]:
-        """Yield the outcome of every image, in any order, until all are done or stopped.
+    def run(self, images: Iterator[ArchiveImage]) -> Iterator[list[Outcome]]:
+        """Yield the outcome of every image, a task's together, in any order, until all are done or stopped.
 
         Raises
         ------
@@ -111,7 +111,7 @@ class Dispatcher:
             while True:
                 self._fill(tasks)
                 while self._given_up:
-                    yield self._given_up.popleft()
+                    yield [self._given_up.popleft()]
                 if not self._in_flight:
                     return
                 if self._completed.has_ready():
@@ -153,14 +153,13 @@ class Dispatcher:
             self._completed.add(future)
         sample(IN_FLIGHT, len(self._in_flight))
 
-    def _collect(self) -> Iterator[Outcome]:
+    def _collect(self) -> Iterator[list[Outcome]]:
         for future, result in self._completed.next_batch(block=False):
             if future not in self._in_flight:  # given up
                 continue
             task = self._in_flight[future]
             if future.status == "finished":
-                for image, (status, content, seconds) in zip(task.images, result, strict=True):
-                    yield Outcome(image, status, content, seconds)
+                yield [Outcome(image, *outcome) for image, outcome in zip(task.images, result, strict=True)]
             else:
                 _raise_if_hopeless(result, task)
                 self._suspect(task)

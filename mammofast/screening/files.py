@@ -63,12 +63,12 @@ def make_folder(path: Path) -> None:
 
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files of runs that were killed while they wrote."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
-        try:
-            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                path.unlink()
-        except FileNotFoundError:
-            continue
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name[0] == "." and entry.name.endswith(_TEMPORARY):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > _ABANDONED_SECONDS:
+                        (folder / entry.name).unlink()
 
 
 def json_bytes(content: Mapping[str, Any]) -> bytes:

@@ -6,7 +6,8 @@ RESULTS/
   runs/<bundle_id>-<settings_id>/<sha256[:16]>.json
                                                    versions of the software it was run with, a file for each set of them
   runs/<bundle_id>-<settings_id>/timings/<time>-<random>.json
-                                                   when `screen` was called for it, how long and for how many images
+                                                   a call of `screen` for it: when, on what, what came of it
+  logs/<time>-<random>.jsonl                       its line for each study, see :mod:`mammofast.screening.study_log`
   images/<bundle_id[:16]>-<settings_id[:16]>/
     <sop_uid>-<content_sha256[:16]>.json           one image's findings and masks, see :mod:`mammofast.screening.entry`
     file-<key>.json                                a file that the archive did not keep, by its key there, and why
@@ -23,6 +24,7 @@ _ID = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
 _SHORT = 16
 _ENTRY = re.compile(rf"file-(?P<key>{_ID.pattern})|(?P<uid>{_UID.pattern})-[0-9a-f]{{{_SHORT}}}")
+_FILE = re.compile(rf"file-({_ID.pattern})\.json")
 _SUMMARY = re.compile(rf"({_ID.pattern})-({_ID.pattern})")
 
 
@@ -47,6 +49,11 @@ def versions_folder(results: Path, run: Run) -> Path:
 def timings_folder(results: Path, run: Run) -> Path:
     """Return the folder that says when a run was worked on."""
     return versions_folder(results, run) / "timings"
+
+
+def log_path(results: Path, call: str) -> Path:
+    """Return where a call of ``screen`` says what became of each study."""
+    return results / "logs" / f"{call}.jsonl"
 
 
 def runs(results: Path) -> list[Run]:
@@ -88,6 +95,12 @@ def sop_uid_of(path: Path) -> str | None:
     """Return which image's outcome lies there; None for a file's."""
     name = _ENTRY.fullmatch(path.stem)
     return None if name is None else name["uid"]
+
+
+def file_key_of(name: str) -> str | None:
+    """Return which file that never became an image an outcome's file name means; None for an image's."""
+    found = _FILE.fullmatch(name)
+    return None if found is None else found[1]
 
 
 def damaged_entry(results: Path, path: Path) -> Entry:

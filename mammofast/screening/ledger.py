@@ -6,7 +6,7 @@ name of its own, beside the old results (:mod:`mammofast.screening.layout`). Fil
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from mammofast.errors import ResultsError
 from mammofast.records import combine_masks
 from mammofast.screening import layout
-from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry
+from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry, status_of
 from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once, write_over
 from mammofast.screening.summaries import read_summaries, write_summary, write_timing, write_versions
 
@@ -100,7 +100,7 @@ class Results:
     def status(self, image: ImageInfo, run: Run) -> str | None:
         """Return "done", "skipped" or "failed"; None where nothing, or nothing whole, is on record."""
         content = self.entry_bytes(image, run)
-        return None if content is None else parse_entry(content).status
+        return None if content is None else status_of(content)
 
     def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
         """Return what is on record of an image, None where nothing is or it is damaged."""
@@ -146,12 +146,14 @@ class Results:
         layout.entry_path(self.path, image, run).unlink(missing_ok=True)
         self._names = None
 
-    def forget_other_files(self, files: Iterable[ImageInfo], run: Run) -> None:
+    def forget_other_files(self, keys: Collection[str], run: Run) -> None:
         """Remove what is on record of files that never became images, but of these: others were read since."""
-        keep = {layout.entry_path(self.path, info, run) for info in files}
-        for path in layout.entries_folder(self.path, run).glob("file-*.json"):
-            if path not in keep:
-                path.unlink(missing_ok=True)
+        folder = layout.entries_folder(self.path, run)
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                key = layout.file_key_of(entry.name)
+                if key is not None and key not in keys:
+                    (folder / entry.name).unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
         """Read all outcomes on record, of all runs; a damaged one is "failed", though screening does it again."""

@@ -149,7 +149,7 @@ def opened(name: str) -> Opened:
 
 
 def packed(images: Sequence[ArchiveImage]) -> bytes:
-    """Return images as a task carries them: Dask would take a list apart in its scheduler, and put it together again."""
+    """Return images as a task carries them: a list Dask would take apart in its scheduler, and put together again."""
     return pickle.dumps(images, protocol=5)
 
 
@@ -162,7 +162,8 @@ def unpacked(images: bytes) -> list[ArchiveImage]:
 def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images; return (status, what to record, seconds) for each.
 
-    task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends this worker.
+    task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends this
+    worker.
     seconds: the task's, shared by its images: a method may work on several at once.
 
     Raises

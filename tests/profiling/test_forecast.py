@@ -10,7 +10,7 @@ from mammofast.cli import main
 from mammofast.pipeline.model import CARDS, RESOURCES, Assumptions, capacity, demand, forecast, works
 from mammofast.pipeline.rehearsal import rehearse
 from mammofast.profiling.forecast import BOUND
-from mammofast.screening import run
+from mammofast.screening import job
 
 H200 = CARDS["h200"]
 # Recording must not hide what else limits.
@@ -176,7 +176,7 @@ def test_the_command_says_what_limits_and_what_was_assumed(tmp_path, monkeypatch
     ]
     assert facts[0]["limit"] == "GPU"
     assert facts[0]["images_per_s"] == pytest.approx(200, rel=0.02)
-    assert facts[0]["assumptions"]["recorders"]["value"] == run.RECORDERS
+    assert facts[0]["assumptions"]["recorders"]["value"] == job.RECORDERS
     assert facts[5]["limit"] == "recorders"
     assert set(facts[0]["used"]) == set(RESOURCES)
     assert facts[0]["assumptions"]["call"]["value"] == pytest.approx(GOAL.call)

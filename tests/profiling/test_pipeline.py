@@ -78,8 +78,8 @@ def test_a_slow_ledger_is_named_as_workers_waiting(archive, bundle, monkeypatch)
 
     monkeypatch.setattr(Results, "put", slowly)
     # With as many threads as there are, six images would not wait.
-    monkeypatch.setattr("mammofast.screening.run.RECORDERS", 1)
-    monkeypatch.setattr("mammofast.screening.run._WAITING", 1)
+    monkeypatch.setattr("mammofast.screening.job.RECORDERS", 1)
+    monkeypatch.setattr("mammofast.screening.job._WAITING", 1)
     case = pipeline_case(archive, "it", ONCE, bundle=bundle, workers=1, rounds=1, images_per_task=1)
     assert case.facts["verdict"].startswith("The workers wait: ")
     assert "of its time goes into putting results on record" in case.facts["verdict"]

@@ -252,7 +252,7 @@ def dispatched(monkeypatch, images, outcome, size=4, threads=1):
     client = FakeClient(threads)
     monkeypatch.setattr(dispatch, "as_completed", lambda **options: Completed(outcome))
     dispatcher = dispatch.Dispatcher(client, "run", size, lambda: False, lambda: False)
-    return client, list(dispatcher.run(iter(images)))
+    return client, list(itertools.chain.from_iterable(dispatcher.run(iter(images))))
 
 
 def good(what, images):

@@ -1,0 +1,187 @@
+"""One run over one archive: which images need a worker, and what becomes of each on record."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+
+from mammofast.archive import Archive, ArchiveImage, SkippedRecord
+from mammofast.errors import ArchiveError, Reason
+from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher, Outcome
+from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run, parse_entry
+from mammofast.screening.ledger import Results
+from mammofast.screening.stopping import Interrupt
+from mammofast.screening.study_log import StudyLog
+from mammofast.screening.timing import Stopwatch
+from mammofast.screening.trace import RECORD
+from mammofast.tracing import span
+
+# Threads that put results on record: one alone, which waits for the disk twice an image, would hold up a card.
+RECORDERS = 16
+_WAITING = 4 * RECORDERS  # parts of tasks, small ones, that may wait for them
+# What a bundle may ask of images, by ImageRecord field, and the reason given where one is otherwise.
+ACCEPTABLE = {"presentation_intent": Reason.PRESENTATION_INTENT}
+
+
+@dataclass(slots=True)
+class ScreenReport:
+    """What became of what an archive was offered.
+
+    done, skipped, failed: on record now, the rows of ``Results.images()``.
+    already: how many images of these were on record before. left_out: how many of these are files that the archive did
+    not keep. seconds: what this run took.
+    stopped: "interrupted", "time is up", or None where nothing is left to do.
+    """
+
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    already: int = 0
+    left_out: int = 0
+    seconds: float = 0.0
+    stopped: str | None = None
+
+    def counts(self) -> dict[str, int]:
+        """Return the numbers of images and files."""
+        return {name: getattr(self, name) for name in ("done", "skipped", "failed", "already", "left_out")}
+
+    def __str__(self) -> str:
+        text = f"{self.done} done, {self.skipped} skipped, {self.failed} failed"
+        if self.already:
+            text += f" ({self.already} of them before)"
+        if self.left_out:
+            text += f"; {self.left_out} of them are files that never became images"
+        if self.stopped:
+            text += f"; stopped, {self.stopped}: run again to go on"
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What was put on record of an image."""
+
+    image: ArchiveImage
+    status: str
+    reason: str | None
+    seconds: float | None
+
+
+class Job:
+    """One archive, one bundle, one ledger."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        ledger: Results,
+        run: Run,
+        accepts: Mapping[str, list[str]],
+        retry_failed: bool,
+        progress: Callable[[int], None],
+        log: StudyLog,
+    ) -> None:
+        self._archive = archive
+        self._ledger = ledger
+        self._run = run
+        self._accepts = accepts
+        self._retry_failed = retry_failed
+        self._progress = progress
+        self._log = log
+        self.report = ScreenReport()
+
+    def pending(self, interrupt: Interrupt) -> Iterator[ArchiveImage]:
+        """Yield the images that need a worker; put what needs none on record on the way."""
+        left_out: set[str] = set()
+        # In no order: that of ten million images would have to be remembered first.
+        for found in chain(self._archive.not_kept(), self._archive.all_images(in_order=False)):
+            if interrupt:
+                return
+            if isinstance(found, SkippedRecord):
+                self._ledger.record_file(Entry(ImageInfo.of_file(found), self._run, found.status, found.reason))
+                self._count(found.status)
+                self.report.left_out += 1
+                left_out.add(found.key)
+                continue
+            info = ImageInfo.of(found.record)
+            status = self._known(info)
+            self._log.listed(found.record.study_uid, found.record.sop_uid, status)
+            if status is not None:
+                self._progress(1)
+            elif (reason := self._unaccepted(found)) is not None:
+                self._put(Entry(info, self._run, SKIPPED, reason))
+                self._progress(1)
+            else:
+                yield found
+        self._log.all_listed()
+        # An archive that is gone by now looks like one of fewer images.
+        for folder in (self._archive.path, self._archive.path / "images"):
+            if not (folder / "zarr.json").exists():
+                raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
+        self._ledger.forget_other_files(left_out, self._run)
+
+    def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage], watch: Stopwatch) -> None:
+        """Screen images and put what comes back on record: several at a time, since each waits for the disk."""
+        waiting: deque[Future[list[_Recorded]]] = deque()
+
+        def take() -> None:
+            for recorded in waiting.popleft().result():
+                self._count(recorded.status)
+                watch.add(recorded.seconds)
+                record = recorded.image.record
+                self._log.recorded(record.study_uid, record.sop_uid, recorded.status, recorded.reason, recorded.seconds)
+                self._progress(1)
+
+        with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
+            for outcomes in dispatcher.run(images):
+                watch.began = dispatcher.began
+                part = -(-len(outcomes) // RECORDERS)
+                for start in range(0, len(outcomes), part):
+                    waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + part]))
+                while waiting and (waiting[0].done() or len(waiting) > _WAITING):
+                    take()
+            while waiting:
+                take()
+
+    def _put_outcomes(self, outcomes: Sequence[Outcome]) -> list[_Recorded]:
+        """Put what came of images on record."""
+        return [self._put_outcome(outcome) for outcome in outcomes]
+
+    def _put_outcome(self, outcome: Outcome) -> _Recorded:
+        info = ImageInfo.of(outcome.image.record)
+        with span(RECORD):
+            if outcome.status is None or outcome.content is None:
+                words = f"{Reason.WORKER}: {TRIES_ALONE + 1} workers ended while they held this image"
+                self._ledger.record(Entry(info, self._run, FAILED, words))
+                return _Recorded(outcome.image, FAILED, words, outcome.seconds)
+            self._ledger.put(info, self._run, outcome.content)
+            reason = parse_entry(outcome.content).reason if outcome.status == FAILED else None
+            return _Recorded(outcome.image, outcome.status, reason, outcome.seconds)
+
+    def _known(self, info: ImageInfo) -> str | None:
+        """Return what an image is on record with, unless it is to be screened again."""
+        status = self._ledger.status(info, self._run)
+        if status == FAILED and self._retry_failed:
+            self._ledger.forget(info, self._run)
+            return None
+        if status is not None:
+            self._count(status)
+            self.report.already += 1
+        return status
+
+    def _put(self, entry: Entry) -> None:
+        self._ledger.record(entry)
+        self._count(entry.status)
+        image = entry.image
+        self._log.recorded(str(image.study_uid), str(image.sop_uid), entry.status, entry.reason, None)
+
+    def _count(self, status: str) -> None:
+        setattr(self.report, status, getattr(self.report, status) + 1)
+
+    def _unaccepted(self, image: ArchiveImage) -> str | None:
+        for name, allowed in self._accepts.items():
+            value = getattr(image.record, name)
+            if value not in allowed:
+                got = "not stated" if value is None else value
+                words = name.replace("_", " ")
+                return f"{ACCEPTABLE[name]}: the image's {words} is {got}, the bundle reads {', '.join(allowed)}"
+        return None

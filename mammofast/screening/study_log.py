@@ -1,0 +1,113 @@
+"""A line for each study once all of its images are on record: JSON, UIDs only, for whoever watches a night."""
+
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mammofast.screening.entry import DONE, FAILED, SKIPPED
+
+STDERR = "-"
+_STDERR_NUMBER = 2
+Say = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(slots=True)
+class _Study:
+    """A study that was begun. images: what became of each, None before. missing: how many are not on record."""
+
+    images: dict[str, str | None] = field(default_factory=dict)
+    missing: int = 0
+    already: int = 0
+    worker_seconds: float = 0.0
+    began: float = field(default_factory=time.monotonic)
+
+
+class StudyLog:
+    """Follows images, which come study by study, and says what became of each study.
+
+    A line holds: time (local, ISO 8601), study_uid; done, skipped, failed, how many images; already, how many of these
+    were on record before this run; seconds, from when its first image was listed; worker_seconds, what its images took
+    workers, added up; images, by SOP Instance UID the status and, unless it is done, the reason's first word. A study
+    of which this run had nothing to do has no line; one that a stopped run left unfinished has it from the run that
+    finishes it. Files that never became images are in no study.
+    """
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._studies: dict[str, _Study] = {}
+        self._listing: str | None = None
+
+    def listed(self, study_uid: str, sop_uid: str, status: str | None) -> None:
+        """Say that an image is listed. status: what it is on record with from before, or None."""
+        if study_uid != self._listing:
+            self.all_listed()
+            self._listing = study_uid
+            self._studies.setdefault(study_uid, _Study())
+        study = self._studies[study_uid]
+        study.images[sop_uid] = status
+        if status is None:
+            study.missing += 1
+        else:
+            study.already += 1
+
+    def all_listed(self) -> None:
+        """Say that no more images of the study that was listed last will come."""
+        last, self._listing = self._listing, None
+        if last is not None:
+            self._end_of(last)
+
+    def recorded(self, study_uid: str, sop_uid: str, status: str, reason: str | None, seconds: float | None) -> None:
+        """Say that a listed image is on record now."""
+        study = self._studies[study_uid]
+        study.images[sop_uid] = status if reason is None else f"{status}: {reason.partition(':')[0]}"
+        study.missing -= 1
+        study.worker_seconds += seconds or 0.0
+        if study_uid != self._listing:
+            self._end_of(study_uid)
+
+    def _end_of(self, study_uid: str) -> None:
+        study = self._studies[study_uid]
+        if study.missing:
+            return
+        del self._studies[study_uid]
+        if study.already == len(study.images):
+            return
+        counts = Counter(str(status).partition(":")[0] for status in study.images.values())
+        self._say(
+            {
+                "time": datetime.now().astimezone().isoformat(timespec="seconds"),
+                "study_uid": study_uid,
+                **{status: counts[status] for status in (DONE, SKIPPED, FAILED)},
+                "already": study.already,
+                "seconds": round(time.monotonic() - study.began, 3),
+                "worker_seconds": round(study.worker_seconds, 3),
+                "images": study.images,
+            }
+        )
+
+
+def lines_to(where: Path | str) -> Say:
+    """Return what appends lines of JSON to a file, made with its folder at the first; ``"-"`` is standard error.
+
+    What cannot be written is left out: no run fails for its log.
+    """
+    path = None if where == STDERR else Path(where)
+
+    def say(line: Mapping[str, Any]) -> None:
+        content = json.dumps(line).encode() + b"\n"
+        with suppress(OSError):
+            if path is None:
+                os.write(_STDERR_NUMBER, content)
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                file.write(content)
+
+    return say
