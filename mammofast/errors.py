@@ -32,6 +32,12 @@ class Reason(StrEnum):
     MULTI_FRAME = "multi-frame"
     COLOUR = "colour"
     MAGNIFICATION_VIEW = "magnification-view"
+    SPOT_COMPRESSION_VIEW = "spot-compression-view"
+    IMPLANT = "implant"
+    SPECIMEN = "specimen"
+    LATERALITY = "laterality"
+    VIEW = "view"
+    VIEW_MODIFIER = "view-modifier"
     PRESENTATION_INTENT = "presentation-intent"
     BURNED_IN_ANNOTATION = "burned-in-annotation"
     CONFLICTING_UID = "conflicting-uid"
@@ -101,6 +107,10 @@ class ModelError(MammofastError):
 
 class PacsError(MammofastError):
     """A PACS cannot be reached, refuses, or answers what makes no sense."""
+
+
+class DatasetError(MammofastError):
+    """A data set is not laid out as its makers lay it out, or one of its files cannot be read."""
 
 
 class PhantomError(MammofastError):

@@ -16,7 +16,7 @@ FLOORS = [
     {"engine"},
     {"bundles", "pipeline"},
     {"methods", "archive"},
-    {"phantom"},
+    {"datasets", "phantom"},
     {"screening"},
     {"report", "evaluation", "pacs"},
     {"compilation"},

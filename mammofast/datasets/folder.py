@@ -1,0 +1,67 @@
+"""Plain folders: images with masks of the same name, and phantoms as ``mammofast phantom`` writes them."""
+
+import csv
+from pathlib import Path
+
+from mammofast.datasets.record import MASS, Dataset, LeftOut, Lesion, MaskFile, Sample, dataset
+from mammofast.errors import DatasetError
+
+_IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom"}
+
+
+def read_folder(folder: Path) -> Dataset:
+    """Read ``images/NAME.*`` and ``masks/NAME.png``, whose pixels that are not 0 are mass.
+
+    ``patients.csv``, where there is one, has columns image and patient; otherwise each image is a patient.
+
+    Raises
+    ------
+    DatasetError
+        When it is not there, or an image's patient is not stated in the table.
+
+    """
+    patients = _patients(folder / "patients.csv")
+    samples, left_out = [], []
+    for path in sorted(p for p in (folder / "images").glob("*") if p.suffix.lower() in _IMAGES):
+        mask = folder / "masks" / f"{path.stem}.png"
+        if patients is not None and path.stem not in patients:
+            left_out.append(LeftOut(path.name, "patients.csv does not name it"))
+        elif mask.is_file():
+            patient = path.stem if patients is None else patients[path.stem]
+            samples.append(Sample(path.stem, patient, path, lesions=(Lesion(MASS, MaskFile(mask)),)))
+        else:
+            left_out.append(LeftOut(path.name, f"masks/{mask.name} is missing"))
+    return dataset(folder.name, samples, left_out)
+
+
+def _patients(path: Path) -> dict[str, str] | None:
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.DictReader(file)
+        if not {"image", "patient"} <= set(reader.fieldnames or ()):
+            raise DatasetError(f"{path.name}: got columns {reader.fieldnames}, expected image and patient")
+        return {Path(row["image"]).stem: row["patient"] for row in reader}
+
+
+def read_phantoms(folder: Path) -> Dataset:
+    """Read what ``mammofast phantom`` wrote: objects under ``dicom``, ``truth/SOP_INSTANCE_UID.png`` for each.
+
+    Raises
+    ------
+    DatasetError
+        When it is not there.
+
+    """
+    from pydicom import dcmread
+
+    samples, left_out = [], []
+    for path in sorted((folder / "dicom").rglob("*.dcm")):
+        header = dcmread(path, stop_before_pixels=True)
+        truth = folder / "truth" / f"{header.SOPInstanceUID}.png"
+        if truth.is_file():
+            place = header.ImageLaterality, header.ViewPosition
+            samples.append(Sample(str(header.SOPInstanceUID), header.StudyInstanceUID, path, *place, labels=truth))
+        else:
+            left_out.append(LeftOut(path.name, f"truth/{truth.name} is missing"))
+    return dataset("phantoms", samples, left_out)

@@ -1,0 +1,53 @@
+"""Reading one image file of a data set."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.errors import DatasetError
+
+_DICOM = {".dcm", ".dicom"}
+
+
+def read_pixels(path: Path) -> npt.NDArray[Any]:
+    """Return the stored values of a DICOM object, or of a PNG, JPEG or TIFF: (rows, cols) or (rows, cols, 3).
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read.
+
+    """
+    try:
+        if path.suffix.lower() in _DICOM:
+            from pydicom import dcmread
+
+            pixels = dcmread(path).pixel_array
+        else:
+            import imagecodecs
+
+            pixels = imagecodecs.imread(path)
+    except Exception as error:  # whatever a codec makes of a damaged file
+        raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[..., :3]
+    if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
+        raise DatasetError(f"{path.name}: got shape {pixels.shape}, expected (rows, cols) or (rows, cols, 3)")
+    return np.asarray(pixels)
+
+
+def read_labels(path: Path) -> npt.NDArray[np.uint8]:
+    """Return an 8-bit picture of classes, (rows, cols).
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read or is no such picture.
+
+    """
+    labels = read_pixels(path)
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise DatasetError(f"{path.name}: got {labels.dtype} of shape {labels.shape}, expected uint8 (rows, cols)")
+    return labels
