@@ -10,6 +10,7 @@ from mammofast.errors import BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable
 
 Values = npt.NDArray[np.float64]
+_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def grey_table(header: Dataset, pipeline: GreyPipeline) -> GreyTable:
@@ -60,6 +61,21 @@ def grey_table(header: Dataset, pipeline: GreyPipeline) -> GreyTable:
     return GreyTable(first, np.ascontiguousarray(table))
 
 
+def voi_used(header: Dataset) -> str | None:
+    """Say which VOI transformation ``grey_table`` applies: "LUT 1 of 2", "window 1 of 3, SIGMOID"; None: there is none.
+
+    Several are alternatives, the first the one that the maker shows by default (PS3.3 C.11.2.1).
+    """
+    tables = len(header.get("VOILUTSequence") or ())
+    if tables:
+        return f"LUT 1 of {tables}"
+    centres, widths = (_count(header.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
+    if not centres or not widths:
+        return None
+    function = _function(header)
+    return f"window 1 of {min(centres, widths)}, {function if function in _FUNCTIONS else 'an unknown function'}"
+
+
 def _modality(values: Values, header: Dataset) -> Values:
     """Apply the Modality LUT, PS3.3 C.11.1: its sequence where there is one, else slope and intercept."""
     for lut in header.get("ModalityLUTSequence") or ():
@@ -85,7 +101,7 @@ def _voi(values: Values, header: Dataset) -> Values | None:
     centre, width = (_first(header.get(keyword)) for keyword in ("WindowCenter", "WindowWidth"))
     if centre is None or width is None:
         return None
-    function = str(header.get("VOILUTFunction") or "LINEAR").strip()
+    function = _function(header)
     # Only LINEAR counts in whole grey values: from the centre of the lowest to that of the highest.
     smallest = 1.0 if function == "LINEAR" else math.ulp(0.0)
     if not (math.isfinite(centre) and math.isfinite(width) and width >= smallest):
@@ -99,7 +115,7 @@ def _voi(values: Values, header: Dataset) -> Values | None:
     if function == "SIGMOID":
         # exp of more than 700 overflows a double; the quotient is 0 or 1 to its last bit long before.
         return 1 / (1 + np.exp(np.clip(-4 * (values - centre) / width, -700, 700)))
-    raise BrokenImage(Reason.BAD_HEADER, "VOI LUT Function is none of LINEAR, LINEAR_EXACT and SIGMOID")
+    raise BrokenImage(Reason.BAD_HEADER, f"VOI LUT Function is none of {', '.join(_FUNCTIONS)}")
 
 
 def _inverse(header: Dataset) -> bool:
@@ -133,6 +149,17 @@ def _lut_data(lut: Dataset, entries: int, bits: int, order: str) -> npt.NDArray[
     if bits == 8 and entries > 1 and len(words) == -(-entries // 2):
         return words.astype("<u2").view(np.uint8).astype(np.uint16)
     return words.astype(np.uint16)
+
+
+def _function(header: Dataset) -> str:
+    return str(header.get("VOILUTFunction") or "LINEAR").strip()
+
+
+def _count(value: object) -> int:
+    """Return how many values an attribute has."""
+    if value is None or value == "":
+        return 0
+    return 1 if isinstance(value, (str, int, float)) or not hasattr(value, "__len__") else len(value)
 
 
 def _first(value: object) -> float | None:

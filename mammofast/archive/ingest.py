@@ -315,6 +315,10 @@ class _Run:
             content_sha256=layout.content_sha256(pixels, found.frame.bits_stored, found.photometric),
             source_sha256=sha256,
             transfer_syntax_uid=transfer_syntax(header),
+            spacing_from=found.spacing_from,
+            modifiers=found.modifiers,
+            contradictions=found.contradictions,
+            voi=found.voi,
         )
         header_file = header_bytes(header)
         if record.sop_uid in self._images:

@@ -8,15 +8,35 @@ from typing import Any
 from pydicom import Dataset
 
 from mammofast.archive.codecs import FrameFormat
-from mammofast.archive.views import laterality_of, modifiers_of, view_of
+from mammofast.archive.grey import voi_used
+from mammofast.archive.views import (
+    IMPLANT_DISPLACED,
+    MAGNIFICATION,
+    SPOT_COMPRESSION,
+    SYNTHETIC,
+    contradictions_of,
+    image_type,
+    laterality_of,
+    modifiers_of,
+    view_of,
+)
 from mammofast.errors import BrokenImage, ImageError, Reason, UnusableImage
 
 _FOR_PRESENTATION = "1.2.840.10008.5.1.4.1.1.1.2"
 _FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.2.1"
 _COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
-_TOMOSYNTHESIS = "1.2.840.10008.5.1.4.1.1.13.1.3"
+# Breast Tomosynthesis, and Breast Projection for presentation and for processing: slices, and what they are made from.
+_TOMOSYNTHESIS = tuple(f"1.2.840.10008.5.1.4.1.1.13.1.{number}" for number in (3, 4, 5))
+# What makers hid slices in before PACS took those: Secondary Capture, its multi-frame classes, CT.
+_SECONDARY_CAPTURE = ("1.2.840.10008.5.1.4.1.1.7", *(f"1.2.840.10008.5.1.4.1.1.7.{number}" for number in range(1, 5)))
+_CT = "1.2.840.10008.5.1.4.1.1.2"
+_HOLOGIC_SLICES = 0x7E01  # the group that Hologic's Secondary Capture Objects keep them in
 _INTENT = {_FOR_PRESENTATION: "FOR PRESENTATION", _FOR_PROCESSING: "FOR PROCESSING"}
+# SOP classes of which an archive keeps objects.
+KEPT_CLASSES = (*_INTENT, _COMPUTED_RADIOGRAPHY)
 
+# In contact, the breast's middle is some 5 % larger on the detector; the least magnification table makes it 50 %.
+_MOST_IN_CONTACT = 1.3
 # Ten times the largest detector; what a hostile header can make us allocate.
 MAX_PIXELS = 1 << 27
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -36,6 +56,10 @@ class Mammogram:
     photometric: str
     presentation_intent: str | None
     pixel_spacing: tuple[float, float] | None
+    spacing_from: str | None
+    modifiers: tuple[str, ...]
+    contradictions: tuple[str, ...]
+    voi: str | None
 
 
 def known(header: Dataset) -> dict[str, Any]:
@@ -84,20 +108,25 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
         if "MONOCHROME1".startswith(photometric) and photometric != "MONOCHROME1":
             raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing or cut off")
         raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
-    if "MAGNIFICATION" in modifiers_of(header):
-        raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
+    view, modifiers = view_of(header), modifiers_of(header)
+    _check_view(header, view, modifiers)
     if pixels_read and not any(tag in header for tag in _PIXELS):
         raise BrokenImage(Reason.NO_PIXELS, "there is no Pixel Data, or the file is cut off within it")
+    spacing, spacing_from = _spacing(header)
     return Mammogram(
         study_uid=_required_uid(header, "StudyInstanceUID"),
         series_uid=_required_uid(header, "SeriesInstanceUID"),
         sop_uid=_required_uid(header, "SOPInstanceUID"),
         laterality=laterality_of(header),
-        view=view_of(header),
+        view=view,
         frame=_frame(header),
         photometric=photometric,
         presentation_intent=_intent(header),
-        pixel_spacing=_spacing(header),
+        pixel_spacing=spacing,
+        spacing_from=spacing_from,
+        modifiers=modifiers,
+        contradictions=contradictions_of(header),
+        voi=voi_used(header),
     )
 
 
@@ -111,11 +140,13 @@ def _check_class(header: Dataset) -> None:
     sop_class = str(header.get("SOPClassUID", ""))
     modality = str(header.get("Modality", "") or "").strip()
     announced = str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
-    if announced in (*_INTENT, _COMPUTED_RADIOGRAPHY) and announced != sop_class and announced.startswith(sop_class):
+    if announced in KEPT_CLASSES and announced != sop_class and announced.startswith(sop_class):
         raise BrokenImage(Reason.BAD_HEADER, "SOP Class UID is missing or cut off, and the file says it is a mammogram")
-    if sop_class == _TOMOSYNTHESIS:
+    if sop_class in _TOMOSYNTHESIS:
         raise UnusableImage(Reason.TOMOSYNTHESIS, "a tomosynthesis object")
-    if sop_class not in (*_INTENT, _COMPUTED_RADIOGRAPHY):
+    if _is_hidden_tomosynthesis(header, sop_class, modality):
+        raise UnusableImage(Reason.TOMOSYNTHESIS, "tomosynthesis in an object of another class")
+    if sop_class not in KEPT_CLASSES:
         raise UnusableImage(
             Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography"
         )
@@ -124,6 +155,34 @@ def _check_class(header: Dataset) -> None:
         # Whatever is longer may be a name that stands in the wrong place.
         shown = modality if re.fullmatch(r"[A-Z]{2}", modality) else "none that is known"
         raise UnusableImage(Reason.NOT_A_MAMMOGRAM, f"modality {shown}, expected MG")
+
+
+def _is_hidden_tomosynthesis(header: Dataset, sop_class: str, modality: str) -> bool:
+    kinds = image_type(header)
+    if "TOMOSYNTHESIS" in kinds:
+        return SYNTHETIC not in modifiers_of(header)
+    if sop_class in _SECONDARY_CAPTURE:
+        several = header.get("NumberOfFrames") not in (None, "", 1, "1")
+        return any(tag >> 16 == _HOLOGIC_SLICES for tag in header.keys()) or (modality == "MG" and several)  # noqa: SIM118
+    of_breast = str(header.get("BodyPartExamined", "") or "").strip() == "BREAST"
+    return sop_class == _CT and (modality == "MG" or (of_breast and view_of(header) is not None))
+
+
+def _check_view(header: Dataset, view: str | None, modifiers: tuple[str, ...]) -> None:
+    """Refuse what a network for screening views has not been trained on."""
+    if view == "SPECIMEN":
+        raise UnusableImage(Reason.SPECIMEN, "the view is of a tissue specimen")
+    if MAGNIFICATION in modifiers:
+        raise UnusableImage(Reason.MAGNIFICATION_VIEW, "the view's modifier is Magnification")
+    factor = _positive(header.get("EstimatedRadiographicMagnificationFactor"))
+    if factor is not None and factor > _MOST_IN_CONTACT:
+        detail = f"Estimated Radiographic Magnification Factor {factor:g}, in contact at most {_MOST_IN_CONTACT}"
+        raise UnusableImage(Reason.MAGNIFICATION_VIEW, detail)
+    if SPOT_COMPRESSION in modifiers:
+        raise UnusableImage(Reason.SPOT_COMPRESSION_VIEW, "the view's modifier is Spot Compression")
+    implant = str(header.get("BreastImplantPresent", "") or "").strip()
+    if implant == "YES" and IMPLANT_DISPLACED not in modifiers:
+        raise UnusableImage(Reason.IMPLANT, "Breast Implant Present is YES, and it is not displaced from the view")
 
 
 def _frame(header: Dataset) -> FrameFormat:
@@ -160,14 +219,29 @@ def _intent(header: Dataset) -> str | None:
     return by_class or by_attribute
 
 
-def _spacing(header: Dataset) -> tuple[float, float] | None:
-    """Return Imager Pixel Spacing: at the detector, as the mammography classes require it."""
+def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
+    """Return mm between rows and columns, and the attribute they are from.
+
+    Imager Pixel Spacing is at the detector, on all machines, and never adjusted; the mammography classes require it.
+    Pixel Spacing, which may be calibrated to any depth, is for Computed Radiography that has nothing else.
+    """
+    for keyword in ("ImagerPixelSpacing", "PixelSpacing"):
+        try:
+            between_rows, between_cols = (_positive(value) for value in header.get(keyword) or ())
+        except (TypeError, ValueError):
+            continue
+        if between_rows is not None and between_cols is not None:
+            return (between_rows, between_cols), keyword
+    return None, None
+
+
+def _positive(value: Any) -> float | None:
+    """Return a finite number above 0, or None."""
     try:
-        between_rows, between_cols = (float(value) for value in header.ImagerPixelSpacing)
-    except (AttributeError, TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError):
         return None
-    usable = all(math.isfinite(value) and value > 0 for value in (between_rows, between_cols))
-    return (between_rows, between_cols) if usable else None
+    return number if math.isfinite(number) and number > 0 else None
 
 
 def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from mammofast.errors import ArchiveError
 
 # Tuples, which are lists in JSON and are made into tuples again.
-_CONVERTED = frozenset({"pixel_spacing", "levels"})
+_CONVERTED = frozenset({"pixel_spacing", "levels", "modifiers", "contradictions"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +15,12 @@ class ImageRecord:
 
     laterality: "L", "R" or None. view: DICOM's abbreviation ("CC", "MLO", ...) or None where the object names none.
     photometric: Photometric Interpretation. presentation_intent: "FOR PRESENTATION", "FOR PROCESSING" or None.
-    pixel_spacing: mm at the detector, (between rows, between columns).
+    pixel_spacing: mm, (between rows, between columns).
+    spacing_from: the attribute it is from, "ImagerPixelSpacing", which is at the detector, or "PixelSpacing".
     background: the stored value that the array's empty chunks stand for.
     levels: which pyramid levels are stored; the others are computed from level 0.
+    modifiers: the view's modifiers and the like, see ``views.modifiers_of``. contradictions: which of "laterality" and
+    "view" the header answers in two ways. voi: which VOI window or LUT of the header is used, see ``grey.voi_used``.
     content_sha256: of the decoded stored values, see ``layout.content_sha256``. source_sha256: of the DICOM file.
     """
 
@@ -38,12 +41,17 @@ class ImageRecord:
     content_sha256: str
     source_sha256: str
     transfer_syntax_uid: str
+    spacing_from: str | None = None
+    modifiers: tuple[str, ...] = ()
+    contradictions: tuple[str, ...] = ()
+    voi: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
         values = asdict(self)
         values["pixel_spacing"] = None if self.pixel_spacing is None else list(self.pixel_spacing)
-        values["levels"] = list(self.levels)
+        for name in ("levels", "modifiers", "contradictions"):
+            values[name] = list(values[name])
         return values
 
     @classmethod
@@ -57,6 +65,8 @@ class ImageRecord:
                     | {
                         "pixel_spacing": None if spacing is None else (float(spacing[0]), float(spacing[1])),
                         "levels": tuple(map(int, values["levels"])),
+                        "modifiers": tuple(map(str, values.get("modifiers", ()))),
+                        "contradictions": tuple(map(str, values.get("contradictions", ()))),
                     }
                 )
             )

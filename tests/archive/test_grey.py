@@ -10,7 +10,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 
-from mammofast.archive.grey import grey_table
+from mammofast.archive.grey import grey_table, voi_used
 from mammofast.archive.reading import header_bytes
 from mammofast.errors import BrokenImage, Reason
 from mammofast.records import GreyPipeline
@@ -233,3 +233,51 @@ def test_a_window_below_one_is_sound_for_the_other_functions():
         ds = header(WindowCenter=0.5, WindowWidth=0.1, VOILUTFunction=function, RescaleSlope=0.001, RescaleIntercept=0)
         got = grey_table(ds, ALL).values
         np.testing.assert_allclose(got, [by_hand(x * 0.001, function, 0.5, 0.1) for x in range(4096)], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_pipelines_against_pydicom(seed):
+    """Modality LUT or rescaling, then a VOI LUT or a window of any function, on random values."""
+    rng = np.random.default_rng(seed)
+    bits, signed = int(rng.integers(8, 17)), bool(rng.integers(2))
+    ds = header(bits, signed)
+    lowest = -(1 << (bits - 1)) if signed else 0
+    values = rng.integers(lowest, lowest + (1 << bits), 500).astype(np.int16 if signed else np.uint16)
+    if rng.random() < 0.3 and not signed:
+        data = rng.integers(0, 4096, 1 << bits)
+        ds.ModalityLUTSequence = Sequence([lut(1 << bits, 0, 16, data)])
+        modality = apply_modality_lut(values, ds).astype(float)
+    else:
+        ds.RescaleSlope, ds.RescaleIntercept = float(rng.choice([1, 1, 0.5, 2])), float(rng.integers(-500, 500))
+        modality = apply_modality_lut(values, ds).astype(float)
+    kind = rng.choice(["LINEAR", "LINEAR_EXACT", "SIGMOID", "LUT"])
+    if kind == "LUT":
+        entries, first, out = int(rng.integers(2, 3000)), int(rng.integers(-400, 400)), int(rng.integers(8, 17))
+        data = rng.integers(0, 1 << out, entries)
+        ds.VOILUTSequence = Sequence([lut(entries, first, out, data)])
+        index = np.clip(np.floor(modality + 0.5) - first, 0, entries - 1).astype(int)
+        expected = data[index] / ((1 << out) - 1)
+    else:
+        ds.VOILUTFunction = str(kind)
+        ds.WindowCenter, ds.WindowWidth = float(rng.integers(-500, 5000)), float(rng.integers(20, 5000))
+        expected = np.array([by_hand(x, kind, float(ds.WindowCenter), float(ds.WindowWidth)) for x in modality])
+        # pydicom's own, from the rescaled range that it assumes back to 0 to 1.
+        if "RescaleSlope" in ds:
+            low, high = (apply_modality_lut(np.array([end]), ds)[0] for end in (lowest, lowest + (1 << bits) - 1))
+            theirs = apply_voi_lut(modality, ds)
+            np.testing.assert_allclose(theirs, expected * (high - low) + low, atol=(high - low) / 500)
+    got = grey_table(ds, ALL).apply(values)
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+
+
+def test_which_voi_is_used_is_said():
+    item = lut(4, 0, 8, [1, 2, 3, 4])
+    assert voi_used(header()) is None
+    assert voi_used(header(WindowCenter=5)) is None
+    assert voi_used(header(WindowCenter=5, WindowWidth=6)) == "window 1 of 1, LINEAR"
+    several = {"WindowCenter": [5, 6, 7], "WindowWidth": [1, 2, 3], "VOILUTFunction": "SIGMOID"}
+    assert voi_used(header(**several)) == "window 1 of 3, SIGMOID"
+    assert voi_used(header(VOILUTSequence=Sequence([item, item]), **several)) == "LUT 1 of 2"
+    assert (
+        voi_used(header(WindowCenter=5, WindowWidth=6, VOILUTFunction="SECRET")) == "window 1 of 1, an unknown function"
+    )

@@ -9,8 +9,10 @@ from pydicom.sr.codedict import codes
 from mammofast.archive.mammogram import MAX_PIXELS, known, triage
 from mammofast.archive.reading import header_bytes, read_dicom
 from mammofast.archive.record import SkippedRecord
-from mammofast.archive.views import laterality_of, view_of
+from mammofast.archive.views import laterality_of, modifiers_of, view_of
 from mammofast.errors import BrokenImage, Reason, UnusableImage
+
+CT, CAPTURE = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.7"
 
 
 def view_code(dicom, value, scheme="SCT", modifiers=()):
@@ -51,8 +53,26 @@ def test_an_intent_against_the_class_is_no_intent(dicom):
     "changes, reason",
     [
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"}, Reason.TOMOSYNTHESIS),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, Reason.NOT_A_MAMMOGRAM),
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, Reason.NOT_A_MAMMOGRAM),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.4"}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.5"}, Reason.TOMOSYNTHESIS),
+        # As makers hid slices: CT of a mammographic view, multi-frame secondary captures, single slices as mammograms.
+        ({"SOPClassUID": CT, "Modality": "CT", "BodyPartExamined": "BREAST"}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": CT, "Modality": "MG", "ViewPosition": None}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": CAPTURE, "NumberOfFrames": "60"}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": f"{CAPTURE}.3", "NumberOfFrames": "60"}, Reason.TOMOSYNTHESIS),
+        ({"ImageType": ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "NONE"]}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": CT, "Modality": "CT"}, Reason.NOT_A_MAMMOGRAM),
+        (
+            {"SOPClassUID": CT, "Modality": "CT", "BodyPartExamined": "BREAST", "ViewPosition": None},
+            Reason.NOT_A_MAMMOGRAM,
+        ),
+        ({"SOPClassUID": CAPTURE}, Reason.NOT_A_MAMMOGRAM),
+        ({"SOPClassUID": CAPTURE, "NumberOfFrames": "60", "Modality": "US"}, Reason.NOT_A_MAMMOGRAM),
+        ({"BreastImplantPresent": "YES"}, Reason.IMPLANT),
+        ({"ViewPosition": "SPECIMEN"}, Reason.SPECIMEN),
+        ({"ViewPosition": "RMCC"}, Reason.MAGNIFICATION_VIEW),
+        ({"ViewPosition": "SMLO"}, Reason.SPOT_COMPRESSION_VIEW),
+        ({"EstimatedRadiographicMagnificationFactor": "1.5"}, Reason.MAGNIFICATION_VIEW),
         ({"Modality": "CR"}, Reason.NOT_A_MAMMOGRAM),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": None}, Reason.NOT_A_MAMMOGRAM),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.1", "Modality": "CR"}, Reason.NOT_A_MAMMOGRAM),
@@ -125,11 +145,120 @@ def test_magnification_views_are_not_kept(dicom, value, scheme):
         assert caught.value.reason == Reason.MAGNIFICATION_VIEW
 
 
-def test_other_modifiers_are_kept(dicom):
-    modifiers = [(code.value, "SCT") for name in codes.cid4015.dir() if name != "Magnification"
-                 for code in [getattr(codes.cid4015, name)]]  # fmt: skip
-    assert len(modifiers) > 10
-    assert triage(dicom.dataset(ViewCodeSequence=view_code(dicom, "399162004", modifiers=modifiers))).view == "CC"
+@pytest.mark.parametrize("value, scheme", [("399055006", "SCT"), ("R-102D7", "SRT")])
+def test_spot_compression_is_not_kept(dicom, value, scheme):
+    code = view_code(dicom, "399162004", modifiers=[(value, scheme)])
+    with pytest.raises(UnusableImage) as caught:
+        triage(dicom.dataset(ViewCodeSequence=code))
+    assert caught.value.reason == Reason.SPOT_COMPRESSION_VIEW
+
+
+def test_every_modifier_of_cid_4015_is_known(dicom):
+    from pydicom.sr._snomed_dict import mapping
+
+    for name in codes.cid4015.dir():
+        code = getattr(codes.cid4015, name)
+        for value, scheme in ((code.value, "SCT"), (mapping["SCT"][code.value], "SRT")):
+            ds = dicom.dataset(ViewCodeSequence=view_code(dicom, "399162004", modifiers=[(value, scheme)]))
+            assert modifiers_of(ds) == (code.meaning.lower(),)
+            if name not in ("Magnification", "SpotCompression"):
+                assert triage(ds).modifiers == (code.meaning.lower(),)
+
+
+def test_a_maker_s_own_codes_mean_nothing_here(dicom):
+    ds = dicom.dataset(ViewCodeSequence=view_code(dicom, "399162004", "99MAKER"), ViewPosition=None)
+    ds.AnatomicRegionSequence = Sequence([dicom.code("T-04020", "99MAKER")])
+    assert (laterality_of(ds), view_of(ds)) == ("L", None)
+    ds.ViewCodeSequence = view_code(dicom, "399162004", modifiers=[("399163009", "99MAKER")])
+    assert triage(ds).modifiers == ()
+
+
+def test_implants(dicom):
+    displaced = view_code(dicom, "399162004", modifiers=[("399209000", "SCT")])
+    found = triage(dicom.dataset(BreastImplantPresent="YES", ViewCodeSequence=displaced, ViewPosition="CC"))
+    assert found.modifiers == ("implant displaced",)
+    assert triage(dicom.dataset(BreastImplantPresent="YES", ViewPosition="CCID")).view == "CC"
+    for said in ("NO", ""):
+        assert triage(dicom.dataset(BreastImplantPresent=said)).modifiers == ()
+
+
+def test_partial_and_synthetic_views_are_kept_and_said(dicom):
+    made = ["DERIVED", "PRIMARY", "TOMOSYNTHESIS", "GENERATED_2D"]
+    assert triage(dicom.dataset(PartialView="YES", ImageType=made)).modifiers == ("partial view", "synthetic")
+    assert triage(dicom.dataset(PartialView="NO", ImageType="ORIGINAL")).modifiers == ()
+
+
+@pytest.mark.parametrize("factor", ["1", "1.08", "1.3", "", "0", "-2", "NaN"])
+@pytest.mark.filterwarnings("ignore:Invalid value for VR DS")
+def test_contact_views_are_no_magnification(dicom, factor):
+    assert triage(dicom.dataset(EstimatedRadiographicMagnificationFactor=factor)).view == "MLO"
+
+
+def test_hologic_s_secondary_capture_objects(dicom):
+    ds = dicom.dataset(SOPClassUID=CAPTURE, Modality="OT")
+    ds.private_block(0x7E01, "HOLOGIC, Inc.", create=True).add_new(0x10, "OB", b"\0\0")
+    with pytest.raises(UnusableImage) as caught:
+        triage(ds)
+    assert caught.value.reason == Reason.TOMOSYNTHESIS
+
+
+def test_the_side_of_tomosynthesis_frames(dicom):
+    def frames(side, code):
+        anatomy = Dataset()
+        anatomy.FrameLaterality = side
+        if code:
+            anatomy.AnatomicRegionSequence = Sequence([dicom.code("76752008")])
+            anatomy.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = Sequence([dicom.code(code)])
+        group = Dataset()
+        group.FrameAnatomySequence = Sequence([anatomy])
+        return Sequence([group])
+
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        ds = dicom.dataset(SOPClassUID="1.2.840.10008.5.1.4.1.1.13.1.3", ImageLaterality=None)
+        setattr(ds, keyword, frames("R", None))
+        assert known(ds)["laterality"] == "R"
+        setattr(ds, keyword, frames("R", "7771000"))
+        assert known(ds)["laterality"] == "L"
+
+
+@pytest.mark.parametrize(
+    "attributes, expected, contradictions",
+    [
+        ({"ViewPosition": "RMLO"}, ("L", "MLO"), ("laterality",)),
+        ({"Laterality": "R"}, ("L", "MLO"), ("laterality",)),
+        ({"Laterality": "R", "ImageLaterality": None, "ViewPosition": "RCC"}, ("R", "CC"), ()),
+        ({"ViewCodeSequence": "399162004"}, ("L", "CC"), ("view",)),
+        ({"ViewCodeSequence": "399368009"}, ("L", "MLO"), ()),
+        ({"ViewCodeSequence": "399192008", "ViewPosition": "XCC"}, ("L", "XCCL"), ()),
+        ({"ViewCodeSequence": "399162004", "ViewPosition": "RMLO"}, ("L", "CC"), ("laterality", "view")),
+        ({"ViewPosition": "something"}, ("L", None), ()),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_contradictions_are_settled_by_order_and_noted(dicom, attributes, expected, contradictions):
+    if "ViewCodeSequence" in attributes:
+        attributes = attributes | {"ViewCodeSequence": view_code(dicom, attributes["ViewCodeSequence"])}
+    found = triage(dicom.dataset(**attributes))
+    assert (found.laterality, found.view) == expected
+    assert found.contradictions == contradictions
+
+
+@pytest.mark.parametrize(
+    "position, laterality, view, modifiers",
+    [
+        ("RMCC", "R", "CC", ("magnification",)), ("MCC", None, "CC", ("magnification",)),
+        ("MML", None, "ML", ("magnification",)), ("L MMLO", "L", "MLO", ("magnification",)),
+        ("SMLO", None, "MLO", ("spot compression",)), ("RMSCC", "R", "CC", ("magnification", "spot compression")),
+        ("CCID", None, "CC", ("implant displaced",)), ("RMLOID", "R", "MLO", ("implant displaced",)),
+        ("LCC-RL", "L", "CC", ("rolled lateral",)), ("CC RM ID", None, "CC", ("implant displaced", "rolled medial")),
+        ("MLOAT", None, "MLO", ("axillary tail",)), ("SIO", None, "SIO", ()), ("LMLO", "L", "MLO", ()),
+        ("CCXX", None, None, ()), ("MM", None, None, ()), ("RM", None, None, ()),
+    ],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Invalid value for VR CS")
+def test_modifiers_in_view_position(dicom, position, laterality, view, modifiers):
+    ds = dicom.dataset(ImageLaterality=None, ViewPosition=position)
+    assert (laterality_of(ds), view_of(ds), modifiers_of(ds)) == (laterality, view, modifiers)
 
 
 def test_every_view_of_cid_4014_is_known(dicom):
@@ -195,7 +324,15 @@ def test_a_spacing_that_is_none(dicom, spacing):
     if spacing is not None:
         ds.ImagerPixelSpacing = [0.07, 0.07]
         ds["ImagerPixelSpacing"]._value = spacing
-    assert triage(ds).pixel_spacing is None
+    assert (triage(ds).pixel_spacing, triage(ds).spacing_from) == (None, None)
+
+
+def test_spacing_at_the_detector_comes_first(dicom):
+    found = triage(dicom.dataset(PixelSpacing=[0.06, 0.065], EstimatedRadiographicMagnificationFactor="1.08"))
+    assert (found.pixel_spacing, found.spacing_from) == ((0.07, 0.08), "ImagerPixelSpacing")
+    for imager in (None, [0, 0.07]):
+        found = triage(dicom.dataset(ImagerPixelSpacing=imager, PixelSpacing=[0.06, 0.065]))
+        assert (found.pixel_spacing, found.spacing_from) == ((0.06, 0.065), "PixelSpacing")
 
 
 def test_what_is_known_of_an_empty_data_set_is_nothing():
