@@ -1,8 +1,8 @@
 """What methods share that segment a whole image: a map of probabilities, and the findings in it."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,8 @@ from mammofast.engine import Engine, TensorSpec
 from mammofast.errors import BrokenImage, BundleError, Reason
 from mammofast.methods.parameters import as_record, is_number
 from mammofast.methods.scaling import Scaling
-from mammofast.methods.stages import Outcome, batches, check_network, finite, in_words, run_rows
+from mammofast.methods.stages import Case, Outcome, batches, check_network, finite, in_words, run_rows
+from mammofast.methods.tiling import Piece
 from mammofast.records import Box, Finding, GreyPipeline, ImageSource
 from mammofast.tracing import span
 
@@ -20,6 +21,9 @@ T = TypeVar("T")
 NETWORK, INPUT, OUTPUT = "segmenter", "image", "mask"
 # How far half-precision arithmetic may leave 0..1.
 _ROUNDING = 1e-2
+LIMITS = (-_ROUNDING, 1 + _ROUNDING)
+# Probabilities are summed as whole multiples of 2^-30 (csrc/components): no order of adding shows.
+PROBABILITY_ONE = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,23 @@ class MapParameters:
                 "or state assumed_pixel_spacing_mm in the bundle",
             )
         return spacing
+
+
+@dataclass(slots=True)
+class MapCase(Case):
+    """An image on its way to a map of probabilities.
+
+    shape: rows and columns of the map. region: the native pixels that it is of. tiles: that it is put together from.
+    pixels: of the level and window that were read, kept where they are uploaded. grey: the same in the map's size.
+    probabilities: the map. The last two are on the card where the method runs there.
+    """
+
+    pixels: npt.NDArray[np.generic] | None = None
+    shape: tuple[int, int] = (0, 0)
+    region: Box = (0, 0, 0, 0)
+    tiles: list[tuple[Piece, Piece]] = field(default_factory=list)
+    grey: Any = None
+    probabilities: Any = None
 
 
 class Segmenter:
@@ -116,7 +137,7 @@ def probabilities(output: Outcome, map_shape: tuple[int, int]) -> npt.NDArray[np
     if values.shape != (1, *map_shape):
         raise BrokenImage(Reason.INTERNAL, f"the {NETWORK} gave {values.shape}, expected {(1, *map_shape)}")
     low, high = float(values.min()), float(values.max())
-    if low < -_ROUNDING or high > 1 + _ROUNDING:
+    if low < LIMITS[0] or high > LIMITS[1]:
         raise BrokenImage(
             Reason.VALUE_RANGE,
             f"the {NETWORK} gave values from {low:.3g} to {high:.3g}, expected probabilities; "
@@ -132,28 +153,42 @@ def find_components(
     """Return the 8-connected components of a map at native resolution, ordered by (y_min, x_min, y_max, x_max).
 
     Score and confidence are both the mean over a component's pixels of the probability of the nearest pixel of the map:
-    unlike the peak it does not tie where a network saturates, and one bright pixel does not rank a component first.
+    unlike the peak it does not tie where a network saturates, and one bright pixel does not rank a component first. The
+    mean is of whole multiples of 2**-30.
 
     probabilities: (rows, cols). region: the native pixels they are of; what leaves the image is cut off.
     """
     mask = ops.paste_masks(probabilities[None], np.array([region], np.int32), image.shape, parameters.threshold)
-    smallest = 0.0
-    if parameters.min_area_mm2:
-        row_mm, col_mm = parameters.spacing(image)
-        smallest = parameters.min_area_mm2 / (row_mm * col_mm)
     rows = _nearest(probabilities.shape[0], region[1], region[3], image.shape[0])
     cols = _nearest(probabilities.shape[1], region[0], region[2], image.shape[1])
     labels, boxes, areas = ops.label_mask(mask)
     findings = []
-    for number in np.lexsort((boxes[:, 2], boxes[:, 3], boxes[:, 0], boxes[:, 1])):
-        if areas[number] < smallest:
-            continue
-        x_min, y_min, x_max, y_max = map(int, boxes[number])
+    for number in reported(boxes, areas, image, parameters):
+        x_min, y_min, x_max, y_max = boxes[number]
         inside = labels[y_min:y_max, x_min:x_max] == number + 1
-        values = probabilities[np.ix_(rows[y_min:y_max], cols[x_min:x_max])][inside]
-        confidence = float(np.clip(values.mean(dtype=np.float64), 0, 1))
-        findings.append(Finding((x_min, y_min, x_max, y_max), confidence, confidence, inside))
+        values = probabilities[np.ix_(rows[y_min:y_max], cols[x_min:x_max])][inside].astype(np.float64)
+        total = np.floor(values * PROBABILITY_ONE + 0.5).astype(np.int64).sum()
+        findings.append(finding(boxes[number], total, areas[number], inside))
     return findings
+
+
+def reported(
+    boxes: npt.NDArray[np.int32], areas: npt.NDArray[np.int64], image: ImageSource, parameters: MapParameters
+) -> npt.NDArray[np.int64]:
+    """Return which components are findings, ordered by (y_min, x_min, y_max, x_max)."""
+    smallest = 0.0
+    if parameters.min_area_mm2:
+        row_mm, col_mm = parameters.spacing(image)
+        smallest = parameters.min_area_mm2 / (row_mm * col_mm)
+    order = np.lexsort((boxes[:, 2], boxes[:, 3], boxes[:, 0], boxes[:, 1]))
+    return order[areas[order] >= smallest]
+
+
+def finding(box: npt.NDArray[np.int32], total: int, area: int, mask: npt.NDArray[np.bool_]) -> Finding:
+    """Return a component as a finding. total: the sum of its pixels' probabilities, in units of 2**-30."""
+    x_min, y_min, x_max, y_max = map(int, box)
+    confidence = min(max(int(total) / (PROBABILITY_ONE * int(area)), 0.0), 1.0)
+    return Finding((x_min, y_min, x_max, y_max), confidence, confidence, mask)
 
 
 def _are_lengths(values: object) -> bool:
