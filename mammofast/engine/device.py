@@ -57,19 +57,34 @@ class Card:
     @contextmanager
     def current(self) -> Iterator[None]:
         """Make the card this thread's for the block; what CUDA reports within is an EngineError."""
-        self._context.push()
+        with self._errors():
+            self._context.push()
+            try:
+                yield
+            finally:
+                self._context.pop()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
             yield
         except self._cuda.MemoryError as error:
-            free, total = (value >> 20 for value in self._cuda.mem_get_info())
             raise EngineError(
-                f"the card has no memory left ({free} of {total} MiB are free); run smaller batches, or fewer workers "
-                "on this card"
+                f"the card has no memory left ({self._room()}); run smaller batches, or fewer workers on this card"
             ) from error
         except self._cuda.Error as error:
             raise EngineError(f"the card reports: {error}") from error
-        finally:
-            self._context.pop()
+
+    def _room(self) -> str:
+        try:
+            self._context.push()
+            try:
+                free, total = (value >> 20 for value in self._cuda.mem_get_info())
+            finally:
+                self._context.pop()
+        except self._cuda.Error:  # a card that is lost by now does not say
+            return "it does not say how much it has"
+        return f"{free} of {total} MiB are free"
 
     def stream(self) -> "Stream":
         """Make a stream that does not wait for the legacy default stream."""
@@ -97,6 +112,11 @@ class Card:
     def download(self, target: Array, pointer: int, stream: "Stream") -> None:
         """Enqueue a copy from the card; ``target``, pinned, is written when the stream has come that far."""
         self._cuda.memcpy_dtoh_async(target, pointer, stream.theirs)
+
+    def free_memory(self) -> int:
+        """Return how many bytes of the card nobody has taken."""
+        free: int = self._cuda.mem_get_info()[0]
+        return free
 
     def synchronize(self) -> None:
         """Wait for everything on the card, whoever enqueued it in this process."""

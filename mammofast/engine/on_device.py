@@ -1,16 +1,19 @@
 """What engines on a card offer beside :class:`Engine`: arrays that stay there, work that is only enqueued."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from threading import Lock
 from typing import Any, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from mammofast.engine.base import Engine, Tensor
-from mammofast.errors import EngineError
+from mammofast.engine.loss import is_lost, lose
+from mammofast.errors import DeviceLostError, EngineError
 from mammofast.ops._cuda import is_contiguous
 
 Shape = tuple[int, ...]
@@ -105,6 +108,34 @@ class DeviceEngine(Engine):
         self._check({spec.name: Placed(0, shapes.get(spec.name, ()), np.dtype(spec.dtype)) for spec in self.inputs})
         return self._buffers(shapes)
 
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """After an error within the block, wait for the engine's own stream, and tell whether the card is still there.
+
+        Raises
+        ------
+        DeviceLostError
+            When the stream cannot be waited for: an error that stays, say an illegal address, an uncorrectable bit of
+            memory, a card that fell off its bus. One that passes, say memory that ran out, is raised as it came.
+
+        """
+        try:
+            yield
+        except DeviceLostError:
+            raise
+        except Exception as error:
+            try:
+                self.synchronize()
+            except EngineError as still:
+                raise lose(self.card, still) from error
+            raise
+
+    def close(self) -> None:
+        """Give the network's memory back; that of a lost card goes with the process, since calls might not return."""
+        if is_lost(self.card):
+            self._closed = True
+        super().close()
+
     @abstractmethod
     def share(self) -> Self:
         """Return another engine over the same weights, which go when the last of them is closed."""
@@ -113,6 +144,21 @@ class DeviceEngine(Engine):
     @abstractmethod
     def memory(self) -> Memory:
         """What it takes of the card."""
+
+    @abstractmethod
+    def free_memory(self) -> int:
+        """Return how many bytes of its card nobody has taken."""
+
+    @abstractmethod
+    def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory of the host that the card can read while the CPU works; it goes when nobody refers to it.
+
+        Raises
+        ------
+        EngineError
+            When there is no way to have it, or no more of it.
+
+        """
 
     @abstractmethod
     def upload(self, tensors: Mapping[str, Tensor]) -> dict[str, DeviceArray]:
@@ -127,7 +173,8 @@ class DeviceEngine(Engine):
         """Wait for the engine's own stream."""
 
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return self.download(self.run_on_device(self.upload(tensors), self.stream))
+        with self.watched():
+            return self.download(self.run_on_device(self.upload(tensors), self.stream))
 
     @abstractmethod
     def _enqueue(self, inputs: Mapping[str, Placed], stream: int) -> dict[str, DeviceArray]: ...

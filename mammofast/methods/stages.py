@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.engine import Engine, TensorSpec
-from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
+from mammofast.errors import BrokenImage, BundleError, DeviceLostError, EngineError, ImageError, Reason
 from mammofast.methods.parameters import is_whole
 from mammofast.records import Finding, GreyTable, ImageResult, ImageSource, level_shape, no_detections
 
@@ -59,7 +59,7 @@ class blaming:  # noqa: N801 - reads as a statement
             return False
         if isinstance(error, ImageError):
             self._case.error = str(error)
-        elif isinstance(error, Exception):
+        elif isinstance(error, Exception) and not isinstance(error, DeviceLostError):
             # The message of an error nobody expected may hold anything, a patient's name included.
             self._case.error = f"{Reason.INTERNAL}: {type(error).__name__}"
         return self._case.error is not None
@@ -87,6 +87,8 @@ def run_rows(engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int
     """Run one batch, padded to its fixed size; where it fails, each row alone, so that only a bad row fails."""
     try:
         return list(run_batch(engine, name, rows, size))
+    except DeviceLostError:
+        raise
     except EngineError as error:
         if len(rows) == 1:
             return [error]

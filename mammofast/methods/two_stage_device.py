@@ -4,19 +4,21 @@ The steps are those of :mod:`mammofast.methods.two_stage`; here images are worke
 detection and segmentation at the same time, each on other images.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from operator import attrgetter
-from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mammofast import ops
+from mammofast.engine.lanes import Lanes
+from mammofast.engine.loss import is_lost, lose
 from mammofast.engine.on_device import DeviceEngine
-from mammofast.errors import BrokenImage, Reason
+from mammofast.errors import BrokenImage, DeviceLostError, Reason
 from mammofast.machine import cores
+from mammofast.methods.admission import Admission, Admitted, CardMemory
 from mammofast.methods.two_stage import Candidate, TwoStage, TwoStageCase, TwoStageParameters, keep, result_of
 from mammofast.ops import device
 from mammofast.ops._detection import ANCHORS_PER_HEAD
@@ -27,6 +29,9 @@ from mammofast.settings import Settings
 
 # Calls of a stage at a time, each with a stream and contexts of its own: one copies while another computes.
 LANES = 2
+# Seconds from which on a call is taken to never return. On the cards that engines are built for one takes well below a
+# second, and what has to be compiled was when the bundle was opened.
+HUNG_AFTER = 120.0
 # What the fusion of one image takes on a card; more boxes are fused on the host.
 MOST_BOXES = 2047
 _LOOKED_UP = 2  # bytes of the largest integers that a contrast window is found of on the card
@@ -35,52 +40,41 @@ Pixels = npt.NDArray[np.generic]
 _Part = tuple[device.DecodedBatch, device.KeptBatch]
 
 
-class Lanes:
-    """Engines over one network's weights; each serves one call at a time."""
-
-    def __init__(self, engine: DeviceEngine, count: int) -> None:
-        self._shared: list[DeviceEngine] = []
-        with ExitStack() as made:
-            for _ in range(count - 1):
-                self._shared.append(made.enter_context(engine.share()))
-            self._made = made.pop_all()
-        self._free: SimpleQueue[DeviceEngine] = SimpleQueue()
-        for each_engine in (engine, *self._shared):
-            self._free.put(each_engine)
-
-    @contextmanager
-    def one(self) -> Iterator[DeviceEngine]:
-        """Lend an engine that nobody else uses, whose stream has come to its end."""
-        engine = self._free.get()
-        try:
-            yield engine
-        finally:
-            try:
-                engine.synchronize()
-            finally:
-                self._free.put(engine)
-
-    def close(self) -> None:
-        """Close the engines made here; the first one is its owner's."""
-        self._made.close()
-
-
 class TwoStageOnDevice(TwoStage):
     """P4's method over two engines on a card; results do not depend on which images share a call."""
 
     def __init__(self, parameters: TwoStageParameters, engines: Mapping[str, DeviceEngine], settings: Settings) -> None:
         super().__init__(parameters, engines, settings)
+        self._card = engines["detector"].card
+        self._readers = cores()
+        inputs = [{"image": (settings.detection_batch, 1, *scale)} for scale in parameters.scales]
+        crops = [{"crop": (settings.segmentation_batch, 1, *parameters.crop_shape)}]
         with ExitStack() as made:
-            self._detectors = made.enter_context(closing(Lanes(engines["detector"], LANES)))
-            self._segmenters = made.enter_context(closing(Lanes(engines["segmenter"], LANES)))
-            self._flow = made.enter_context(Flow(self.stages()))
+            self._detectors = made.enter_context(closing(Lanes(engines["detector"], LANES, inputs)))
+            self._segmenters = made.enter_context(closing(Lanes(engines["segmenter"], LANES, crops)))
+            admission = Admission([self._detectors, self._segmenters], *self._pinned(), until="detect")
+            self.memory: CardMemory = admission.memory
+            flow = Flow(self.stages(), admission.holds, admission.enter, HUNG_AFTER)
+            self._flow = made.enter_context(flow)
             self._made = made.pop_all()
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
-        """Screen images; calls from several threads share batches."""
+        """Screen images; calls from several threads share batches.
+
+        Raises
+        ------
+        DeviceLostError
+            When the card answers no more, or a call on it has not come back.
+
+        """
+        try:
+            outcomes = self._flow.results(images)
+        except DeviceLostError as error:
+            # One that hangs was not asked to end: nothing may wait for it.
+            raise error if is_lost(self._card) else lose(self._card, error) from None
         return [
             ImageResult(images[outcome.index].shape, error=outcome.error) if outcome.item is None else outcome.item
-            for outcome in self._flow.results(images)
+            for outcome in outcomes
         ]
 
     def close(self) -> None:
@@ -89,9 +83,8 @@ class TwoStageOnDevice(TwoStage):
 
     def stages(self) -> list[Stage]:
         """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
-        readers = cores()
         return [
-            Stage(name="read", work=each(self._read), workers=readers),
+            Stage(name="read", work=each(self._read_level), workers=self._readers),
             Stage(
                 name="detect",
                 work=self._detect_batch,
@@ -104,7 +97,7 @@ class TwoStageOnDevice(TwoStage):
                 split=self._candidates,
                 work=each(self._read_native),
                 join=keep("parts"),
-                workers=readers,
+                workers=self._readers,
             ),
             Stage(
                 name="segment",
@@ -116,6 +109,21 @@ class TwoStageOnDevice(TwoStage):
                 device=True,
             ),
         ]
+
+    def _pinned(self) -> tuple[int, int]:
+        """Return how many images are read or wait to be uploaded, and the bytes of what is read of a usual one.
+
+        The level is less than twice as large as the largest scale, both ways where the shapes are alike; pixels have 16
+        bits.
+        """
+        largest = max(rows * cols for rows, cols in self._parameters.scales)
+        return self._readers + 2 * LANES * self._settings.detection_batch, 4 * largest * 2
+
+    def _read_level(self, admitted: Admitted) -> TwoStageCase:
+        """Read the detection level into pinned memory."""
+        case = self._read(admitted.image)
+        case.pixels = admitted.placed(_pixels(case))
+        return case
 
     def _detect_batch(self, cases: Sequence[TwoStageCase]) -> list[TwoStageCase | BrokenImage]:
         """Take images from their pixels to candidates."""
@@ -223,12 +231,14 @@ class TwoStageOnDevice(TwoStage):
         return case
 
     def _fuse_on_host(self, case: TwoStageCase, i: int, parts: Sequence[_Part], stream: int) -> None:
-        """Fuse more boxes than a card takes."""
+        """Fuse more boxes than a card takes; of the batch, only this image's come down."""
         case.boxes, case.scores = [], []
-        for found, kept in ((_on_host(found, stream), _on_host(kept, stream)) for found, kept in parts):
-            chosen = kept.indices[i, : kept.counts[i]]
-            case.boxes.append(found.boxes[i, chosen])
-            case.scores.append(found.scores[i, chosen])
+        for found, kept in parts:
+            wanted = found.boxes, found.scores, kept.indices, kept.counts
+            boxes, scores, indices, count = (device.to_host(device.row(array, i), stream) for array in wanted)
+            chosen = indices[: int(count)]
+            case.boxes.append(boxes[chosen])
+            case.scores.append(scores[chosen])
         self._fuse(case)
 
     def _segment_batch(self, parts: Sequence[tuple[Candidate, Pixels]]) -> list[Finding | BrokenImage]:

@@ -66,7 +66,10 @@ def kernels(name: str) -> ModuleType:
 
 
 def to_device(values: npt.NDArray[Any], stream: int = LEGACY_STREAM, card: int = 0) -> CudaArray:
-    """Return a copy on a card for what is enqueued on the stream from here on; the values may change at once."""
+    """Return a copy on a card for what is enqueued on the stream from here on.
+
+    The values may change at once; those in pinned memory once the stream has come here.
+    """
     return kernels("values").to_device(values, stream, card)  # type: ignore[no-any-return]
 
 

@@ -24,7 +24,7 @@ from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
 from mammofast.ops._device.masks import PackedMasks, paste_masks, paste_packed
 from mammofast.ops._device.preprocessing import contrast_windows, detection_inputs, segmentation_inputs
-from mammofast.ops._device.views import view
+from mammofast.ops._device.views import row, view
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
 
@@ -49,6 +49,7 @@ __all__ = [
     "paste_masks",
     "paste_packed",
     "roi_align",
+    "row",
     "segmentation_inputs",
     "to_device",
     "to_host",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from mammofast.errors import EngineError
+from mammofast.errors import DeviceLostError, EngineError
 from mammofast.pipeline.board import Board
 from mammofast.pipeline.memory import Hold
 from mammofast.pipeline.stage import Stage
@@ -41,8 +41,8 @@ class Flow:
     Parameters
     ----------
     stages, holds, enter: as :class:`mammofast.pipeline.board.Board` takes them.
-    hung_after: seconds from which on a call is taken to never return. A device that hangs cannot be made to go on: the
-        flow is broken then, and its process had better end.
+    hung_after: seconds from which on a call on a device is taken to never return. A device that hangs cannot be made to
+        go on: the flow is broken then, as by one that is lost, and its process had better end.
 
     """
 
@@ -75,8 +75,10 @@ class Flow:
 
         Raises
         ------
+        DeviceLostError
+            When a call lost its device, or hangs.
         EngineError
-            When a call hangs, or the flow is closed meanwhile.
+            When the flow is closed meanwhile.
         BaseException
             What ended a stage's thread, where that was no ``Exception``.
 
@@ -105,8 +107,8 @@ class Flow:
             self._closing = True
             self._wake_all()
         for worker in self._workers:
-            if worker.thread is not None and not (self._broken is not None and self._hangs(worker)):
-                worker.thread.join()
+            while worker.thread is not None and worker.thread.is_alive() and not self._hangs(worker):
+                worker.thread.join(self._patience([worker]))
 
     def __enter__(self) -> Self:
         return self
@@ -143,7 +145,7 @@ class Flow:
         try:
             while not waiting.is_over():
                 self._raise_if_broken()
-                waiting.news.wait(self._patience())
+                waiting.news.wait(self._patience(self._workers))
         finally:
             self._waiting.remove(waiting)
 
@@ -152,7 +154,7 @@ class Flow:
         try:
             while self._work_once(worker):
                 pass
-        except BaseException as error:  # say KeyboardInterrupt or a driver's SystemExit: nobody would hear of it here
+        except BaseException as error:  # a device that is lost, KeyboardInterrupt: nobody would hear of it here
             with self._lock:
                 self._broken = self._broken or error
                 self._wake_all()
@@ -171,7 +173,7 @@ class Flow:
     def _next(self, worker: _Worker) -> Task | None:
         """Wait for a task; None says that it is time to end."""
         with self._lock:
-            while not self._closing:
+            while not self._closing and self._broken is None:
                 if (task := self._board.task(worker.stage)) is not None:
                     worker.since = time.monotonic()
                     self._wake()
@@ -209,25 +211,31 @@ class Flow:
         for condition in (*self._work, *(waiting.news for waiting in self._waiting)):
             condition.notify_all()
 
-    def _patience(self) -> float | None:
+    def _patience(self, workers: Sequence[_Worker]) -> float | None:
         """Return how long to wait before looking whether a call hangs."""
         if self._hung_after is None:
             return None
         now = time.monotonic()
-        began = [since for worker in self._workers if (since := worker.since) is not None]
+        began = [since for worker in workers if self._is_on_device(worker) and (since := worker.since) is not None]
         return max(0.0, min(began, default=now) + self._hung_after - now)
 
     def _hangs(self, worker: _Worker) -> bool:
         since = worker.since
-        return self._hung_after is not None and since is not None and time.monotonic() - since >= self._hung_after
+        if self._hung_after is None or since is None or not self._is_on_device(worker):
+            return False
+        return time.monotonic() - since >= self._hung_after
+
+    def _is_on_device(self, worker: _Worker) -> bool:
+        return self._board.stages[worker.stage].device
 
     def _raise_if_broken(self) -> None:
         for worker in self._workers:
             if self._broken is None and self._hangs(worker):
                 name = self._board.stages[worker.stage].name
-                self._broken = EngineError(
+                self._broken = DeviceLostError(
                     f"stage {name!r} has not come back for {self._hung_after:g} s; end this process, start it again"
                 )
+                self._wake_all()
         if self._broken is not None:
             raise self._broken
         if self._closing:

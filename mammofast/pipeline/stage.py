@@ -32,15 +32,16 @@ class Stage:
         shares the call. An ``Exception`` among them is the error of that unit; one that is raised is somebody's, and
         who it is gets found out. It may be called again on the same units.
         ``MemoryError`` says that there was no room, ``EngineError`` that a network could not be run,
-        ``BrokenImage`` with ``Reason.NOT_FINITE`` that it gave NaN or infinity: these are tried once more, alone. What
-        is no ``Exception``, say ``SystemExit`` from a device that is lost, ends the whole pipeline.
+        ``BrokenImage`` with ``Reason.NOT_FINITE`` that it gave NaN or infinity: these are tried once more, alone.
+        ``DeviceLostError``, and what is no ``Exception``, end the whole pipeline.
     split: an item's units. join: the next stage's item, from this one's and the outcomes in the units' order; called
         once, when all are there.
     key: only units with equal keys share a batch, say those of one shape.
     batch: units in one call. It waits to be full while more can come.
     workers: calls at a time.
     room: images inside, those waiting and those that cannot move on included.
-    device: whether its calls share a device's memory: a unit that is tried alone then has the device to itself.
+    device: whether its calls share a device's memory: a unit that is tried alone then has the device to itself. A call
+        that never comes back then is a device that is lost; disks may stall and come back.
     """
 
     name: str

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mammofast import tracing
+from mammofast.errors import DeviceLostError
 from mammofast.pipeline.faults import Fault
 from mammofast.pipeline.memory import Lease
 from mammofast.pipeline.stage import Stage
@@ -87,11 +88,13 @@ class Task:
     alone: bool = False
 
     def run(self) -> "Report":
-        """Do the work; whatever goes wrong with it is in the report."""
+        """Do the work; whatever goes wrong with it is in the report, but for a device that is lost: that is raised."""
         units = [ticket.units[i] for ticket, i in self.parts]
         try:
             with tracing.span(self.stage.name, len(units)):
                 outcomes = list(self.stage.work(units))
+        except DeviceLostError:  # no image's fault, and there is nothing to work on the others with
+            raise
         except Exception as error:
             return self._failed(error, whose=len({ticket for ticket, _ in self.parts}) == 1)
         if len(outcomes) != len(units):

@@ -22,7 +22,10 @@ class CudaLogicError(CudaError):
 
 
 class FakeCard:
-    """What is on the card now, and what was asked of it. memory: bytes that it has."""
+    """What is on the card now, and what was asked of it. memory: bytes that it has.
+
+    dead: whether every call fails from here on. fault: what the next call fails with, once.
+    """
 
     def __init__(self, memory=1 << 24):
         self.total = memory
@@ -37,6 +40,8 @@ class FakeCard:
         self.copies = 0
         self.launches = 0
         self.refuse_capture = False
+        self.dead = False
+        self.fault = None
         self.handles = iter(range(1000, 10**9))
         self.local = threading.local()
         self.pycuda = self._pycuda()
@@ -103,6 +108,11 @@ class FakeCard:
     def need_context(self):
         if not self.depth:
             raise CudaLogicError("invalid device context")
+        if self.dead:
+            raise CudaError("an illegal memory access was encountered")
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
 
     def enqueue(self, stream, work):
         if stream in self.captures:
@@ -166,7 +176,8 @@ class FakeCard:
                 card.depth += 1
 
             def pop(self):
-                card.need_context()
+                if not card.depth:
+                    raise CudaLogicError("invalid device context")
                 card.depth -= 1
 
             def detach(self):
@@ -185,6 +196,10 @@ class FakeCard:
 
             def retain_primary_context(self):
                 return Context()
+
+        def mem_get_info():
+            card.need_context()
+            return card.total - card.used, card.total
 
         def pagelocked_empty(shape, dtype):
             card.need_context()
@@ -219,7 +234,7 @@ class FakeCard:
             Stream=Stream,
             Event=Event,
             mem_alloc=Allocation,
-            mem_get_info=lambda: (card.total - card.used, card.total),
+            mem_get_info=mem_get_info,
             pagelocked_empty=pagelocked_empty,
             memcpy_htod_async=memcpy_htod_async,
             memcpy_dtoh_async=memcpy_dtoh_async,

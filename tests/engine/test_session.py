@@ -2,7 +2,6 @@
 
 import sys
 import threading
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,43 +10,10 @@ from mammofast.engine import TensorSpec, device, driver, load_engine
 from mammofast.engine.on_device import PREPARING
 from mammofast.engine.tensorrt.weights import Weights
 from mammofast.errors import EngineError
-from tests.engine.fake_card import FakeCard, FakeDriver
+from tests.engine.fake_card import FakeDriver
 from tests.engine.fake_tensorrt import FakeTensorRt, serialized
 
 SMALL, LARGE = (2, 2, 4, 4), (3, 2, 6, 8)
-
-
-@pytest.fixture(params=["tensorrt", "tensorrt-rtx"])
-def flavour(request):
-    """One body for both packages."""
-    return request.param
-
-
-@pytest.fixture
-def card(monkeypatch):
-    """Put a card into this machine."""
-    fake = FakeCard()
-    monkeypatch.setitem(sys.modules, "pycuda", SimpleNamespace(driver=fake.pycuda))
-    monkeypatch.setitem(sys.modules, "pycuda.driver", fake.pycuda)
-    monkeypatch.setattr(driver, "_driver", lambda: FakeDriver(fake))
-    device.card.cache_clear()
-    yield fake
-    device.card.cache_clear()
-    assert not fake.depth, "a context stayed pushed"
-
-
-@pytest.fixture
-def trt(card, flavour, monkeypatch):
-    """Install TensorRT."""
-    fake = FakeTensorRt(card, rtx=flavour == "tensorrt-rtx")
-    monkeypatch.setitem(sys.modules, fake.__name__, fake)
-    return fake
-
-
-@pytest.fixture
-def load(trt, flavour):
-    """Load an engine."""
-    return lambda **facts: load_engine(serialized(**facts), flavour, "cuda", "fp16")
 
 
 def images(shape, seed=0):

@@ -1,5 +1,6 @@
 """P4's method on a card, its kernels run on the host: to the bit what the CPU finds."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ import pytest
 import mammofast
 from mammofast.archive import ingest
 from mammofast.bundles import load_bundle
-from mammofast.errors import EngineError, Reason
+from mammofast.engine import loss
+from mammofast.errors import DeviceLostError, EngineError, Reason
 from mammofast.methods import screener as screener_module
 from mammofast.methods import two_stage_device
 from mammofast.methods.arrays import ArrayImage
@@ -246,7 +248,7 @@ def test_closing_closes_what_was_opened(on_host, images):
     assert on_host.control.allocations == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def expected(images):
     return by_cpu(images)
 
@@ -266,6 +268,54 @@ def test_a_bundle_of_engines_on_a_card_is_screened_there_by_several_threads(scre
     assert_same(found, expected)
     batches = [shape[0] for engine in screener._engines["detector"].opened for shape in engine.batches]
     assert set(batches) == {Settings.on("cuda").detection_batch}
+
+
+@pytest.fixture
+def nothing_lost(monkeypatch):
+    """A card that a test loses is there again for the next one."""
+    monkeypatch.setattr(loss, "_LOST", set())
+    monkeypatch.setattr(HostEngine, "is_dead", False)
+
+
+def test_a_lost_card_is_said_to_every_caller_and_no_image_is_blamed(nothing_lost, screener, images, monkeypatch):
+    (good,) = screener.screen_batch(images[:1])
+    assert good.error is None
+    die = lambda *_: monkeypatch.setattr(HostEngine, "is_dead", True)  # noqa: E731
+    for engine in screener._engines["segmenter"].opened:
+        engine.spoil = die
+    with ThreadPoolExecutor(3) as threads:
+        for asked in [threads.submit(screener.screen_batch, images) for _ in range(3)]:
+            with pytest.raises(DeviceLostError, match=r"card 0 is lost to this process \(the card reports: "):
+                asked.result()
+    with pytest.raises(DeviceLostError):
+        screener.screen(images[0])
+    screener.close()  # what a `with` block does then: the error that comes out of it is the card's
+
+
+def test_a_card_that_hangs_is_lost(nothing_lost, screener, images, monkeypatch):
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def hang(inputs, outputs):
+        hangs.set()
+        assert go_on.wait(60)
+
+    monkeypatch.setattr(screener._method._flow, "_hung_after", 0.1)
+    engines = screener._engines["detector"].opened
+    for engine in engines:
+        engine.spoil = hang
+    with pytest.raises(DeviceLostError, match=r"card 0 is lost .*stage 'detect' has not come back for 0.1 s"):
+        screener.screen_images(images)
+    assert hangs.wait(60)
+    screener.close()  # does not wait for it
+    assert all(engine._closed for engine in engines)
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "detect":
+            thread.join(60)
+
+
+def test_a_hang_ends_what_a_bundle_is_opened_for(screener):
+    assert screener._method._flow._hung_after == two_stage_device.HUNG_AFTER
 
 
 def test_a_bundle_that_no_method_takes_leaves_no_engine_open(on_host, monkeypatch):

@@ -8,7 +8,7 @@ import weakref
 import pytest
 
 from mammofast import tracing
-from mammofast.errors import EngineError
+from mammofast.errors import DeviceLostError, EngineError
 from mammofast.pipeline import Budget, Flow, Hold, Stage, each
 from mammofast.pipeline.board import Board
 from mammofast.pipeline.virtual import Server
@@ -271,19 +271,75 @@ def test_a_call_that_hangs_is_said_and_not_waited_for():
             assert go_on.wait(PATIENCE)
         return item
 
-    flow = Flow([passing(), Stage(name="detect", work=each(work))], hung_after=0.1)
+    flow = Flow([passing(), Stage(name="detect", work=each(work), device=True)], hung_after=0.1)
     run = flow.run(range(9))
     assert [next(run).index, next(run).index] == [0, 1]
-    with pytest.raises(EngineError, match=r"stage 'detect' has not come back for 0.1 s; end this process"):
+    with pytest.raises(DeviceLostError, match=r"stage 'detect' has not come back for 0.1 s; end this process"):
         next(run)
     flow.close()  # returns though the call does not
-    with pytest.raises(EngineError, match="has not come back"):
+    with pytest.raises(DeviceLostError, match="has not come back"):
         flow.results(range(2))
     hung = [thread for thread in threading.enumerate() if thread.name == "detect"]
     assert len(hung) == 1
     assert hung[0].daemon  # so that the process can end
     go_on.set()
     hung[0].join(PATIENCE)
+
+
+def test_a_disk_that_stalls_is_waited_for():
+    go_on, asked, found = threading.Event(), [], []
+
+    def read(item):
+        assert go_on.wait(PATIENCE)
+        return item
+
+    with Flow([Stage(name="read", work=each(read)), passing("detect", device=True)], hung_after=0.01) as flow:
+        real = flow._patience
+        flow._patience = lambda workers: asked.append(1) or real(workers)
+        asks = threading.Thread(target=lambda: found.extend(flow.results(range(3))))
+        asks.start()
+        is_so(lambda: len(asked) > 9)  # it was looked whether the call hangs, and found that it may go on
+        go_on.set()
+        asks.join(PATIENCE)
+    assert [outcome.item for outcome in found] == [0, 1, 2]
+
+
+def test_a_device_that_is_lost_ends_all_runs_and_blames_no_image():
+    begun, worked, caught = threading.Barrier(3), [], []
+
+    def detect(item):
+        worked.append(item)
+        if item == "first":
+            begun.wait(PATIENCE)
+            raise DeviceLostError("card 0 is lost")
+        return item
+
+    def ask(flow):
+        begun.wait(PATIENCE)
+        try:
+            caught.append(flow.results(images()))
+        except EngineError as error:
+            caught.append(error)
+
+    def images():
+        yield 1
+        is_so(lambda: flow._broken is not None)
+        yield 2
+
+    flow = Flow([passing(), Stage(name="detect", work=each(detect), device=True), passing("later")])
+    others = [threading.Thread(target=ask, args=(flow,)) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    with pytest.raises(DeviceLostError, match="card 0 is lost"):
+        flow.results(["first"])
+    for thread in others:
+        thread.join(PATIENCE)
+    before = len(worked)
+    with pytest.raises(DeviceLostError, match="card 0 is lost"):
+        flow.results(range(4))
+    assert len(worked) == before
+    assert [type(error) for error in caught] == [DeviceLostError] * 2
+    flow.close()
 
 
 def test_two_runs_of_one_thread_do_not_wait_for_each_other():
@@ -427,7 +483,7 @@ def test_a_device_that_hangs_is_said():
     go_on = threading.Event()
     device = SimulatedDevice(RealTime(scale=0.0), memory=100)
     flow = Flow(segmenting(device, Faults(wait={3: go_on})), hung_after=0.1)
-    with pytest.raises(EngineError, match="stage 'segment' has not come back"):
+    with pytest.raises(DeviceLostError, match="stage 'segment' has not come back"):
         flow.results(IMAGES)
     flow.close()
     go_on.set()

@@ -211,10 +211,10 @@ class FakeCardEngine(DeviceEngine):
 
     def __init__(self):
         super().__init__(*((TensorSpec(name, (None, 3, 64, 64), "float32"),) for name in "xy"))
-        self.stream, self.graphs, self.steps = 1, 1, []
+        self.card, self.stream, self.graphs, self.steps = 0, 1, 1, []
         self.memory = Memory(10, 20)
 
-    share = memory = None  # abstract
+    share = memory = free_memory = pinned = None  # abstract
 
     def upload(self, tensors):
         self.steps.append("upload")

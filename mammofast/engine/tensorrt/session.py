@@ -57,6 +57,16 @@ class TensorRtEngine(DeviceEngine):
         own = sum(prepared.nbytes for prepared in self._prepared.values())
         return Memory(self._weights.nbytes, self._activations.nbytes + own)
 
+    def free_memory(self) -> int:
+        """Return how many bytes of its card nobody has taken."""
+        with self._card.current():
+            return self._card.free_memory()
+
+    def pinned(self, nbytes: int) -> Array:
+        """Return memory of the host that the card can read while the CPU works."""
+        with self._card.current():
+            return self._card.pinned((nbytes,), np.uint8)
+
     def upload(self, tensors: Mapping[str, Tensor]) -> dict[str, DeviceArray]:
         """Enqueue the copies of a batch to the engine's buffers; waits for what its own stream has first."""
         buffers = self.buffers({name: tensor.shape for name, tensor in tensors.items()})

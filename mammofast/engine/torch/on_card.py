@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import cuda, nn
 
 from mammofast.engine.base import Tensor
+from mammofast.engine.device import card
 from mammofast.engine.on_device import PREPARING, DeviceArray, DeviceEngine, Memory, Placed, Shape, card_index
 from mammofast.engine.torch.file import Recipe
 from mammofast.errors import EngineError
@@ -47,6 +49,18 @@ class TorchCardEngine(DeviceEngine):
     def memory(self) -> Memory:
         """What it takes of the card."""
         return Memory(self._weights, sum(prepared.nbytes for prepared in self._shapes.values()))
+
+    def free_memory(self) -> int:
+        """Return how many bytes of its card nobody has taken; what PyTorch keeps for itself is taken."""
+        with self._errors():
+            free: int = cuda.mem_get_info(self._device)[0]
+        return free
+
+    def pinned(self, nbytes: int) -> npt.NDArray[np.uint8]:
+        """Return memory of the host that the card can read while the CPU works, without PyTorch: it would keep it."""
+        theirs = card(self.card)
+        with theirs.current():
+            return theirs.pinned((nbytes,), np.uint8)
 
     def upload(self, tensors: Mapping[str, Tensor]) -> dict[str, DeviceArray]:
         """Enqueue the copies of a batch to the engine's buffers; waits for what its own stream has first."""
