@@ -22,7 +22,14 @@ _ROWS = (
     "--truth",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder of SOP_INSTANCE_UID.png: 8-bit, native size, 0 = no mass, k = mass k.",
+    help="A folder of SOP_INSTANCE_UID.png: 8-bit, native size, 0 = no mass, k = mass k; or a data set, see --layout.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["png", "inbreast", "cbis-ddsm", "vindr-mammo", "phantoms"]),
+    default="png",
+    show_default=True,
+    help="How the truth lies there. INbreast's outlines need scikit-image.",
 )
 @click.option("--bundle-id", help="Which bundle's results, where there are several.")
 @click.option("--settings-id", help="Which settings' results, where there are several.")
@@ -32,6 +39,7 @@ _ROWS = (
 def evaluate_command(
     results: Path,
     truth: Path,
+    layout: str,
     bundle_id: str | None,
     settings_id: str | None,
     json_file: Path | None,
@@ -45,10 +53,11 @@ def evaluate_command(
 
     A finding's box finds a mass at an IoU of 0.5 or more. Intervals are 95 %, by bootstrap over studies.
     """  # noqa: D301
-    from mammofast.evaluation import evaluate
+    from mammofast.evaluation import evaluate, open_truth
 
+    known = open_truth(truth, layout)
     with progress("Measuring images", quiet=quiet) as advance:
-        measures = evaluate(results, truth, bundle_id=bundle_id, settings_id=settings_id, progress=advance)
+        measures = evaluate(results, known, bundle_id=bundle_id, settings_id=settings_id, progress=advance)
     if json_file is not None:
         try:
             json_file.write_text(json.dumps(measures, indent=1) + "\n", encoding="utf-8")

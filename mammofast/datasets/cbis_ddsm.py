@@ -19,11 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset as Header
-from pydicom import dcmread
-from pydicom.errors import InvalidDicomError
 
-from mammofast.datasets.pixels import read_pixels
+from mammofast.datasets.pixels import read_header, read_pixels
 from mammofast.datasets.record import MASS, Dataset, LeftOut, Lesion, MaskFile, Sample, dataset, in_proportion
 from mammofast.errors import DatasetError
 
@@ -144,7 +141,7 @@ def _mask(files: list[Path], place: str) -> Path:
     """Return the one that is a mask: stated by the series, else seen by its two values, black and not."""
     if not files:
         raise DatasetError(f"{place}: the mask is missing")
-    masks = [path for path in files if "mask" in str(_header(path).get("SeriesDescription", "")).lower()]
+    masks = [path for path in files if "mask" in str(read_header(path).get("SeriesDescription", "")).lower()]
     if len(masks) != 1:
         masks = [path for path in files if _is_mask(path)]
     if len(masks) != 1:
@@ -153,15 +150,8 @@ def _mask(files: list[Path], place: str) -> Path:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    header = _header(path)
+    header = read_header(path)
     return int(header.Rows), int(header.Columns)
-
-
-def _header(path: Path) -> Header:
-    try:
-        return dcmread(path, stop_before_pixels=True)
-    except (OSError, InvalidDicomError) as error:
-        raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
 
 
 def _is_mask(path: Path) -> bool:

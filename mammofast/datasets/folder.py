@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+from mammofast.datasets.pixels import read_header
 from mammofast.datasets.record import MASS, Dataset, LeftOut, Lesion, MaskFile, Sample, dataset
 from mammofast.errors import DatasetError
 
@@ -53,11 +54,9 @@ def read_phantoms(folder: Path) -> Dataset:
         When it is not there.
 
     """
-    from pydicom import dcmread
-
     samples, left_out = [], []
     for path in sorted((folder / "dicom").rglob("*.dcm")):
-        header = dcmread(path, stop_before_pixels=True)
+        header = read_header(path)
         truth = folder / "truth" / f"{header.SOPInstanceUID}.png"
         if truth.is_file():
             place = header.ImageLaterality, header.ViewPosition

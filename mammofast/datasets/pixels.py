@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 
 from mammofast.errors import DatasetError
 
@@ -22,8 +24,6 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     """
     try:
         if path.suffix.lower() in _DICOM:
-            from pydicom import dcmread
-
             pixels = dcmread(path).pixel_array
         else:
             import imagecodecs
@@ -36,6 +36,21 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
         raise DatasetError(f"{path.name}: got shape {pixels.shape}, expected (rows, cols) or (rows, cols, 3)")
     return np.asarray(pixels)
+
+
+def read_header(path: Path) -> Dataset:
+    """Return a DICOM object without its pixels.
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read.
+
+    """
+    try:
+        return dcmread(path, stop_before_pixels=True)
+    except (OSError, InvalidDicomError) as error:
+        raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
 
 
 def read_labels(path: Path) -> npt.NDArray[np.uint8]:

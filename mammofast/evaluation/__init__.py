@@ -14,7 +14,7 @@ from mammofast.evaluation.evaluate import evaluate
 from mammofast.evaluation.masks import dice, iou, precision, relative_area_difference, sensitivity, specificity
 from mammofast.evaluation.matching import match_boxes
 from mammofast.evaluation.statistics import bootstrap_interval, cumulative, wilcoxon
-from mammofast.evaluation.truth import label_boxes, read_truth
+from mammofast.evaluation.truth import label_boxes, open_truth, read_truth
 
 __all__ = [
     "FROC",
@@ -33,6 +33,7 @@ __all__ = [
     "match_boxes",
     "mean_class_accuracy",
     "mean_iou",
+    "open_truth",
     "pixel_accuracy",
     "precision",
     "read_truth",

@@ -13,7 +13,7 @@ from mammofast.errors import ResultsError
 from mammofast.evaluation.curves import average_precision, froc
 from mammofast.evaluation.masks import dice
 from mammofast.evaluation.matching import match_boxes
-from mammofast.evaluation.truth import label_boxes, read_truth
+from mammofast.evaluation.truth import Truth, label_boxes, open_truth
 from mammofast.screening import Results, open_results
 
 IOU_THRESHOLD = 0.5
@@ -34,7 +34,7 @@ class _Image:
 
 def evaluate(
     results: str | Path,
-    truth: str | Path,
+    truth: str | Path | Truth,
     *,
     bundle_id: str | None = None,
     settings_id: str | None = None,
@@ -50,7 +50,8 @@ def evaluate(
 
     Parameters
     ----------
-    results: a results folder. truth: a folder of SOP_UID.png, 8-bit, native size, 0 = no mass, k = mass k.
+    results: a results folder.
+    truth: a folder of SOP_UID.png, 8-bit, native size, 0 = no mass, k = mass k; or what ``open_truth`` returns.
     bundle_id, settings_id: which run's results; needed where there are several.
     samples, seed: of the bootstrap, which draws studies with replacement.
     progress: called with the number of images just measured, and of all there are.
@@ -69,18 +70,22 @@ def evaluate(
         When there are no results, no truth for them, or several runs and no word of which.
 
     """
-    opened, folder = open_results(results), Path(truth)
+    opened = open_results(results)
+    known_truth = open_truth(truth) if isinstance(truth, str | Path) else truth
     rows = _rows_of_one_run(opened, bundle_id, settings_id)
     boxes = defaultdict(list)
     for finding in opened.findings().to_pylist():
         boxes[(finding["sop_uid"], finding["bundle_id"], finding["settings_id"])].append(finding)
-    known = [row for row in rows if (folder / f"{row['sop_uid']}.png").is_file()]
+    known = [row for row in rows if row["sop_uid"] in known_truth]
     if not known:
-        raise ResultsError(f"{folder}: holds no truth for any screened image, expected SOP_INSTANCE_UID.png files")
+        raise ResultsError(
+            "there is no truth for any screened image; expected SOP_INSTANCE_UID.png files, or the data set that was "
+            "screened and its layout"
+        )
     images = []
     for row in known:
         found = boxes[(row["sop_uid"], row["bundle_id"], row["settings_id"])]
-        images.append(_measure(opened, row, found, folder))
+        images.append(_measure(opened, row, found, known_truth))
         if progress is not None:
             progress(1, len(known))
     confidences = np.concatenate([image.confidences for image in images])
@@ -128,20 +133,20 @@ def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str |
     return list(images.values())
 
 
-def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any]], folder: Path) -> _Image:
+def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any]], truth: Truth) -> _Image:
     # What was lost before it could be read, or with its result, has no size and no study: a study by itself.
     shape = None if row["rows"] is None else (row["rows"], row["cols"])
-    labels = read_truth(folder / f"{row['sop_uid']}.png", shape)
-    truth = label_boxes(labels)
+    labels = truth.labels(row["sop_uid"], shape)
+    masses = label_boxes(labels)
     boxes = [[finding[name] for name in ("x_min", "y_min", "x_max", "y_max")] for finding in findings]
     confidences = np.array([finding["confidence"] for finding in findings], dtype=np.float64)
-    hits = match_boxes(boxes, confidences, truth, IOU_THRESHOLD) >= 0
+    hits = match_boxes(boxes, confidences, masses, IOU_THRESHOLD) >= 0
     overlap = None
-    if len(truth):
+    if len(masses):
         overlap = 0.0
         if findings:
             overlap = dice(results.mask(row["sop_uid"], row["bundle_id"], row["settings_id"]), labels)
-    return _Image(row["study_uid"] or row["sop_uid"], confidences, hits, len(truth), overlap)
+    return _Image(row["study_uid"] or row["sop_uid"], confidences, hits, len(masses), overlap)
 
 
 def _with_intervals(

@@ -1,16 +1,94 @@
-"""Where the masses are: label images, 8-bit PNG of native size, 0 = no mass, k = mass k."""
+"""Where the masses are: label images of native size, 0 = no mass, k = mass k, from PNG files or a public data set."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.errors import ResultsError
+from mammofast.datasets import READERS, Sample
+from mammofast.datasets.pixels import read_header
+from mammofast.errors import DatasetError, ResultsError
 from mammofast.records import tight_box
 
+Labels = npt.NDArray[np.uint8]
+# A folder of SOP_INSTANCE_UID.png.
+PNG = "png"
+# Data sets of DICOM objects, whose images an archive can hold.
+LAYOUTS = (PNG, "inbreast", "cbis-ddsm", "vindr-mammo", "phantoms")
 
-def read_truth(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
+
+class Truth(Protocol):
+    """What is known of images, by SOP Instance UID."""
+
+    def __contains__(self, sop_uid: str) -> bool:
+        """Return whether an image's masses are known; it may have none."""
+
+    def labels(self, sop_uid: str, shape: tuple[int, int] | None) -> Labels:
+        """Return an image's labels, uint8 (rows, cols). shape: the image's, where it is known.
+
+        Raises
+        ------
+        ResultsError
+            When they cannot be read, or are not of the image's shape.
+
+        """
+
+
+class PngTruth:
+    """A folder of SOP_INSTANCE_UID.png, 8-bit, as ``mammofast phantom`` writes them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def __contains__(self, sop_uid: str) -> bool:
+        return (self._folder / f"{sop_uid}.png").is_file()
+
+    def labels(self, sop_uid: str, shape: tuple[int, int] | None) -> Labels:
+        """See :class:`Truth`."""
+        return read_truth(self._folder / f"{sop_uid}.png", shape)
+
+
+class DatasetTruth:
+    """A data set's lesions of the kind "mass"; VinDr-Mammo's are rectangles."""
+
+    def __init__(self, folder: Path, layout: str) -> None:
+        self._samples: dict[str, Sample] = {}
+        for sample in READERS[layout](folder):
+            self._samples[str(read_header(sample.image).get("SOPInstanceUID", ""))] = sample
+
+    def __contains__(self, sop_uid: str) -> bool:
+        return sop_uid in self._samples
+
+    def labels(self, sop_uid: str, shape: tuple[int, int] | None) -> Labels:
+        """See :class:`Truth`."""
+        sample = self._samples[sop_uid]
+        try:
+            if shape is None:
+                header = read_header(sample.image)
+                shape = int(header.Rows), int(header.Columns)
+            return sample.masses(shape)
+        except DatasetError as error:
+            raise ResultsError(f"truth of {sop_uid}: {error}") from error
+
+
+def open_truth(folder: str | Path, layout: str = PNG) -> Truth:
+    """Return the truth that a folder holds.
+
+    layout: one of ``LAYOUTS``.
+
+    Raises
+    ------
+    DatasetError
+        When the folder does not hold such a data set.
+
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"layout: got {layout!r}, expected one of {', '.join(LAYOUTS)}")
+    return PngTruth(Path(folder)) if layout == PNG else DatasetTruth(Path(folder), layout)
+
+
+def read_truth(path: Path, shape: tuple[int, int] | None = None) -> Labels:
     """Return an image's labels, uint8 (rows, cols).
 
     Raises
@@ -22,7 +100,7 @@ def read_truth(path: Path, shape: tuple[int, int] | None = None) -> npt.NDArray[
     import imagecodecs
 
     try:
-        labels: npt.NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())
+        labels: Labels = imagecodecs.png_decode(path.read_bytes())
     except (OSError, RuntimeError, ValueError) as error:
         raise ResultsError(f"{path}: cannot be read as PNG ({type(error).__name__})") from error
     if labels.shape != (shape or labels.shape) or labels.ndim != 2 or labels.dtype != np.uint8:

@@ -1,0 +1,94 @@
+"""Intervals, tests and curves against SciPy and against all permutations."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mammofast.evaluation import bootstrap_interval, cumulative, wilcoxon
+
+
+def exact_wilcoxon(a, b):
+    """Return the two-sided p-value over all signs of the differences' ranks; for few pairs without ties."""
+    d = np.array([x - y for x, y in zip(a, b, strict=True) if x != y])
+    ranks = stats.rankdata(np.abs(d))
+    plus = ranks[d > 0].sum()
+    sums = np.array([ranks[np.array(signs, bool)].sum() for signs in product([0, 1], repeat=len(d))])
+    return min(1.0, 2 * min((sums <= plus).mean(), (sums >= plus).mean()))
+
+
+def test_wilcoxon_is_the_share_of_all_signs():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        n = rng.integers(1, 9)
+        a, b = rng.normal(size=n), rng.normal(0.5, size=n)
+        assert wilcoxon(a, b) == pytest.approx(exact_wilcoxon(a, b), abs=1e-9)
+
+
+def test_pairs_without_a_difference_are_left_out():
+    assert wilcoxon([1, 2, 3], [1, 2, 3]) == 1.0
+    a = np.array([1.5, 2, 3, 4, 5, 6])
+    b = a - [1, 0.9, -0.8, 0.7, 0.6, 0.5]
+    same = np.ones(20)
+    without = stats.wilcoxon(a, b, method="asymptotic").pvalue
+    assert wilcoxon(np.concatenate([a, same]), np.concatenate([b, same])) == pytest.approx(without, abs=1e-9)
+
+
+def test_an_interval_is_scipys_where_every_image_is_by_itself():
+    values = np.random.default_rng(3).gamma(2, size=60)
+    low, high = bootstrap_interval(values, level=0.5, samples=20_000)
+    theirs = stats.bootstrap(
+        (values,),
+        np.mean,
+        n_resamples=20_000,
+        confidence_level=0.5,
+        method="percentile",
+        rng=np.random.default_rng(8),
+    ).confidence_interval
+    width = theirs.high - theirs.low
+    assert low == pytest.approx(theirs.low, abs=0.03 * width)
+    assert high == pytest.approx(theirs.high, abs=0.03 * width)
+
+
+def test_images_of_a_patient_come_together():
+    """Four equal images of each of ten patients say no more than one of each: the interval is twice as wide."""
+    values = np.random.default_rng(1).normal(size=10)
+    once = bootstrap_interval(values)
+    assert bootstrap_interval(np.repeat(values, 4), np.repeat(np.arange(10), 4)) == pytest.approx(once, abs=1e-12)
+    low, high = bootstrap_interval(np.repeat(values, 4))
+    assert high - low < 0.6 * (once[1] - once[0])
+
+
+def test_a_seed_decides_and_a_measure_is_the_callers():
+    values = np.arange(20.0)
+    assert bootstrap_interval(values, seed=4) == bootstrap_interval(values, seed=4) != bootstrap_interval(values)
+    low, high = bootstrap_interval(values, measure=lambda drawn: float(np.max(drawn)))
+    assert 15 < low <= high == 19
+
+
+def test_cumulative():
+    values, part = cumulative([3, 1, 1, 2])
+    np.testing.assert_array_equal(values, [1, 2, 3])
+    np.testing.assert_array_equal(part, [0.5, 0.75, 1])
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(0, 9, size=50)
+    theirs = stats.ecdf(drawn).cdf
+    np.testing.assert_array_equal(cumulative(drawn)[0], theirs.quantiles)
+    np.testing.assert_allclose(cumulative(drawn)[1], theirs.probabilities)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: wilcoxon([1, 2], [1]), "b: got 1 values, expected 2"),
+        (lambda: wilcoxon([1, np.nan], [1, 2]), "a: got shape"),
+        (lambda: cumulative([[1]]), r"values: got shape \(1, 1\)"),
+        (lambda: bootstrap_interval([1.0]), "groups: got 1 of them"),
+        (lambda: bootstrap_interval([]), "groups: got 0 of them"),
+        (lambda: bootstrap_interval([1, 2, 3], "ab"), "groups: got 2, expected one for each of 3"),
+    ],
+)
+def test_misuse(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

@@ -1,0 +1,76 @@
+"""Truth out of data sets' own layouts, by SOP Instance UID."""
+
+import csv
+import plistlib
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from pydicom import dcmread
+
+from mammofast.cli.evaluate import evaluate_command
+from mammofast.errors import DatasetError, ResultsError
+from mammofast.evaluation import open_truth, read_truth
+from mammofast.evaluation.truth import LAYOUTS
+from mammofast.phantom.studies import write_studies
+
+SHAPE = (60, 50)
+
+
+def test_phantoms_are_their_pictures(tmp_path):
+    write_studies(tmp_path, 1, 3)
+    by_data_set, by_png = open_truth(tmp_path, "phantoms"), open_truth(tmp_path / "truth")
+    for path in (tmp_path / "dicom").rglob("*.dcm"):
+        header = dcmread(path, stop_before_pixels=True)
+        uid, shape = header.SOPInstanceUID, (header.Rows, header.Columns)
+        assert uid in by_data_set
+        assert uid in by_png
+        expected = read_truth(tmp_path / "truth" / f"{uid}.png")
+        for shape_known in (shape, None):
+            np.testing.assert_array_equal(by_data_set.labels(uid, shape_known), expected)
+            np.testing.assert_array_equal(by_png.labels(uid, shape_known), expected)
+        with pytest.raises(ResultsError, match="the image is"):
+            by_data_set.labels(uid, (3, 4))
+    assert "1.2.3" not in by_data_set
+    assert "1.2.3" not in by_png
+
+
+def test_a_data_sets_masses(tmp_path, dicom):
+    """INbreast: outlines by the file's number, asked for by UID; what is no mass is no truth."""
+    for folder in ("AllDICOMs", "AllXML"):
+        (tmp_path / folder).mkdir()
+    uids = []
+    for number in (1, 2):
+        dataset = dicom.dataset(np.full(SHAPE, 7, np.uint16))
+        uids.append(dataset.SOPInstanceUID)
+        dataset.save_as(tmp_path / f"AllDICOMs/{number}_ab_MG_L_CC_ANON.dcm", enforce_file_format=True)
+    square = ["(10.0, 20.0)", "(30.0, 20.0)", "(30.0, 45.0)", "(10.0, 45.0)"]
+    rois = [{"Name": name, "Point_px": square} for name in ("Mass", "Distortion")]
+    (tmp_path / "AllXML/2.xml").write_bytes(plistlib.dumps({"Images": [{"ROIs": rois}]}))
+    truth = open_truth(tmp_path, "inbreast")
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[20:46, 10:31] = 1
+    assert not truth.labels(uids[0], SHAPE).any()
+    np.testing.assert_array_equal(truth.labels(uids[1], None), expected)
+
+
+def test_layouts(tmp_path):
+    with pytest.raises(DatasetError, match="INbreast: no image found"):
+        open_truth(tmp_path, "inbreast")
+    with pytest.raises(ValueError, match="layout: got 'cityscapes', expected one of png, "):
+        open_truth(tmp_path, "cityscapes")
+    (option,) = (parameter for parameter in evaluate_command.params if parameter.name == "layout")
+    assert tuple(option.type.choices) == LAYOUTS
+
+
+def test_from_the_shell(tmp_path):
+    """An error of the data set's is said as one line."""
+    from mammofast.cli import main
+
+    (tmp_path / "results").mkdir()
+    with (tmp_path / "finding_annotations.csv").open("w") as file:
+        csv.writer(file).writerow(["a"])
+    words = ["evaluate", str(tmp_path / "results"), "--truth", str(tmp_path), "--layout", "vindr-mammo"]
+    ended = CliRunner().invoke(main, words)
+    assert ended.exit_code == 1
+    assert "finding_annotations.csv: has no columns" in ended.output
