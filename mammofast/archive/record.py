@@ -46,6 +46,10 @@ class ImageRecord:
     contradictions: tuple[str, ...] = ()
     voi: str | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Every task carries many records: a dataclass's own way takes nearly twice as long.
+        return ImageRecord, tuple(getattr(self, name) for name in self.__slots__)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
         values = asdict(self)

@@ -15,6 +15,7 @@ from pydicom import Dataset, dcmread
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.grey import grey_table
+from mammofast.archive.quiet import quiet
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.errors import ArchiveError, BrokenImage, Reason
 from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
@@ -30,6 +31,9 @@ class ArchiveImage:
     folder: Path
     record: ImageRecord
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ArchiveImage, (self.folder, self.record)
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the native image."""
@@ -43,7 +47,8 @@ class ArchiveImage:
     @property
     def header(self) -> Dataset:
         """The whole data set without its pixels."""
-        return dcmread(io.BytesIO(self.header_bytes))
+        with quiet():
+            return dcmread(io.BytesIO(self.header_bytes))
 
     @property
     def header_bytes(self) -> bytes:
@@ -88,7 +93,8 @@ class ArchiveImage:
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
         """Return the pipeline, as the header describes it, as a table over stored values."""
-        return grey_table(self.header, pipeline)
+        with quiet():
+            return grey_table(self.header, pipeline)
 
     def _read_level(self, level: int, window: Window | None) -> layout.Pixels:
         # A zarr.json that says otherwise is damaged, and would give other pixels.

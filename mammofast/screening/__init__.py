@@ -7,10 +7,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mammofast.screening.job import ScreenReport
     from mammofast.screening.ledger import Results, open_results
-    from mammofast.screening.run import ScreenReport, screen
+    from mammofast.screening.run import screen
 
-_HOMES = {"Results": "ledger", "open_results": "ledger", "ScreenReport": "run", "screen": "run"}
+_HOMES = {"Results": "ledger", "open_results": "ledger", "ScreenReport": "job", "screen": "run"}
 
 __all__ = ["Results", "ScreenReport", "open_results", "screen"]
 

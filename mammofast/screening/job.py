@@ -124,19 +124,20 @@ class Job:
         waiting: deque[Future[list[_Recorded]]] = deque()
 
         def take() -> None:
-            for recorded in waiting.popleft().result():
+            part = waiting.popleft().result()
+            for recorded in part:
                 self._count(recorded.status)
                 watch.add(recorded.seconds)
                 record = recorded.image.record
                 self._log.recorded(record.study_uid, record.sop_uid, recorded.status, recorded.reason, recorded.seconds)
-                self._progress(1)
+            self._progress(len(part))
 
         with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
             for outcomes in dispatcher.run(images):
                 watch.began = dispatcher.began
-                part = -(-len(outcomes) // RECORDERS)
-                for start in range(0, len(outcomes), part):
-                    waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + part]))
+                size = -(-len(outcomes) // RECORDERS)
+                for start in range(0, len(outcomes), size):
+                    waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + size]))
                 while waiting and (waiting[0].done() or len(waiting) > _WAITING):
                     take()
             while waiting:

@@ -14,6 +14,7 @@ RESULTS/
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 
 from mammofast.errors import Reason, ResultsError
@@ -62,6 +63,7 @@ def runs(results: Path) -> list[Run]:
     return [Run(*name.groups()) for name in names if name is not None]
 
 
+@lru_cache(maxsize=16)  # asked for with every image
 def entries_folder(results: Path, run: Run) -> Path:
     """Return the folder of a run's outcomes."""
     summary_path(results, run)  # are these ids?

@@ -106,8 +106,15 @@ def lines_to(where: Path | str) -> Say:
             if path is None:
                 os.write(_STDERR_NUMBER, content)
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
-                file.write(content)
+            try:
+                _append(path, content)
+            except FileNotFoundError:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _append(path, content)
 
     return say
+
+
+def _append(path: Path, content: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        file.write(content)
