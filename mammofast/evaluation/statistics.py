@@ -1,0 +1,87 @@
+"""What a difference between systems is worth: intervals, paired tests, cumulative curves."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+
+
+def bootstrap_interval(
+    values: npt.ArrayLike,
+    groups: Sequence[object] | None = None,
+    *,
+    measure: Callable[[Values], float] = lambda values: float(np.mean(values)),
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Return a percentile interval of a measure of values, by bootstrap.
+
+    Parameters
+    ----------
+    values: (n,) one for each image.
+    groups: (n,) whose image it is; groups are drawn with replacement, whole, since the images of a patient are not
+        independent. By default each image by itself.
+    measure: of the values drawn; by default their mean.
+
+    Raises
+    ------
+    ValueError
+        When there are fewer than two groups, or NaN among the values.
+
+    """
+    numbers = _finite("values", values)
+    names = list(range(len(numbers))) if groups is None else list(groups)
+    if len(names) != len(numbers):
+        raise ValueError(f"groups: got {len(names)}, expected one for each of {len(numbers)} values")
+    _, which = np.unique(np.array([str(name) for name in names]), return_inverse=True)
+    members = [numbers[which == group] for group in range(which.max(initial=-1) + 1)]
+    if len(members) < 2:
+        raise ValueError(f"groups: got {len(members)} of them, expected two or more to draw from")
+    rng = np.random.default_rng(seed)
+    drawn = [
+        measure(np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))]))
+        for _ in range(samples)
+    ]
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def wilcoxon(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
+    """Return the two-sided p-value of Wilcoxon's signed-rank test on paired values, as P2 compares systems.
+
+    Pairs without a difference are left out (Wilcoxon's own treatment); where no pair differs p is 1.
+
+    Parameters
+    ----------
+    a, b: (n,) a measure of the same images by two systems, in the same order.
+
+    Raises
+    ------
+    ValueError
+        When they are not of one length, or hold NaN.
+
+    """
+    from scipy import stats
+
+    x, y = _finite("a", a), _finite("b", b)
+    if x.shape != y.shape:
+        raise ValueError(f"b: got {len(y)} values, expected {len(x)}, those of the same images as a's")
+    if not np.any(x != y):
+        return 1.0
+    return float(stats.wilcoxon(x, y, zero_method="wilcox").pvalue)
+
+
+def cumulative(values: npt.ArrayLike) -> tuple[Values, Values]:
+    """Return the empirical cumulative distribution: distinct values, rising, and the part that is at most each."""
+    numbers, counts = np.unique(_finite("values", values), return_counts=True)
+    return numbers, np.cumsum(counts) / counts.sum()
+
+
+def _finite(name: str, values: npt.ArrayLike) -> Values:
+    numbers = np.asarray(values, dtype=np.float64)
+    if numbers.ndim != 1 or np.isnan(numbers).any():
+        raise ValueError(f"{name}: got shape {numbers.shape} or NaN among them, expected (n,) numbers")
+    return numbers
