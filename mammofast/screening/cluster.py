@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import dask
-from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster
+from distributed import Client, LocalCluster, Nanny, Scheduler, SpecCluster, WorkerPlugin
 from distributed.security import Security
 
 from mammofast.engine.on_device import card_index
@@ -37,6 +37,8 @@ _CONFIG: dict[str, Any] = {
     "distributed.worker.http.routes": [],
 }
 
+# Any process may die while it is being started, or spoken to for the first time.
+_CHANCES = 3
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Threads of a worker with a card: its pipeline fills batches from what all of them bring.
 _TASKS_PER_CARD = 4
@@ -61,10 +63,13 @@ def local_client(workers: int, cards: Sequence[str] = ()) -> Iterator[Client]:
 
     """
     with _quiet(), dask.config.set(_CONFIG):
-        try:
-            cluster = _with_cards(cards) if cards else _without_cards(workers)
-        except (OSError, RuntimeError, TimeoutError) as error:
-            raise SchedulerError(f"workers could not be started ({type(error).__name__})") from error
+        for chance in reversed(range(_CHANCES)):
+            try:
+                cluster = _with_cards(cards) if cards else _without_cards(workers)
+                break
+            except (OSError, RuntimeError, TimeoutError) as error:
+                if not chance:
+                    raise SchedulerError(f"workers could not be started ({type(error).__name__})") from error
         with cluster, Client(cluster, set_as_default=False) as client:
             yield client
 
@@ -168,6 +173,24 @@ def remote_client(scheduler: str, run: str, access: Access) -> Iterator[Client]:
             ) from error
         with client, guest(client, run):
             yield client
+
+
+def give_plugin(client: Client, plugin: WorkerPlugin, name: str) -> None:
+    """Give all workers a plugin; one that dies just then ends nothing, the next in its place gets it too.
+
+    Raises
+    ------
+    SchedulerError
+        When workers die of it again and again, or the scheduler has gone.
+
+    """
+    for chance in reversed(range(_CHANCES)):
+        try:
+            client.register_plugin(plugin, name=name)
+            return
+        except (OSError, TimeoutError) as error:
+            if not chance or client.status != "running":
+                raise SchedulerError(f"the workers cannot be reached ({type(error).__name__})") from error
 
 
 @contextmanager

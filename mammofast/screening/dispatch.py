@@ -161,7 +161,7 @@ class Dispatcher:
             if future.status == "finished":
                 yield [Outcome(image, *outcome) for image, outcome in zip(task.images, result, strict=True)]
             else:
-                _raise_if_hopeless(result, task)
+                _raise_if_hopeless(result, task, self._client.status == "running")
                 self._suspect(task)
             # Only now: until its images are recorded, the result stays where it can be fetched again.
             del self._in_flight[future]
@@ -232,7 +232,7 @@ def _cut(images: Iterator[ArchiveImage], size: int) -> Iterator[_Task]:
         yield _Task(task)
 
 
-def _raise_if_hopeless(result: Any, task: _Task) -> None:
+def _raise_if_hopeless(result: Any, task: _Task, connected: bool) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
     error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
@@ -241,9 +241,9 @@ def _raise_if_hopeless(result: Any, task: _Task) -> None:
         return  # a second bundle found no room beside the first; it may elsewhere, or later
     if isinstance(error, MammofastError):
         raise error
-    if isinstance(error, CancelledError):
+    if isinstance(error, CancelledError) and not connected:
         # What Dask does to all that is in flight when the connection breaks.
         raise SchedulerError("the Dask scheduler is gone; what was recorded is safe, run again to resume") from error
-    if task.alone:  # whatever it is, no image did it
+    if task.alone >= TRIES_ALONE:  # whatever it is, no image did it
         words = f"the workers cannot run this mammofast's tasks ({type(error).__name__}); give all machines the same"
         raise SchedulerError(words) from None

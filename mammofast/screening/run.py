@@ -12,10 +12,10 @@ from typing import Any
 from mammofast.archive import open_archive
 from mammofast.bundles import Bundle, device_of, load_bundle
 from mammofast.engine.driver import card_count
-from mammofast.errors import BundleError, SchedulerError
+from mammofast.errors import BundleError
 from mammofast.machine import about, cores
 from mammofast.methods.screener import open_bundle
-from mammofast.screening.cluster import Access, local_client, remote_client, visible_cards
+from mammofast.screening.cluster import Access, give_plugin, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import Run
 from mammofast.screening.job import ACCEPTABLE, Job, ScreenReport
@@ -147,10 +147,7 @@ def screen(
                 plugin = ScreenerPlugin(
                     name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace
                 )
-                try:
-                    client.register_plugin(plugin, name=name)
-                except (OSError, TimeoutError) as error:
-                    raise SchedulerError(f"the workers cannot be reached ({type(error).__name__})") from error
+                give_plugin(client, plugin, name)
                 stop = _stopper(interrupt, deadline, job.report)
                 dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came, image_deadline)
                 try:
