@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,12 +13,12 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 from pydicom import Dataset
-from pydicom import config as pydicom_config
 
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.codecs import FrameFormat, Stored
 from mammofast.archive.mammogram import Mammogram, known, triage
+from mammofast.archive.quiet import quiet
 from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, same_header, transfer_syntax
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.archive.sources import (
@@ -118,11 +117,8 @@ class Ingest:
     def __enter__(self) -> "Ingest":
         kernels()  # or else every single file would fail for want of them
         with contextlib.ExitStack() as held:
-            # pydicom warns of bad values by quoting them, and they may be a patient's.
-            held.enter_context(warnings.catch_warnings())
-            held.enter_context(pydicom_config.disable_value_validation())
+            held.enter_context(quiet())
             self._run = _Run(held.enter_context(Writer(self._path)))
-            warnings.simplefilter("ignore")
             self._held = held.pop_all()
         return self
 

@@ -6,6 +6,8 @@ Exit status: see :mod:`mammofast.cli.status`.
 import sys
 import warnings
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import click
@@ -22,6 +24,8 @@ _COMMANDS = {
     "archive": ("mammofast.cli.archive", "archive_command"),
     "screen": ("mammofast.cli.screen", "screen_command"),
     "report": ("mammofast.cli.report", "report_command"),
+    "send": ("mammofast.cli.send", "send_command"),
+    "serve": ("mammofast.cli.serve", "serve_command"),
     "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
     "models": ("mammofast.cli.models", "models_command"),
     "compile": ("mammofast.cli.compile", "compile_command"),
@@ -52,6 +56,14 @@ class _LazyGroup(click.Group):
         except OSError as error:
             # Its whole text would name the file, and file names may hold a patient's name.
             click.echo(f"mammofast: a file could not be used: {error.strerror or type(error).__name__}", err=True)
+            ctx.exit(COULD_NOT_RUN)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own ends
+        except Exception as error:
+            # Its words, which nobody here has chosen, may quote what was read.
+            click.echo(f"mammofast: unexpected {type(error).__name__}; please report where it came from:", err=True)
+            for frame in extract_tb(error.__traceback__):
+                click.echo(f"  {'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno} {frame.name}", err=True)
             ctx.exit(COULD_NOT_RUN)
 
 
