@@ -24,6 +24,8 @@ def _device(ctx: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
+# systemd and batch systems kill what is still there 30 s after SIGTERM, or later.
+GRACE_SECONDS = 25.0
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -57,6 +59,12 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="What an image may take; past it, it is tried once more alone, then it has failed.",
 )
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
+@click.option(
+    "--log",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Where to add a line of JSON for each study that is complete; - is standard error.  [default: RESULTS/logs/…]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")
 @click.option("--verbose", is_flag=True, help="List what was skipped and failed, each with its reason.")
@@ -76,6 +84,7 @@ def screen_command(
     until: str | None,
     image_deadline: float,
     retry_failed: bool,
+    log: str | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
@@ -85,8 +94,9 @@ def screen_command(
     \b
     Example: mammofast screen archive.zarr results --bundle demo --until 06:30
 
-    May be stopped with Ctrl-C, or killed, at any moment: what was finished is on record, and the same command goes on
-    from there. Exit status 3 when images, or files that should have been images, failed.
+    May be stopped with Ctrl-C, SIGTERM or SIGHUP, which takes less than 30 s and ends with exit status 1, or killed, at
+    any moment: what was finished is on record, and the same command goes on from there. Exit status 3 when images, or
+    files that should have been images, failed.
     """  # noqa: D301
     if workers and scheduler:
         raise click.UsageError(
@@ -113,6 +123,8 @@ def screen_command(
                 until=until,
                 image_deadline=image_deadline,
                 retry_failed=retry_failed,
+                log=log,
+                grace=GRACE_SECONDS,
                 progress=advance,
             )
         except Interrupted as stop:

@@ -34,7 +34,7 @@ CARD_IMAGES_PER_TASK = 16
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, after all that was finished is on record. ``report``: what there is."""
+    """Ctrl-C, SIGTERM or SIGHUP, after all that was finished is on record. ``report``: what there is."""
 
     def __init__(self, report: ScreenReport) -> None:
         super().__init__("stopped; run again to resume")
@@ -58,6 +58,7 @@ def screen(
     opener: OpenScreener = open_bundle,
     trace: str | Path | None = None,
     log: str | Path | None = None,
+    grace: float | None = None,
 ) -> ScreenReport:
     """Screen what is new in an archive.
 
@@ -85,13 +86,15 @@ def screen(
     log: a file to which a line is added for each study that is complete, see
         :class:`mammofast.screening.study_log.StudyLog`; by default one of its own in RESULTS/logs, "-" for standard
         error.
+    grace: seconds after Ctrl-C, SIGTERM or SIGHUP after which this process ends in any case, with exit status 1; by
+        default it takes what it takes, mostly that of ending workers.
 
     Raises
     ------
     ArchiveError, BundleError, EngineError, ResultsError, SchedulerError
         When it cannot run, or cannot go on; what is on record stays.
     Interrupted
-        After Ctrl-C or SIGTERM. Images that were being worked on will be done again by the next run.
+        After Ctrl-C, SIGTERM or SIGHUP. Images that were being worked on will be done again by the next run.
 
     """
     start = time.monotonic()
@@ -115,7 +118,7 @@ def screen(
     call = call_name()
     study_log = StudyLog(lines_to(log_path(ledger.path, call) if log is None else log))
     job = Job(opened, ledger, run, _accepts(manifest), retry_failed, progress or (lambda n: None), study_log)
-    with interruptible() as interrupt:
+    with interruptible(grace) as interrupt:
         pending = job.pending(interrupt)
         first = next(pending, None)
         if first is not None:

@@ -1,5 +1,7 @@
-"""When to stop before everything is done: Ctrl-C, SIGTERM, or a time of day."""
+"""When to stop before everything is done: Ctrl-C, SIGTERM, SIGHUP, or a time of day."""
 
+import faulthandler
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,9 +9,14 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import FrameType
 
+# SIGHUP is a terminal that is closed, a connection that broke.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# faulthandler writes where every thread was; it wants a file that is really one, for as long as it may write.
+_NOWHERE = os.open(os.devnull, os.O_WRONLY)
+
 
 class Interrupt:
-    """Whether Ctrl-C or SIGTERM came."""
+    """Whether one of ``SIGNALS`` came."""
 
     def __init__(self) -> None:
         self.came = False
@@ -19,18 +26,18 @@ class Interrupt:
 
 
 @contextmanager
-def interruptible() -> Iterator[Interrupt]:
-    """Within this block the first Ctrl-C or SIGTERM only sets a mark, so that it can cut nothing in two.
+def interruptible(grace: float | None = None) -> Iterator[Interrupt]:
+    """Within this block the first of ``SIGNALS`` only sets a mark, so that it can cut nothing in two.
 
     A second one does what it did before the block. Python delivers signals to the main thread alone; elsewhere this
-    does nothing.
+    does nothing. grace: seconds that the block may go on after that, whatever it waits for; then the process ends with
+    exit status 1. None: as long as it takes.
     """
     interrupt = Interrupt()
     if threading.current_thread() is not threading.main_thread():
         yield interrupt
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -39,8 +46,11 @@ def interruptible() -> Iterator[Interrupt]:
     def handle(number: int, frame: FrameType | None) -> None:
         interrupt.came = True
         restore()
+        if grace is not None:
+            # Its thread needs nothing of Python's: not even a call that never comes back keeps this process.
+            faulthandler.dump_traceback_later(grace, exit=True, file=_NOWHERE)
 
-    for number in numbers:
+    for number in SIGNALS:
         # What the program ignores, say under nohup, it goes on ignoring.
         if before[number] is not signal.SIG_IGN:
             signal.signal(number, handle)
@@ -48,6 +58,8 @@ def interruptible() -> Iterator[Interrupt]:
         yield interrupt
     finally:
         restore()
+        if interrupt.came and grace is not None:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def next_time(until: str, now: datetime | None = None) -> datetime:
