@@ -10,25 +10,21 @@ import click
 
 from mammofast.cli.progress import progress
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
+from mammofast.pacs import is_url
 
 if TYPE_CHECKING:
     from mammofast.pacs.dicomweb import DicomWeb
 
 
-class _Source(click.ParamType):
-    """A path that exists, or a DICOMweb URL."""
+_PATH = click.Path(exists=True, path_type=Path)
 
-    name = "source"
 
-    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
-        if isinstance(value, str) and value.lower().startswith(("http://", "https://")):
-            return value
-        path: Path = click.Path(exists=True, path_type=Path).convert(value, param, ctx)
-        return path
+def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str | Path, ...]:
+    return tuple(each if is_url(each) else _PATH.convert(each, argument, ctx) for each in value)
 
 
 @click.command("ingest")
-@click.argument("sources", nargs=-1, type=_Source(), metavar="SOURCE...")
+@click.argument("sources", nargs=-1, callback=_paths_and_urls, metavar="SOURCE...")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
 @click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="CA certificates a PACS is trusted by.")

@@ -30,6 +30,7 @@ class Outgoing:
     path: Path
     size: int
     study_uid: str
+    series_uid: str
     sop_class_uid: str
     sop_uid: str
     transfer_syntax_uid: str
@@ -78,13 +79,13 @@ def outgoing(folder: Path, report: SendReport) -> list[Outgoing]:
 
 
 def _read(path: Path) -> Outgoing:
-    keywords = ["StudyInstanceUID", "SOPClassUID", "SOPInstanceUID"]
+    keywords = ["StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID"]
     header = dcmread(path, stop_before_pixels=True, specific_tags=keywords)
-    study, sop_class, sop = (uid(header, keyword) for keyword in keywords)
-    syntax = uid(header.file_meta, "TransferSyntaxUID")
-    if study is None or sop_class is None or sop is None or syntax is None:
+    uids = [uid(header, keyword) for keyword in keywords] + [uid(header.file_meta, "TransferSyntaxUID")]
+    study, series, sop_class, sop, syntax = ("" if each is None else each for each in uids)
+    if None in uids:
         raise ValueError
-    return Outgoing(path, path.stat().st_size, study, sop_class, sop, syntax)
+    return Outgoing(path, path.stat().st_size, study, series, sop_class, sop, syntax)
 
 
 def in_words(status: int) -> str:

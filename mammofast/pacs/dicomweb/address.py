@@ -16,11 +16,6 @@ class Address:
     filters: tuple[tuple[str, str], ...] = ()
 
 
-def is_url(text: str) -> bool:
-    """Say whether a source or destination is a URL, and not a path or an application entity."""
-    return text.lower().startswith(("http://", "https://"))
-
-
 def parse_url(url: str) -> Address:
     """Read scheme://host[:port]/root, with ?filters behind it, or /studies/UID.
 

@@ -1,0 +1,168 @@
+"""Storage SCU (PS3.4 B): files sent by C-STORE, byte for byte; what cannot be sent as it is fails, with its reason."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+
+from pydicom import Dataset
+from pynetdicom import AE, Association, _config
+from pynetdicom.presentation import build_context
+
+from mammofast.errors import PacsError
+from mammofast.pacs.dimse.entity import Credentials, Peer
+from mammofast.pacs.sending import Outgoing, SendReport, in_words
+
+_VERIFICATION = "1.2.840.10008.1.1"
+_FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve - FIND
+_UNCOMPRESSED = "1.2.840.10008.1.2"
+# An association has at most 128 presentation contexts (PS3.8 9.3.2.2); two are not for storage.
+_MOST_CONTEXTS = 126
+_TIMEOUT = 60.0
+# UIDs in one query; each has up to 64 characters.
+_ASKED_AT_ONCE = 100
+_PENDING = (0xFF00, 0xFF01)
+
+
+def send(
+    peer: Peer,
+    objects: Iterable[Outgoing],
+    report: SendReport,
+    *,
+    calling: str = "MAMMOFAST",
+    tls: Credentials | None = None,
+    progress: Callable[[int], None] = lambda n: None,
+) -> None:
+    """Send what the peer does not have; report what became of each.
+
+    The peer is asked first whether it is there (C-ECHO), and what it has (C-FIND, where it answers that).
+
+    Raises
+    ------
+    PacsError
+        When there is no association: what was stored before is, and running again goes on.
+
+    """
+    for group in _groups(objects):
+        waiting, lost_at = list(group), None
+        while waiting:
+            with _associated(peer, calling, tls, waiting) as association:
+                held = _held(association, waiting)
+                while waiting:
+                    each = waiting[0]
+                    if each.sop_uid in held:
+                        report.present += 1
+                    elif not _store(association, each, report):
+                        if lost_at == each.sop_uid:
+                            report.failures[each.sop_uid] = "not stored: twice the connection broke off meanwhile"
+                        else:
+                            lost_at = each.sop_uid
+                            break
+                    waiting.pop(0)
+                    progress(1)
+
+
+def _groups(objects: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
+    """Yield objects in groups that one association has presentation contexts for."""
+    group: list[Outgoing] = []
+    contexts: set[tuple[str, str]] = set()
+    for each in objects:
+        context = (each.sop_class_uid, each.transfer_syntax_uid)
+        if context not in contexts and len(contexts) == _MOST_CONTEXTS:
+            yield group
+            group, contexts = [], set()
+        group.append(each)
+        contexts.add(context)
+    if group:
+        yield group
+
+
+@contextlib.contextmanager
+def _associated(
+    peer: Peer, calling: str, tls: Credentials | None, objects: Iterable[Outgoing]
+) -> Iterator[Association]:
+    entity = AE(calling)
+    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT
+    # One context for each syntax: of several in one, the peer would choose, and the others could not be sent.
+    pairs = {(each.sop_class_uid, each.transfer_syntax_uid) for each in objects}
+    contexts = [build_context(_VERIFICATION, _UNCOMPRESSED), build_context(_FIND, _UNCOMPRESSED)]
+    contexts += [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
+    secured = None if tls is None else (tls.context(server=False), peer.host)
+    try:  # pynetdicom leaves open what it cannot connect, and does not say why
+        socket.create_connection((peer.host, peer.port), _TIMEOUT).close()
+    except OSError as error:
+        raise PacsError(f"{peer.host}, port {peer.port}, cannot be reached ({error.strerror})") from None
+    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured)
+    try:
+        if not association.is_established:
+            raise PacsError(_why_not(association))
+        _echo(association)
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def _why_not(association: Association) -> str:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        return f"the PACS rejects the association: {answer.reason_str.lower()}"
+    if association.is_aborted:
+        return "the PACS breaks off the association; is TLS wanted, or not wanted, or our certificate not trusted?"
+    return "the PACS accepts none of the objects' SOP classes"
+
+
+def _echo(association: Association) -> None:
+    if any(context.abstract_syntax == _VERIFICATION for context in association.accepted_contexts):
+        status = association.send_c_echo().get("Status")
+        if status != 0:
+            raise PacsError(f"the PACS does not answer a C-ECHO{'' if status is None else ': ' + in_words(status)}")
+
+
+def _held(association: Association, objects: Iterable[Outgoing]) -> set[str]:
+    """Return which of some objects the peer has, as far as it says."""
+    held: set[str] = set()
+    if not any(context.abstract_syntax == _FIND for context in association.accepted_contexts):
+        return held
+    by_series = sorted(objects, key=lambda each: (each.study_uid, each.series_uid))
+    for (study_uid, series_uid), group in groupby(by_series, key=lambda each: (each.study_uid, each.series_uid)):
+        wanted = [each.sop_uid for each in group]
+        for start in range(0, len(wanted), _ASKED_AT_ONCE):
+            query = Dataset()
+            query.QueryRetrieveLevel = "IMAGE"
+            query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
+            query.SOPInstanceUID = wanted[start : start + _ASKED_AT_ONCE]
+            for status, match in association.send_c_find(query, _FIND):
+                if status.get("Status") in _PENDING and match is not None:
+                    held.add(str(match.get("SOPInstanceUID", "")))
+    return held
+
+
+def _store(association: Association, each: Outgoing, report: SendReport) -> bool:
+    """Send one object; False when the connection broke off."""
+    context = (each.sop_class_uid, each.transfer_syntax_uid)
+    if context not in {(found.abstract_syntax, found.transfer_syntax[0]) for found in association.accepted_contexts}:
+        report.failures[each.sop_uid] = f"not sent: the PACS accepts no SOP class {context[0]} in syntax {context[1]}"
+        return True
+    if not association.is_established:
+        return False
+    chunked, _config.STORE_SEND_CHUNKED_DATASET = _config.STORE_SEND_CHUNKED_DATASET, True  # from the file as it is
+    try:
+        status = association.send_c_store(each.path).get("Status")
+    except RuntimeError:  # the association has just ended
+        status = None
+    except Exception as error:
+        report.failures[each.sop_uid] = f"not sent: the file cannot be read ({type(error).__name__})"
+        return True
+    finally:
+        _config.STORE_SEND_CHUNKED_DATASET = chunked
+    if status is None:
+        return False
+    # Error Comment may quote the object: only the number is told.
+    if status == 0 or status >> 12 == 0xB:
+        report.sent += 1
+        if status:
+            report.warnings[each.sop_uid] = in_words(status)
+    else:
+        report.failures[each.sop_uid] = f"not stored: {in_words(status)}"
+    return True
