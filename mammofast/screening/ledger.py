@@ -218,6 +218,21 @@ class Results:
         except (ValueError, IndexError) as error:
             raise ResultsError(f"{sop_uid}: its mask cannot be read: {error}") from error
 
+    def pixel_spacing(
+        self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
+    ) -> tuple[float, float] | None:
+        """Return an image's mm between rows and between columns, where known.
+
+        bundle_id, settings_id: which run's; needed where there are several.
+
+        Raises
+        ------
+        ResultsError
+            As :meth:`detections`.
+
+        """
+        return self._done(sop_uid, bundle_id, settings_id).image.pixel_spacing
+
     def detections(
         self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
     ) -> npt.NDArray[np.float32]:
