@@ -24,12 +24,13 @@ from mammofast.errors import BrokenImage, Reason
 from mammofast.methods.parameters import is_number, is_whole
 from mammofast.methods.probability_map import (
     NETWORK,
+    MapCase,
     MapParameters,
     Segmenter,
     find_components,
     probabilities,
 )
-from mammofast.methods.stages import LAST_LEVEL, Case, are_sizes, blaming
+from mammofast.methods.stages import LAST_LEVEL, are_sizes, blaming
 from mammofast.methods.tiling import Piece, lay_tiles, mirrored
 from mammofast.records import ImageResult, ImageSource
 from mammofast.settings import Settings
@@ -77,11 +78,9 @@ class TiledParameters(MapParameters):
 
 
 @dataclass(slots=True)
-class _Case(Case):
-    """grey: the image in working pixels. probabilities: the map. left: how many tiles it waits for."""
+class _Case(MapCase):
+    """left: how many tiles the map waits for."""
 
-    grey: npt.NDArray[np.float32] | None = None
-    probabilities: npt.NDArray[np.float32] | None = None
     left: int = 0
 
 
@@ -117,17 +116,25 @@ class Tiled:
 
     def _tiles(self, cases: Sequence[_Case]) -> Iterator[tuple[_Tile, npt.NDArray[np.float32]]]:
         for case in cases:
-            pieces: list[tuple[Piece, Piece]] = []
             with blaming(case):
-                pieces = self._prepare(case)
-            for rows, cols in pieces:
-                if case.error is not None or case.grey is None:
+                self._prepare(case)
+            for rows, cols in case.tiles:
+                if case.error is not None:
                     break
                 yield _Tile(case, rows, cols), self._parameters.scaling.rows(self._cut(case.grey, rows, cols))
             case.grey = None
 
-    def _prepare(self, case: _Case) -> list[tuple[Piece, Piece]]:
-        """Bring an image to working pixels and return its tiles."""
+    def _prepare(self, case: _Case) -> None:
+        """Bring an image to working pixels."""
+        pixels = self.read(case)
+        with span("prepare"):
+            case.low, case.high = self._parameters.scaling.contrast.window(pixels, case.table)
+            (case.grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [case.shape])
+        case.probabilities = np.empty(case.shape, dtype=np.float32)
+        case.left = len(case.tiles)
+
+    def read(self, case: MapCase) -> npt.NDArray[np.generic]:
+        """Read an image as finely as its working pixels need; return the pixels, the case knows its tiles."""
         p = self._parameters
         spacing = p.spacing(case.image)
         level = 0
@@ -140,13 +147,10 @@ class Tiled:
         rows, cols = (max(round(side * mm / p.pixel_size_mm), 1) for side, mm in zip(case.frame, spacing, strict=True))
         if rows * cols > _MAX_PIXELS:
             raise BrokenImage(Reason.TOO_LARGE, f"{rows} x {cols} pixels of the bundle's {p.pixel_size_mm} mm")
-        pieces = self._lay(rows, cols)
-        with span("prepare"):
-            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
-            (case.grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [(rows, cols)])
-        case.probabilities = np.empty((rows, cols), dtype=np.float32)
-        case.left = len(pieces)
-        return pieces
+        case.shape = (rows, cols)
+        case.region = (0, 0, case.frame[1], case.frame[0])
+        case.tiles = self._lay(rows, cols)
+        return pixels
 
     def _lay(self, rows: int, cols: int) -> list[tuple[Piece, Piece]]:
         p = self._parameters
@@ -169,12 +173,10 @@ class Tiled:
     def _keep(self, tile: _Tile, values: npt.NDArray[np.float32]) -> None:
         """Put a tile's part into its image's map, and look for findings when that was the last."""
         case, rows, cols = tile.case, tile.rows, tile.cols
-        assert case.probabilities is not None
         case.probabilities[rows.start : rows.stop, cols.start : cols.stop] = values[
             rows.start - rows.origin : rows.stop - rows.origin, cols.start - cols.origin : cols.stop - cols.origin
         ]
         case.left -= 1
         if case.left == 0:
-            region = (0, 0, case.frame[1], case.frame[0])
-            case.findings = find_components(case.probabilities, region, case.image, self._parameters)
+            case.findings = find_components(case.probabilities, case.region, case.image, self._parameters)
             case.probabilities = None

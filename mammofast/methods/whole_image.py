@@ -18,12 +18,14 @@ from mammofast.engine import Engine
 from mammofast.methods.parameters import is_number
 from mammofast.methods.probability_map import (
     NETWORK,
+    MapCase,
     MapParameters,
     Segmenter,
     find_components,
     probabilities,
 )
-from mammofast.methods.stages import Case, are_sizes, blaming, coarsest_level
+from mammofast.methods.stages import are_sizes, blaming, coarsest_level
+from mammofast.methods.tiling import Piece
 from mammofast.records import Box, GreyTable, ImageResult, ImageSource, level_shape, tight_box
 from mammofast.settings import Settings
 from mammofast.tracing import span
@@ -49,11 +51,6 @@ class WholeImageParameters(MapParameters):
             raise ValueError(f"background: got {self.background!r}, expected a number, 0 or more and below 1, or null")
 
 
-@dataclass(slots=True)
-class _Case(Case):
-    region: Box = (0, 0, 0, 0)
-
-
 class WholeImage:
     """P1's and P2's method over one engine; results do not depend on which images share a call."""
 
@@ -67,14 +64,14 @@ class WholeImage:
 
     def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
         """Screen images, batched across them; an image that fails has a result with ``error`` set."""
-        cases = [_Case(image) for image in images]
+        cases = [MapCase(image) for image in images]
         for case, output in self._segmenter.run(self._prepared(cases)):
             with blaming(case), span("paste"):
                 found = probabilities(output, self._parameters.shape)
                 case.findings = find_components(found, case.region, case.image, self._parameters)
         return [case.result() for case in cases]
 
-    def _prepared(self, cases: Sequence[_Case]) -> Iterator[tuple[_Case, npt.NDArray[np.float32]]]:
+    def _prepared(self, cases: Sequence[MapCase]) -> Iterator[tuple[MapCase, npt.NDArray[np.float32]]]:
         for case in cases:
             row = None
             with blaming(case):
@@ -82,8 +79,17 @@ class WholeImage:
             if row is not None:
                 yield case, row
 
-    def _prepare(self, case: _Case) -> npt.NDArray[np.float32]:
+    def _prepare(self, case: MapCase) -> npt.NDArray[np.float32]:
         """Read an image and return its row of the network's input (channels, rows, cols)."""
+        p = self._parameters
+        pixels = self.read(case)
+        with span("prepare"):
+            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
+            (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
+            return p.scaling.rows(grey)
+
+    def read(self, case: MapCase) -> npt.NDArray[np.generic]:
+        """Read an image as finely as its foreground needs; return the pixels, the case knows what they are of."""
         p = self._parameters
         level = coarsest_level(case.image.shape, p.shape)
         with span("read"):
@@ -103,10 +109,9 @@ class WholeImage:
                 pixels = pixels[y_min:y_max, x_min:x_max]
         x_min, y_min, x_max, y_max = region
         case.region = (x_min << level, y_min << level, x_max << level, y_max << level)
-        with span("prepare"):
-            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
-            (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
-            return p.scaling.rows(grey)
+        case.shape = p.shape
+        case.tiles = [(Piece(0, 0, p.shape[0]), Piece(0, 0, p.shape[1]))]
+        return pixels
 
 
 def _fine_enough(box: Box, level: int, shape: tuple[int, int], needed: tuple[int, int]) -> tuple[int, Box]:
