@@ -1,10 +1,12 @@
 """Objects to a real PACS, by STOW-RS and by C-STORE: each once, and who refuses is heard."""
 
+import io
 import json
 import ssl
 
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
 from pynetdicom import AE, evt
 from pynetdicom.presentation import AllStoragePresentationContexts
 
@@ -32,6 +34,10 @@ def objects(tmp_path, dicom):
             stored[str(ds.SOPInstanceUID)] = path.read_bytes()
     (folder / "index.html").write_text("not an object")
     return folder, stored
+
+
+def read(data):
+    return dcmread(io.BytesIO(data))
 
 
 def run(*arguments):
@@ -144,21 +150,13 @@ def test_what_an_answer_does_not_say_is_looked_up(objects, pacs, dicom, body):
             return False
         for uid, data in kept.items():
             if data in handler.body:
-                pacs.add(next(ds for ds in map(read, [data]) if ds.SOPInstanceUID == uid))
+                assert pacs.add(read(data)).SOPInstanceUID == uid
         return handler.send(200, body)
 
     pacs.answers["/studies"] = take
     report = sent(pacs, folder)
     assert report.sent == 4
     assert list(report.failures) == [uid for uid in stored if uid not in kept]
-
-
-def read(data):
-    import io
-
-    from pydicom import dcmread
-
-    return dcmread(io.BytesIO(data))
 
 
 def test_an_answer_that_is_lost_is_no_reason_to_send_again(objects, pacs):
@@ -276,7 +274,8 @@ def test_statuses_and_syntaxes_that_are_not_accepted(objects):
     }
 
 
-def test_a_connection_that_breaks_off_is_made_again_once_for_each(objects):
+def test_a_connection_that_breaks_off_is_made_again_once_for_each(objects, monkeypatch):
+    monkeypatch.setattr("mammofast.pacs.dimse.send._TIMEOUT", 2.0)
     folder, stored = objects
     report = SendReport()
     broken = sorted(stored)[1]
