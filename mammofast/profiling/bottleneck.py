@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mammofast.profiling.overlap import CARD, Busy, apart, covered
 from mammofast.profiling.statistics import summarize
 from mammofast.screening.trace import LIST, RECORD, SEND, TASK
 from mammofast.tracing import Span
@@ -14,6 +15,8 @@ BETWEEN = "between stages"
 _IDLE = 0.15
 _PYTHON = 0.2
 _TRANSFER = 0.4
+# What works at the same time as others is the limit only where it is hardly ever idle.
+_BUSY = 0.7
 # Stages that wait for bytes.
 _READING = ("read", "read native")
 
@@ -48,6 +51,9 @@ class Account:
     that they spent between tasks, without one. unfilled: share before a worker's first task and after its last one.
     milliseconds: statistics of each stage's spans, and of the tasks. driver: share of the steady part, by what the
     program that hands out tasks did, of its threads that do so.
+    busy: where stages work at the same time, in threads of their own: how busy each of what they share is, threads of a
+    stage, the card, the program that hands out tasks; the one nearest to 1 limits. stages then has shares of the time
+    of each stage's own threads. on_card: the stage that takes most of the card's time.
     """
 
     seconds: float
@@ -58,6 +64,8 @@ class Account:
     unfilled: float
     milliseconds: dict[str, dict[str, float | int]]
     driver: dict[str, float] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
+    on_card: str | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -66,8 +74,9 @@ class Account:
 
     @property
     def bottleneck(self) -> str:
-        """The stage that takes most of the workers' time."""
-        return max(self.stages, key=self.stages.__getitem__)
+        """The stage that takes most of the workers' time; where stages overlap, what is busiest."""
+        shares = self.busy or self.stages
+        return max(shares, key=shares.__getitem__)
 
     @property
     def reading(self) -> float:
@@ -76,7 +85,10 @@ class Account:
 
 
 def account(*runs: Sequence[Span]) -> Account:
-    """Add up spans; stages lie inside tasks and do not overlap within one worker.
+    """Add up spans.
+
+    Stages that run in a task's own thread do not overlap within one worker. Those in other threads, a pipeline's, do:
+    a second of one is not taken from another, so that they are held against the time of their own threads.
 
     runs: the spans of one run each.
 
@@ -103,7 +115,10 @@ class _Sums:
     workers: int = 0
     tasks: list[float] = field(default_factory=list)
     stages: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    within: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     driver: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    in_tasks: float = 0.0
+    overlapping: Busy = field(default_factory=Busy)
 
     def add(self, spans: Sequence[Span]) -> None:
         """Add a run."""
@@ -123,7 +138,10 @@ class _Sums:
             self.tasks += seconds
             self.images += sum(task.items for task in own)
             at_work = max(task.end for task in own) - min(task.start for task in own)
-            self.between += max(0.0, at_work - sum(seconds))
+            # Tasks of one process overlap where its pipeline is fed by several.
+            in_tasks = covered((task.start, task.end) for task in own)
+            self.in_tasks += in_tasks
+            self.between += at_work - in_tasks
         threads: dict[str, set[tuple[int, int]]] = defaultdict(set)
         for span in spans:
             threads[span.stage].add((span.process, span.thread))
@@ -134,24 +152,35 @@ class _Sums:
                 self.driver[span.stage] += within / len(threads[span.stage])
             elif span.stage != TASK:
                 self.stages[span.stage].append(span.seconds)
+        for process, own in tasks.items():
+            inside, outside = apart([span for span in spans if span.process == process], own)
+            for span in inside:
+                if span.stage != TASK:
+                    self.within[span.stage] += span.seconds
+            self.overlapping.add(outside, start, end)
 
     def account(self) -> Account:
         """Return the shares."""
-        busy = sum(self.tasks)
-        shares = {stage: sum(values) / self.whole for stage, values in self.stages.items()}
-        shares[BETWEEN] = max(0.0, busy / self.whole - sum(shares.values()))
+        shares = {stage: seconds / self.whole for stage, seconds in self.within.items()}
+        overlapping = self.overlapping.resources()
+        # A task that waits for a pipeline's threads is not busy between stages.
+        shares[BETWEEN] = 0.0 if overlapping else max(0.0, self.in_tasks / self.whole - sum(shares.values()))
+        shares |= {name: share for name, share in self.overlapping.shares().items() if name != CARD}
+        driver = {stage: value / self.seconds for stage, value in sorted(self.driver.items())}
         return Account(
             seconds=self.seconds,
             images=self.images,
             workers=self.workers,
             stages=dict(sorted(shares.items(), key=lambda item: -item[1])),
             idle=self.between / self.whole,
-            unfilled=max(0.0, 1 - (busy + self.between) / self.whole),
+            unfilled=max(0.0, 1 - (self.in_tasks + self.between) / self.whole),
             milliseconds={
                 TASK: summarize(self.tasks),
                 **{stage: summarize(values) for stage, values in sorted(self.stages.items())},
             },
-            driver={stage: value / self.seconds for stage, value in sorted(self.driver.items())},
+            driver=driver,
+            busy=overlapping | {stage: driver[stage] for stage in _DRIVING if stage in driver} if overlapping else {},
+            on_card=self.overlapping.largest_on_card,
         )
 
 
@@ -160,6 +189,8 @@ def verdict(found: Account, cpu_share: float) -> str:
 
     cpu_share: CPU seconds of the workers' tasks over their time; well below 1 means waiting.
     """
+    if found.busy:
+        return _busiest(found)
     if found.idle > _IDLE:
         return _waiting(found)
     stage = found.bottleneck
@@ -178,6 +209,29 @@ def verdict(found: Account, cpu_share: float) -> str:
     return words
 
 
+def _busiest(found: Account) -> str:
+    """Say what limits stages that work at the same time."""
+    name = found.bottleneck
+    share = found.busy[name]
+    if share < _BUSY:
+        return (
+            f"Nothing is busy all the time, {name!r} is most, {share:.0%} of it: images wait for one another. It would "
+            "go faster with more images a task, or more tasks at a time."
+        )
+    if name == CARD:
+        return (
+            f"The limit is the card: a call is at work on it {share:.0%} of the time, mostly {found.on_card!r}. It "
+            f"would go faster with a lower precision, fewer or smaller inputs of {found.on_card!r}, or another card."
+        )
+    if name in _DRIVING:
+        does, helps = _DRIVING[name]
+        return f"The limit is {does}: {share:.0%} of the time. It would go faster with {helps}."
+    return (
+        f"The limit is {name!r}: its threads are busy {share:.0%} of the time. It would go faster with "
+        f"{_ADVICE.get(name, _MORE)}."
+    )
+
+
 def _waiting(found: Account) -> str:
     words = f"The workers wait: {found.idle:.0%} of their time between tasks. Whoever hands out tasks is the limit"
     known: Mapping[str, float] = {stage: share for stage, share in found.driver.items() if stage in _DRIVING}
@@ -191,6 +245,8 @@ def _waiting(found: Account) -> str:
 def bounds(found: Account) -> tuple[str, ...]:
     """Return in words what a reader of the rate must know: that it is the storage's, or Python's."""
     words = []
+    if found.busy:
+        return () if found.bottleneck not in _READING else ("transfer-bound: readers' threads are the busiest",)
     if found.reading > _TRANSFER:
         words.append(f"transfer-bound: {found.reading:.0%} of the workers' time goes into reading the archive")
     if found.stages[BETWEEN] > _PYTHON:

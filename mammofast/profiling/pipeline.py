@@ -156,6 +156,7 @@ def pipeline_case(
         "stages": {**found.stages, "between tasks": found.idle, "before and after": found.unfilled},
         "milliseconds": found.milliseconds,
         "driver": found.driver,
+        "busy": found.busy,
         "queues": _queues(done),
         "cpu": _cpu(done, found),
         "memory": _memory(done),
