@@ -13,6 +13,7 @@ from mammofast.errors import ResultsError
 from mammofast.evaluation.curves import average_precision, froc
 from mammofast.evaluation.masks import dice
 from mammofast.evaluation.matching import match_boxes
+from mammofast.evaluation.segmentation import Fit, fit, summarize
 from mammofast.evaluation.truth import Truth, label_boxes, open_truth
 from mammofast.screening import Results, open_results
 
@@ -23,13 +24,14 @@ _FROC_AT = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 @dataclass(frozen=True, slots=True)
 class _Image:
-    """One image measured. ``dice``: None where it has no mass."""
+    """One image measured. ``dice``: None where it has no mass. ``fit``: where masks were asked for as well."""
 
     study_uid: str
     confidences: npt.NDArray[np.float64]
     hits: npt.NDArray[np.bool_]
     n_masses: int
     dice: float | None
+    fit: Fit | None = None
 
 
 def evaluate(
@@ -38,6 +40,7 @@ def evaluate(
     *,
     bundle_id: str | None = None,
     settings_id: str | None = None,
+    masks: bool = False,
     samples: int = _SAMPLES,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
@@ -53,6 +56,8 @@ def evaluate(
     results: a results folder.
     truth: a folder of SOP_UID.png, 8-bit, native size, 0 = no mass, k = mass k; or what ``open_truth`` returns.
     bundle_id, settings_id: which run's results; needed where there are several.
+    masks: measure how well masks fit as well, which takes SciPy and time: see
+        :func:`mammofast.evaluation.segmentation.summarize`.
     samples, seed: of the bootstrap, which draws studies with replacement.
     progress: called with the number of images just measured, and of all there are.
 
@@ -62,7 +67,7 @@ def evaluate(
         sensitivity: masses found / masses. fp_per_image: findings that found none / images. dice_mean: over images with
         a mass, all findings' masks against all masses; a missed image counts 0. average_precision, froc_sensitivity
         (by false positives per image). intervals: 95 % of sensitivity, fp_per_image and dice_mean. n_images, n_studies,
-        n_masses, n_findings, n_failed, n_without_truth. What nothing can be said of is None.
+        n_masses, n_findings, n_failed, n_without_truth. masks: where asked for. What nothing can be said of is None.
 
     Raises
     ------
@@ -85,7 +90,7 @@ def evaluate(
     images = []
     for row in known:
         found = boxes[(row["sop_uid"], row["bundle_id"], row["settings_id"])]
-        images.append(_measure(opened, row, found, known_truth))
+        images.append(_measure(opened, row, found, known_truth, masks))
         if progress is not None:
             progress(1, len(known))
     confidences = np.concatenate([image.confidences for image in images])
@@ -107,6 +112,7 @@ def evaluate(
         "bundle_id": rows[0]["bundle_id"],
         "settings_id": rows[0]["settings_id"],
         "notices": opened.notices(),
+        **({"masks": summarize([i.fit for i in images if i.fit is not None], samples, seed)} if masks else {}),
     }
 
 
@@ -133,20 +139,28 @@ def _rows_of_one_run(results: Results, bundle_id: str | None, settings_id: str |
     return list(images.values())
 
 
-def _measure(results: Results, row: dict[str, Any], findings: list[dict[str, Any]], truth: Truth) -> _Image:
-    # What was lost before it could be read, or with its result, has no size and no study: a study by itself.
+def _measure(
+    results: Results, row: dict[str, Any], findings: list[dict[str, Any]], truth: Truth, masks: bool
+) -> _Image:
+    # What was lost before it could be read, or with its result, has no size.
     shape = None if row["rows"] is None else (row["rows"], row["cols"])
     labels = truth.labels(row["sop_uid"], shape)
     masses = label_boxes(labels)
     boxes = [[finding[name] for name in ("x_min", "y_min", "x_max", "y_max")] for finding in findings]
     confidences = np.array([finding["confidence"] for finding in findings], dtype=np.float64)
     hits = match_boxes(boxes, confidences, masses, IOU_THRESHOLD) >= 0
-    overlap = None
-    if len(masses):
-        overlap = 0.0
-        if findings:
-            overlap = dice(results.mask(row["sop_uid"], row["bundle_id"], row["settings_id"]), labels)
-    return _Image(row["study_uid"] or row["sop_uid"], confidences, hits, len(masses), overlap)
+    study = row["study_uid"] or row["sop_uid"]  # what was lost with its result is a study by itself
+    if not len(masses):
+        return _Image(study, confidences, hits, 0, None)
+    mask = np.zeros(labels.shape, np.bool_)
+    run = row["bundle_id"], row["settings_id"]
+    if findings:
+        mask = results.mask(row["sop_uid"], *run)
+    measured = None
+    if masks:
+        spacing = results.pixel_spacing(row["sop_uid"], *run) if findings else None
+        measured = fit(study, mask, labels > 0, spacing)
+    return _Image(study, confidences, hits, len(masses), dice(mask, labels), measured)
 
 
 def _with_intervals(
