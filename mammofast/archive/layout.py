@@ -26,6 +26,7 @@ import numpy.typing as npt
 import tensorstore as ts
 
 from mammofast.errors import ArchiveError
+from mammofast.objects import ObjectPath
 from mammofast.records import Window
 
 FORMAT = 1
@@ -101,6 +102,9 @@ def folders(folder: Path) -> list[Path]:
 def unsorted_folders(folder: Path) -> Iterator[Path]:
     """Yield the same as the file system has them: there may be millions."""
     try:
+        if isinstance(folder, ObjectPath):
+            yield from (path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+            return
         with os.scandir(folder) as entries:
             for entry in entries:
                 # Network storage puts folders of its own everywhere.
@@ -194,6 +198,8 @@ def _write(
 
 
 def _file(folder: Path) -> dict[str, Any]:
+    if isinstance(folder, ObjectPath):
+        return folder.kvstore()
     # Whoever writes syncs the whole image at once, before it is published (see writer.py).
     return {"driver": "file", "path": f"{folder}/", "file_io_sync": False}
 

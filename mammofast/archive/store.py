@@ -18,6 +18,7 @@ from mammofast.archive.grey import grey_table
 from mammofast.archive.quiet import quiet
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
 from mammofast.errors import ArchiveError, BrokenImage, Reason
+from mammofast.objects import place
 from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
 
 # What ops.pool makes; the largest image that DICOM can describe is then 2 x 2 pixels.
@@ -210,7 +211,7 @@ def open_archive(path: str | Path) -> Archive:
         When there is none, or one of another format.
 
     """
-    folder = Path(path)
+    folder = place(path)
     try:
         attributes = layout.read_group(folder)
         found, archive_id = attributes["format"], str(attributes["archive_id"])

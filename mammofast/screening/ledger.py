@@ -14,10 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import ResultsError
+from mammofast.objects import ObjectPath, place
 from mammofast.records import combine_masks
 from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry, status_of
-from mammofast.screening.files import json_bytes, make_folder, read_json, remove_abandoned, write_once, write_over
+from mammofast.screening.files import (
+    check_written_once,
+    json_bytes,
+    make_folder,
+    names_in,
+    read_json,
+    remove_abandoned,
+    write_once,
+    write_over,
+)
 from mammofast.screening.summaries import read_summaries, write_summary, write_timing, write_versions
 
 if TYPE_CHECKING:
@@ -30,7 +40,7 @@ class Results:
     """A results folder. ``open_results`` opens one to read, ``Results.create_or_open`` one to add to."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = place(path)
         path = layout.header_path(self.path)
         header = read_json(path, "no results folder; `mammofast screen ARCHIVE RESULTS` makes one")
         try:
@@ -39,7 +49,7 @@ class Results:
                     f"{self.path}: got format {header['format']!r}, expected {FORMAT}; use the mammofast that wrote it"
                 )
             self.archive_id = str(header["archive"]["id"])
-            self._archive_path = Path(header["archive"]["path"])
+            self._archive_path = place(header["archive"]["path"])
             self._archive_beside: Path = self.path / header["archive"]["relative"]
         except (KeyError, TypeError) as error:
             raise ResultsError(f"{path}: {error} is missing; the file was changed or damaged") from error
@@ -55,15 +65,15 @@ class Results:
             When the folder holds something else, or the results of another archive.
 
         """
-        folder, source = Path(path), Path(archive.path).resolve()
-        if not layout.header_path(folder).exists():
-            if folder.exists() and (not folder.is_dir() or any(p.name[0] != "." for p in folder.iterdir())):
-                raise ResultsError(f"{folder}: holds no results but is not empty; give a new folder")
+        folder, source = place(path), place(archive.path).resolve()
+        if _is_new(folder):
             make_folder(folder)
-            relative = os.path.relpath(source, folder.resolve())
+            # As text: an object store's means nothing to the system, nor here.
+            relative = os.path.relpath(str(source), str(folder.resolve()))
             where = {"path": str(source), "relative": relative, "id": archive.archive_id}
             write_once(layout.header_path(folder), json_bytes({"format": FORMAT, "archive": where}))
         results = cls(folder)
+        check_written_once(layout.header_path(folder))
         if results.archive_id != archive.archive_id:
             raise ResultsError(
                 f"{folder}: holds the results of archive {results.archive_id}, got archive {archive.archive_id}; "
@@ -74,6 +84,8 @@ class Results:
     @property
     def archive_path(self) -> Path:
         """Where the archive was when it was screened; where it is now, if it moved together with the results."""
+        if isinstance(self.path, ObjectPath):  # which nobody moves
+            return self._archive_path
         if not self._archive_path.exists() and self._archive_beside.exists():
             return self._archive_beside.resolve()
         return self._archive_path
@@ -108,6 +120,8 @@ class Results:
             content = layout.entry_path(self.path, image, run).read_bytes()
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise ResultsError(f"{self.path}: a result cannot be read ({error.strerror})") from error
         return content if is_whole(content) else None
 
     def record(self, entry: Entry) -> bool:
@@ -149,11 +163,10 @@ class Results:
     def forget_other_files(self, keys: Collection[str], run: Run) -> None:
         """Remove what is on record of files that never became images, but of these: others were read since."""
         folder = layout.entries_folder(self.path, run)
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                key = layout.file_key_of(entry.name)
-                if key is not None and key not in keys:
-                    (folder / entry.name).unlink(missing_ok=True)
+        for name in names_in(folder):
+            key = layout.file_key_of(name)
+            if key is not None and key not in keys:
+                (folder / name).unlink(missing_ok=True)
 
     def entries(self) -> Iterator[Entry]:
         """Read all outcomes on record, of all runs; a damaged one is "failed", though screening does it again."""
@@ -288,6 +301,18 @@ class Results:
             return parse_entry(content)
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsError(f"{path}: {error}") from error
+
+
+def _is_new(folder: Path) -> bool:
+    """Say whether there are no results yet, where there can be some."""
+    try:
+        if layout.header_path(folder).exists():
+            return False
+        if folder.exists() and (not folder.is_dir() or any(p.name[0] != "." for p in folder.iterdir())):
+            raise ResultsError(f"{folder}: holds no results but is not empty; give a new folder")
+    except OSError as error:
+        raise ResultsError(f"{folder}: cannot be looked into ({error.strerror})") from error
+    return True
 
 
 def open_results(path: str | Path) -> Results:
