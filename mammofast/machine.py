@@ -8,9 +8,22 @@ from typing import Any
 _CPU_FIELDS = ("model name", "cpu family", "model", "stepping")
 
 
+_SHARING = 1
+
+
 def cores() -> int:
-    """Return how many cores this process may use: what it is pinned to, where the system tells, else all there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: what it is pinned to, where the system tells, else all there are.
+
+    Processes that share them, see :func:`share_cores`, have an equal part each.
+    """
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, there // _SHARING)
+
+
+def share_cores(processes: int) -> None:
+    """Say that this process and others, so many together, keep the same cores busy."""
+    global _SHARING
+    _SHARING = processes
 
 
 def memory_bytes() -> int:

@@ -37,6 +37,22 @@ def card_count() -> int:
     return count.value
 
 
+def card_id(index: int) -> str | None:
+    """Return what tells a card, or a part of one (MIG), from all others, whatever numbers a process gives them.
+
+    None where there is no such card or no driver. Makes no context.
+    """
+    driver, device, found = _driver(), ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    if (
+        driver is None
+        or driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), index)
+        or driver.cuDeviceGetUuid_v2(found, device)
+    ):
+        return None
+    return bytes(found).hex()
+
+
 def copy_on_card(target: int, source: int, nbytes: int, stream: int) -> None:
     """Enqueue a copy from device memory to device memory on anybody's stream.
 

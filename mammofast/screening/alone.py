@@ -22,7 +22,7 @@ from distributed import get_worker
 from distributed.protocol.pickle import dumps
 
 from mammofast.archive import ArchiveImage
-from mammofast.errors import EngineError, MammofastError, Reason
+from mammofast.errors import DeviceLostError, EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
 from mammofast.screening.worker import Screener, opened, screen_images, unpacked
 
@@ -73,7 +73,9 @@ class Apart:
         if self._child is None:
             self._start()
         try:
-            outcome: tuple[str, bytes] = self._ask(image, self.deadline)
+            outcome: tuple[str, bytes] | DeviceLostError = self._ask(image, self.deadline)
+            if isinstance(outcome, DeviceLostError):
+                raise Ended(Reason.WORKER, f"lost the card of a process of its own: {outcome}")
         except Ended:
             self.close()
             raise
@@ -189,7 +191,11 @@ def main() -> None:
                     image = parent.recv()
                 except EOFError:
                     return
-                parent.send(screen_images(screener, [image])[0])
+                try:
+                    parent.send(screen_images(screener, [image])[0])
+                except DeviceLostError as error:
+                    parent.send(error)
+                    return
 
 
 if __name__ == "__main__":

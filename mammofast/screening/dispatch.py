@@ -237,7 +237,7 @@ def _raise_if_hopeless(result: Any, task: _Task, connected: bool) -> None:
     error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
         return
-    if isinstance(error, EngineError) and 0 < task.alone < TRIES_ALONE:
+    if isinstance(error, EngineError) and task.alone < TRIES_ALONE:
         return  # a second bundle found no room beside the first; it may elsewhere, or later
     if isinstance(error, MammofastError):
         raise error

@@ -11,6 +11,7 @@ from typing import Any
 
 from mammofast.archive import open_archive
 from mammofast.bundles import Bundle, device_of, load_bundle
+from mammofast.bundles.fit import fitting_device
 from mammofast.engine.driver import card_count
 from mammofast.errors import BundleError
 from mammofast.machine import about, cores
@@ -122,8 +123,7 @@ def screen(
         pending = job.pending(interrupt)
         first = next(pending, None)
         if first is not None:
-            # A bundle that cannot be opened is said here, once, rather than by every worker.
-            opener(folder, device, settings).__exit__(None, None, None)
+            _check_openable(manifest, folder, device, settings, opener, scheduler)
             versions = software_versions(network.backend for network in manifest.networks.values())
             ledger.add_versions(run, versions)
             wanted = "cuda" if device == "auto" else device
@@ -147,8 +147,9 @@ def screen(
             }
             n_local = None if scheduler else n_workers
             with timed(put_timing, n_local, call, facts, job.report.counts) as watch, connect as client:
+                there = tuple(client.scheduler_info()["workers"])
                 plugin = ScreenerPlugin(
-                    name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace
+                    name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace, there=there
                 )
                 give_plugin(client, plugin, name)
                 stop = _stopper(interrupt, deadline, job.report)
@@ -165,6 +166,20 @@ def screen(
             job.report.stopped = INTERRUPTED
             raise Interrupted(job.report)
     return job.report
+
+
+def _check_openable(
+    bundle: Bundle, folder: str, device: str, settings: Settings, opener: OpenScreener, scheduler: str | None
+) -> None:
+    """Say here, once, what every worker would.
+
+    What is for a card is opened by workers alone: here it would keep a part of the card's memory until the end.
+    """
+    if settings.device == "cpu":
+        opener(folder, device, settings).__exit__(None, None, None)
+    elif not scheduler:
+        for name in bundle.networks:
+            fitting_device(bundle, name, device)
 
 
 def summary(bundle: Bundle, settings: Settings) -> dict[str, Any]:

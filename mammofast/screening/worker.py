@@ -4,24 +4,30 @@ A worker process opens the bundle once. A task is a few images; what it returns 
 the ledger will hold, so that whoever writes them need not understand them.
 """
 
+import logging
+import os
 import pickle
 import signal
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
+from urllib.parse import urlsplit
 
 from distributed import WorkerPlugin
 
 from mammofast.archive import ArchiveImage
-from mammofast.errors import EngineError, ImageError, Reason
+from mammofast.errors import DeviceLostError, EngineError, ImageError, MammofastError, Reason
+from mammofast.machine import share_cores
 from mammofast.methods.screener import open_bundle
 from mammofast.records import ImageResult, ImageSource
+from mammofast.screening.cards import claim_card
 from mammofast.screening.entry import Entry, ImageInfo, Run
 from mammofast.screening.trace import TraceFile
 from mammofast.screening.watch import ends_within
@@ -81,8 +87,10 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
     """Opens a bundle in every worker that is there or comes later, and closes it when the run is over.
 
     name: of this run, unique on the cluster. expected: which bundle and settings the results will be filed under.
-    ours: whether the workers are this program's own; they then leave Ctrl-C, which a terminal sends to all of them, to
-    the program. trace: a folder for what :mod:`mammofast.screening.trace` writes down; None for nothing.
+    ours: whether the workers are this program's own; they then leave Ctrl-C and SIGHUP, which a terminal sends to all
+    of them, to the program, and have a card each. trace: a folder for what :mod:`mammofast.screening.trace` writes
+    down; None for nothing. there: addresses of the workers that are there; what goes wrong in one of them is told to
+    who started the run, while one that comes later, say again after it lost its card, leaves the others to it.
     """
 
     def __init__(
@@ -95,13 +103,15 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         ours: bool,
         opener: OpenScreener = open_bundle,
         trace: Path | None = None,
+        there: Sequence[str] = (),
     ) -> None:
         self.name = name
         self._expected = expected
-        self._arguments = (bundle, device, settings)
+        self._bundle, self._device, self._settings = bundle, device, settings
         self._ours = ours
         self._opener = opener
         self._trace = trace
+        self._there = tuple(there)
 
     def setup(self, worker: Any) -> None:
         """Open the bundle.
@@ -116,14 +126,26 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             # pydicom's warnings quote values, and they may be a patient's.
             warnings.filterwarnings("ignore", module="pydicom")
         if self._ours and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        screener = self._opener(*self._arguments)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+        share_cores(_on_one_machine(self._there, worker.address))
+        try:
+            _OPEN[self.name] = self._open()
+        except MammofastError:
+            if worker.address not in self._there:
+                worker.loop.add_callback(worker.close_gracefully, restart=False, reason="cannot open the bundle")
+            raise
+
+    def _open(self) -> Opened:
+        is_to_choose = self._settings.device != "cpu" and not self._ours
+        device = claim_card(self._device) if is_to_choose else self._device
+        open_it = partial(self._opener, self._bundle, device, self._settings)
+        screener = open_it()
         opened = Run(screener.bundle_id, screener.settings_id)
         if opened != self._expected:
             screener.__exit__(None, None, None)
             raise EngineError(f"a worker opened {opened}, expected {self._expected}; give all machines the same bundle")
-        trace = None if self._trace is None else TraceFile(self._trace)
-        _OPEN[self.name] = Opened(screener, trace, partial(self._opener, *self._arguments))
+        return Opened(screener, None if self._trace is None else TraceFile(self._trace), open_it)
 
     def teardown(self, worker: Any) -> None:
         """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
@@ -162,6 +184,8 @@ def unpacked(images: bytes) -> list[ArchiveImage]:
 def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images; return (status, what to record, seconds) for each.
 
+    Where the card is lost this worker ends, at once: whatever came next would be said to fail.
+
     task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends this
     worker.
     seconds: the task's, shared by its images: a method may work on several at once.
@@ -175,10 +199,27 @@ def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, byte
     here, images = opened(name), unpacked(task)
     with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
-        with ends_within(deadline * len(images)):
+        with ends_within(deadline * len(images)), _ends_with_its_card():
             encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return [(status, content, seconds) for status, content in encoded]
+
+
+@contextmanager
+def _ends_with_its_card() -> Iterator[None]:
+    """End this process where the block loses the card: its nanny starts another one, and the images are tried alone."""
+    try:
+        yield
+    except DeviceLostError as error:
+        # The only trace where the images then succeed.
+        logging.getLogger(__name__).error("a worker ends: %s", error)
+        os._exit(1)  # closing in order may wait for the card for ever
+
+
+def _on_one_machine(workers: Sequence[str], mine: str) -> int:
+    """Return how many of the workers share this one's machine; as many as do elsewhere where it came later."""
+    there = Counter(urlsplit(address).hostname for address in workers)
+    return there[urlsplit(mine).hostname] or max(there.values(), default=1)
 
 
 def screen_images(screener: Screener, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:
@@ -201,6 +242,8 @@ def _results(screener: Screener, images: Sequence[ArchiveImage]) -> list[ImageRe
         if len(results) == len(images):
             return results
         error: Exception = ValueError("a method returned too few results")
+    except DeviceLostError:
+        raise
     except Exception as caught:
         error = caught
     if len(images) == 1:

@@ -1,12 +1,13 @@
 """Openers whose screeners misbehave as files in the bundle's folder say. Worker processes import this."""
 
 import ctypes
-import ctypes
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
+from mammofast.errors import DeviceLostError, EngineError
 from mammofast.methods.screener import open_bundle
 
 
@@ -15,7 +16,9 @@ class Misbehaving:
 
     poison: SOP Instance UIDs that kill the process. raise: UIDs that raise. hang: UIDs that never come back, and keep
     Python's lock. stop: UIDs that stop the process, as a machine does that stands still; once. hog: UIDs that take all
-    memory. exit: UIDs that end the process in order.
+    memory. exit: UIDs that end the process in order. lose: UIDs that lose the card, for good; once where it is in
+    "passing". dead: while it is there no worker can open the bundle, and one that tries makes "refused"; made
+    when an image of "dying" loses the card.
     gate: while it is there images wait: all, or those whose UIDs are in it. started/UID: written for every image begun.
     """
 
@@ -23,6 +26,10 @@ class Misbehaving:
 
     def __init__(self, bundle, device, settings):
         self.folder = Path(bundle)
+        self.is_lost = False
+        if (self.folder / "dead").exists() and not sys.argv[0].endswith("alone.py"):
+            (self.folder / "refused").touch()
+            raise EngineError("no card answers")
         self.real = open_bundle(bundle, device, settings)
         self.bundle_id, self.settings_id = self.real.bundle_id, self.real.settings_id
 
@@ -45,6 +52,14 @@ class Misbehaving:
                 file.write(f"{os.getpid()}\n")
             if uid in self._listed("poison"):
                 os.kill(os.getpid(), signal.SIGKILL)
+            if uid in self._listed("lose"):
+                self.is_lost = True
+                if uid in self._listed("passing"):
+                    (self.folder / "lose").unlink()
+                if uid in self._listed("dying"):
+                    (self.folder / "dead").touch()
+            if self.is_lost:
+                raise DeviceLostError("card 0 is lost to this process (an illegal memory access)")
             if uid in self._listed("raise"):
                 raise RuntimeError("Doe^Jane")
             if uid in self._listed("exit"):
