@@ -23,8 +23,8 @@ CASES = {
     "bench engines": "aunet --width 0.125 --size 32x32 --warm-up 0 --seconds 0.01",
     "doctor": "",
 }
-# What makes its own input takes long: their tests are elsewhere.
-ELSEWHERE = {"bench archive", "bench ops", "compile", "demo"}
+# What makes its own input takes long, and what needs a PACS has one: their tests are elsewhere.
+ELSEWHERE = {"bench archive", "bench ops", "compile", "demo", "send", "serve"}
 # A file takes their JSON, not standard output.
 TO_A_FILE = ("bench pipeline", "bench engines", "evaluate")
 # What takes long says how far it is.

@@ -15,7 +15,7 @@ from mammofast.errors import PacsError
 from mammofast.pacs.dicomweb import store
 from mammofast.pacs.dicomweb.multipart import Files
 from mammofast.pacs.dicomweb.server import Server
-from mammofast.pacs.dimse.entity import Credentials, Peer, parse_peer
+from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely, parse_peer
 from mammofast.pacs.dimse.send import send
 from mammofast.pacs.sending import SendReport, in_words, outgoing
 from tests.pacs.orthanc import PASSWORD, USER
@@ -248,7 +248,9 @@ class Scp:
             self.stored.append(str(event.request.AffectedSOPInstanceUID))
             return answer(event)
 
-        self._server = entity.start_server(("127.0.0.1", 0), False, context, [(evt.EVT_C_STORE, stored)])
+        self._server = entity.start_server(
+            ("127.0.0.1", 0), False, context, [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_C_STORE, stored)]
+        )
         self.peer = Peer("SCP", "127.0.0.1", self._server.server_address[1])
 
     def __enter__(self):
@@ -307,7 +309,10 @@ def test_tls_both_ways(objects, tls):
         entity = AE()
         entity.add_requested_context("1.2.840.10008.1.1")
         entity.acse_timeout = entity.network_timeout = 5
-        association = entity.associate(scp.peer.host, scp.peer.port, ae_title="SCP", tls_args=(stranger, "127.0.0.1"))
+        closing = [(evt.EVT_CONN_OPEN, close_surely)]
+        association = entity.associate(
+            scp.peer.host, scp.peer.port, ae_title="SCP", tls_args=(stranger, "127.0.0.1"), evt_handlers=closing
+        )
         assert not association.is_established
 
 

@@ -1,6 +1,8 @@
 """Application entities: how they are named, found and trusted."""
 
+import contextlib
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +53,19 @@ def checked_aet(aet: str) -> str:
             f"got {aet!r}, expected an application entity's title: 1 to 16 characters of ASCII, no backslash"
         )
     return aet
+
+
+def close_surely(event: Any) -> None:
+    """Handle EVT_CONN_OPEN: close the socket also where the other side hangs up first, as pynetdicom 3.0 does not."""
+    connection = event.assoc.dul.socket
+    raw = connection.socket
+
+    def close() -> None:
+        with contextlib.suppress(OSError):
+            raw.shutdown(socket.SHUT_RDWR)
+        raw.close()
+
+    connection._shutdown_socket = close
 
 
 @dataclass(frozen=True, slots=True)

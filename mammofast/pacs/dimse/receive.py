@@ -13,7 +13,7 @@ from mammofast.archive.codecs import DECODERS
 from mammofast.archive.mammogram import KEPT_CLASSES
 from mammofast.archive.sources import MAX_FILE_BYTES
 from mammofast.errors import PacsError
-from mammofast.pacs.dimse.entity import Credentials
+from mammofast.pacs.dimse.entity import Credentials, close_surely
 from mammofast.pacs.dimse.spool import Spool
 
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -24,7 +24,7 @@ _REFUSED_PDU_BYTES = 1 << 24
 _MAX_ASSOCIATIONS = 16
 _TIMEOUT = 60.0
 # How long associations may go on after we are told to end.
-_GRACE = 5.0
+_GRACE = 2.0
 
 
 class Receiver:
@@ -72,7 +72,7 @@ class Receiver:
     def __enter__(self) -> "Receiver":
         # Its messages quote what peers send. They are for nobody, whatever the program logs otherwise.
         logging.getLogger("pynetdicom").propagate = False
-        handlers = [(evt.EVT_CONN_OPEN, _limit), (evt.EVT_C_STORE, self._store)]
+        handlers = [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_CONN_OPEN, _limit), (evt.EVT_C_STORE, self._store)]
         context = None if self._tls is None else self._tls.context(server=True)
         try:
             self._server = self._entity.start_server(

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
 from pydicom import Dataset
-from pynetdicom import AE, Association, _config
+from pynetdicom import AE, Association, _config, evt
 from pynetdicom.presentation import build_context
 
 from mammofast.errors import PacsError
-from mammofast.pacs.dimse.entity import Credentials, Peer
+from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely
 from mammofast.pacs.sending import Outgoing, SendReport, in_words
 
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -92,7 +92,8 @@ def _associated(
         socket.create_connection((peer.host, peer.port), _TIMEOUT).close()
     except OSError as error:
         raise PacsError(f"{peer.host}, port {peer.port}, cannot be reached ({error.strerror})") from None
-    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured)
+    closing = [(evt.EVT_CONN_OPEN, close_surely)]
+    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured, evt_handlers=closing)
     try:
         if not association.is_established:
             raise PacsError(_why_not(association))
