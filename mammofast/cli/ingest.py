@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from mammofast.pacs.dicomweb import DicomWeb
 
 
-_PATH = click.Path(exists=True, path_type=Path)
-
-
 def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str | Path, ...]:
-    return tuple(each if is_url(each) else _PATH.convert(each, argument, ctx) for each in value)
+    # Whether a path exists is asked later: click would name it, and it may name a patient.
+    return tuple(each if is_url(each) else Path(each) for each in value)
 
 
 @click.command("ingest")
