@@ -9,15 +9,16 @@ _CPU_FIELDS = ("model name", "cpu family", "model", "stepping")
 
 
 _SHARING = 1
+_GROUPS, _OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def cores() -> int:
     """Return how many cores this process may use: what it is pinned to, where the system tells, else all there are.
 
-    Processes that share them, see :func:`share_cores`, have an equal part each.
+    No more than its container allows. Processes that share them, see :func:`share_cores`, have an equal part each.
     """
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, there // _SHARING)
+    return max(1, min(there, int(core_quota() or there)) // _SHARING)
 
 
 def share_cores(processes: int) -> None:
@@ -26,9 +27,64 @@ def share_cores(processes: int) -> None:
     _SHARING = processes
 
 
+def core_quota() -> float | None:
+    """Return how many cores' time this process's control groups allow it; None where they set no limit."""
+    limits = [
+        int(quota) / int(period)
+        for quota, period in (text.split() for text in _limits("cpu", "cpu.max"))
+        if quota.isdecimal()
+    ]
+    # Version 1 has a file for each of the two, -1 for no limit.
+    quotas, periods = _limits("cpu", "cpu.cfs_quota_us"), _limits("cpu", "cpu.cfs_period_us")
+    limits += [int(quota) / int(period) for quota, period in zip(quotas, periods, strict=False) if int(quota) > 0]
+    return min(limits, default=None)
+
+
 def memory_bytes() -> int:
     """Return how much memory the machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_limit() -> int | None:
+    """Return how many bytes this process's control groups allow it; None where they set no limit."""
+    files = _limits("memory", "memory.max") + _limits("memory", "memory.limit_in_bytes")
+    # Version 1 says a number that no machine has.
+    return min((int(text) for text in files if text.isdecimal() and int(text) < memory_bytes()), default=None)
+
+
+def available_memory() -> int:
+    """Return how many bytes programs could have now without others being moved out of memory."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
+
+
+def _limits(controller: str, name: str) -> list[str]:
+    """Return what a file of control groups says, of this process's and of all above it (cgroups(7)).
+
+    In a container the path that the kernel tells may be the host's: then only the top is there, and it is the
+    container's.
+    """
+    try:
+        lines = _OWN_GROUPS.read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for _, controllers, path in (line.split(":", 2) for line in lines):
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = _GROUPS / controllers if controllers else _GROUPS
+        group = root / path.lstrip("/")
+        for folder in (group, *group.parents):
+            if folder == root.parent:
+                break
+            try:
+                found.append((folder / name).read_text().strip())
+            except OSError:
+                continue
+    return found
 
 
 def cpu() -> dict[str, str]:

@@ -2,19 +2,20 @@
 
 import json
 import platform
-import shutil
 import sys
 from importlib import metadata
 
 import click
 
 from mammofast import __version__
-from mammofast.machine import cores
 
 # name → (distribution, what it is for)
 _OPTIONAL = {
     "openvino": ("openvino", "bundles compiled for OpenVINO"),
     "torch": ("torch", "the papers' networks, compiling and training"),
+    "evaluation": ("scipy", "distances and intervals of `evaluate`"),
+    "deidentify": ("dicom-anonymizer", "de-identified DICOM objects"),
+    "s3": ("obstore", "archives and results in S3-compatible storage"),
     "pacs": ("pynetdicom", "images from a PACS, and results to it"),
     "cuda": ("pycuda", "running TensorRT engines"),
     "tensorrt": ("tensorrt-cu13", "engines for the NVIDIA card of this machine"),
@@ -22,12 +23,13 @@ _OPTIONAL = {
 }
 
 _IN_USE = ("click", "dask", "Jinja2", "pyarrow", "rich")
-_MISSING = ("not found", "not installed", "not usable")
+# What is missing, too small or wrong begins with this.
+_MISSING = "not "
 
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
-@click.option("--quiet", is_flag=True, help="Only what is missing.")
+@click.option("--quiet", is_flag=True, help="Only what is missing or too small.")
 @click.option(
     "--verbose",
     is_flag=True,
@@ -60,11 +62,13 @@ def _facts() -> dict[str, object]:
         "mammofast": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cores": cores(),
         "CPU kernels": "C++",
         "CUDA kernels": _cuda_kernels(),
-        "nvidia driver": "found" if shutil.which("nvidia-smi") else "not found: the CPU is used",
+        "nvidia driver": _driver(),
     }
+    from mammofast.cli.doctor_machine import machine_facts
+
+    facts |= machine_facts()
     for name in ("numpy", "onnxruntime", "tensorstore", "imagecodecs", "pydicom", "distributed"):
         facts[name] = metadata.version(name)
     for name, (distribution, purpose) in _OPTIONAL.items():
@@ -81,6 +85,17 @@ def _cuda_kernels() -> str:
     ops = sorted({row["kernel"].split(":")[0] for row in kernel_resources()})
     built = f"{', '.join(ops)}; for sm_{native.targets.replace(',', ', sm_')} and later cards"
     return built if problem is None else f"not usable: {problem}; built are {built}"
+
+
+def _driver() -> str:
+    from mammofast.engine.driver import card_count, compute_capability, has_driver
+
+    if not has_driver():
+        return "not found: the CPU is used"
+    if not (count := card_count()):
+        return "not usable: it shows no card; look at nvidia-smi, and whether a container was given one (--gpus all)"
+    capabilities = [compute_capability(index) for index in range(count)]
+    return f"{count} cards, compute capability " + ", ".join(f"{c / 10:.1f}" for c in capabilities if c is not None)
 
 
 def _kernel_table() -> dict[str, str]:
