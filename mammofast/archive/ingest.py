@@ -17,7 +17,7 @@ from pydicom import Dataset
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.codecs import FrameFormat, Stored
-from mammofast.archive.mammogram import Mammogram, known, triage
+from mammofast.archive.mammogram import Mammogram, known, patient_of, triage
 from mammofast.archive.quiet import quiet
 from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, same_header, transfer_syntax
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
@@ -46,12 +46,16 @@ _RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
 
 @dataclass(frozen=True, slots=True)
 class IngestReport:
-    """How many files were new images, known before, not usable, and damaged."""
+    """How many files were new images, known before, not usable, and damaged.
+
+    mixed_studies: to how many studies an image was added that names another patient than the image before it.
+    """
 
     added: int = 0
     known: int = 0
     skipped: int = 0
     failed: int = 0
+    mixed_studies: int = 0
 
     @property
     def files(self) -> int:
@@ -62,7 +66,10 @@ class IngestReport:
         return IngestReport(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
 
     def __str__(self) -> str:
-        return f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
+        text = f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
+        if self.mixed_studies:
+            text += f"; studies with images of several patients: {self.mixed_studies}"
+        return text
 
 
 # Files, folders, zip files, DICOMDIRs by their paths; or what yields files itself.
@@ -162,6 +169,7 @@ class _Outcome:
     source_sha256: str | None
     record: ImageRecord | None = None
     header: bytes = b""
+    patient: bytes = b""
     staged: Staged | None = None
     skipped: SkippedRecord | None = None
     known: bool = False
@@ -179,6 +187,9 @@ class _Run:
                 self._damaged[image.sop_uid] = image
             else:
                 self._images[image.record.sop_uid] = image.record
+        self._one_image = {record.study_uid: record.sop_uid for record in self._images.values()}
+        self._patients: dict[str, bytes] = {}
+        self._mixed: set[str] = set()
         self._sources = {record.source_sha256 for record in self._images.values()}
         for sha256, duplicate in writer.archive.duplicates():
             image_of = self._images.get(duplicate.sop_uid)
@@ -231,7 +242,7 @@ class _Run:
     def settle(self, file: SourceFile, outcome: _Outcome) -> None:
         """Make an outcome part of the archive. Runs on one thread, in the order of the sources."""
         if outcome.record is not None:
-            outcome = self._settle_image(outcome.record, outcome.header, outcome.staged)
+            outcome = self._settle_image(outcome, outcome.record)
         if outcome.source_sha256 is not None:
             self._writer.forget(file.place)
         if outcome.skipped is None:
@@ -244,10 +255,11 @@ class _Run:
             self._count(outcome.skipped.status)
         file.settled(outcome.skipped is None or not _is_retried(outcome.skipped))
 
-    def _settle_image(self, record: ImageRecord, header: bytes, staged: Staged | None) -> _Outcome:
+    def _settle_image(self, outcome: _Outcome, record: ImageRecord) -> _Outcome:
+        header, staged = outcome.header, outcome.staged
         present = self._images.get(record.sop_uid)
         if present is None and staged is not None:
-            present = self._publish(record, staged)
+            present = self._publish(record, outcome.patient, staged)
         elif staged is not None:
             self._writer.discard(staged)
         if present is None:
@@ -282,14 +294,28 @@ class _Run:
             self._sources.add(record.source_sha256)
         return None
 
-    def _publish(self, record: ImageRecord, staged: Staged) -> ImageRecord | None:
+    def _publish(self, record: ImageRecord, patient: bytes, staged: Staged) -> ImageRecord | None:
         """Add an image; return the record of the one that another run has added meanwhile, if any."""
         present = None
         if not self._writer.publish(staged, record):
             present = self._writer.archive.image(record.study_uid, record.sop_uid).record
+        else:
+            self._compare_patients(record, patient)
         self._images[record.sop_uid] = present or record
         self._sources.add(self._images[record.sop_uid].source_sha256)
         return present
+
+    def _compare_patients(self, record: ImageRecord, patient: bytes) -> None:
+        """Note a study that has images of several patients: nothing says which of them is right."""
+        study = record.study_uid
+        before = self._patients.get(study)
+        if before is None and study in self._one_image:
+            with contextlib.suppress(Exception):  # a damaged one says nothing
+                before = patient_of(self._writer.archive.image(study, self._one_image[study]).header)
+        self._patients[study] = patient
+        if before not in (None, patient) and study not in self._mixed:
+            self._mixed.add(study)
+            self._count("mixed_studies")
 
     def _stage(self, header: Dataset, found: Mammogram, pixels: Stored, sha256: str) -> _Outcome:
         coarse = layout.coarse_levels(*pixels.shape)
@@ -316,11 +342,11 @@ class _Run:
             contradictions=found.contradictions,
             voi=found.voi,
         )
-        header_file = header_bytes(header)
+        header_file, patient = header_bytes(header), patient_of(header)
         if record.sop_uid in self._images:
-            return _Outcome(sha256, record, header_file)
+            return _Outcome(sha256, record, header_file, patient)
         levels = {0: pixels, **dict(zip(coarse, ops.pool(pixels, coarse), strict=True))}
-        return _Outcome(sha256, record, header_file, self._writer.stage(record, levels, header_file))
+        return _Outcome(sha256, record, header_file, patient, self._writer.stage(record, levels, header_file))
 
     def _count(self, what: str) -> None:
         self.report = replace(self.report, **{what: getattr(self.report, what) + 1})

@@ -8,6 +8,8 @@ import numpy as np
 
 from mammofast import ops
 from mammofast.archive import layout
+from mammofast.archive.mammogram import patient_of
+from mammofast.archive.quiet import quiet
 from mammofast.archive.record import SkippedRecord
 from mammofast.archive.store import Archive, ArchiveImage, image_folders, open_image
 from mammofast.errors import MammofastError
@@ -27,8 +29,9 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
 
     Yields what is wrong; nothing where all is well. ``progress`` is called with 1 after each image.
     """
+    patients: dict[str, bytes] = {}  # of the study's first image
     for folder in image_folders(archive.path):
-        detail = _problem(folder)
+        detail = _problem(folder, patients)
         if detail is not None:
             yield Problem(folder.parent.name, folder.name, detail)
         if progress is not None:
@@ -41,10 +44,11 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
                 yield Problem(None, None, f"the record {folder.name} of a file not kept cannot be read")
 
 
-def _problem(folder: Path) -> str | None:
+def _problem(folder: Path, patients: dict[str, bytes]) -> str | None:
     try:
-        image = open_image(folder)
-        return _pixels_problem(image) or _header_problem(image)
+        with quiet():
+            image = open_image(folder)
+            return _pixels_problem(image) or _header_problem(image) or _patient_problem(image, patients)
     except MammofastError as error:
         return str(error)
     except Exception as error:  # whatever damage does; the next image is looked at all the same
@@ -78,4 +82,11 @@ def _header_problem(image: ArchiveImage) -> str | None:
     folder = (image.folder.parent.name, image.folder.name)
     if named != (record.study_uid, record.series_uid, record.sop_uid) or folder != (record.study_uid, record.sop_uid):
         return "header, record and folder do not name the same image"
+    return None
+
+
+def _patient_problem(image: ArchiveImage, patients: dict[str, bytes]) -> str | None:
+    patient = patient_of(image.header)
+    if patients.setdefault(image.record.study_uid, patient) != patient:
+        return "its Patient ID is not that of the study's first image"
     return None

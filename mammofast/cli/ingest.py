@@ -81,7 +81,9 @@ def ingest_command(
         for record in open_archive(archive).skipped():
             click.echo(f"{record.status}: {record.sop_uid or record.source_sha256 or '-'}: {record.reason}", err=True)
     if as_json:
-        click.echo(json.dumps(asdict(report)))
+        # Rare, so that it is said only where there is something to say.
+        counts = {name: count for name, count in asdict(report).items() if count or name != "mixed_studies"}
+        click.echo(json.dumps(counts))
     elif not quiet or report.failed:
         click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
         if report.failed:

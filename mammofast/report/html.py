@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, Template, select_autoescape
 
 from mammofast.archive import Archive, ArchiveImage, open_archive
+from mammofast.archive.repeats import repeats
 from mammofast.errors import ArchiveError, ImageError, MammofastError, ResultsError
 from mammofast.records import Box, Finding, Window
 from mammofast.report.outline import svg_outline
@@ -57,6 +59,7 @@ class _View:
 
     findings: the most confident ones. n_more: how many there are beside them.
     problem: why a picture is missing, in words; None where all are there, or the whole archive is away.
+    repeat: which one it is, of how many of the same view in the study; None where it is alone in it.
     """
 
     entry: Entry
@@ -65,6 +68,7 @@ class _View:
     findings: list[_Shown]
     n_more: int
     problem: str | None
+    repeat: tuple[int, int] | None
 
 
 class _Pictures:
@@ -168,16 +172,27 @@ def _studies(
 ) -> Iterator[dict[str, object]]:
     """Yield what the template says of each study, one at a time: pictures are large. ``drawn`` is called after each."""
     for entries in studies:
+        taken = _repeats(entries, archive)
         yield {
             "uid": entries[0].image.study_uid,
             "confidence": _confidence(entries),
             "n_findings": sum(len(entry.findings) for entry in entries),
-            "views": [_view(entry, archive) for entry in entries],
+            "views": [_view(entry, archive, taken.get(entry.image.sop_uid or "")) for entry in entries],
         }
         drawn()
 
 
-def _view(entry: Entry, archive: Archive | None) -> _View:
+def _repeats(entries: Sequence[Entry], archive: Archive | None) -> dict[str, tuple[int, int]]:
+    if archive is None:
+        return {}
+    images = []
+    for entry in entries:
+        with suppress(ArchiveError):  # that it is not there is told with its picture
+            images.append(archive.image(entry.image.study_uid or "", entry.image.sop_uid or ""))
+    return repeats(images)
+
+
+def _view(entry: Entry, archive: Archive | None, repeat: tuple[int, int] | None) -> _View:
     shape = (entry.image.rows or 0, entry.image.cols or 0)
     level = picture_level(shape, _VIEW_SIDE)
     detections = entry.detection_rows()
@@ -193,6 +208,7 @@ def _view(entry: Entry, archive: Archive | None) -> _View:
         [_shown(number, stored.finding(), entry, level, pictures) for number, stored in most_confident],
         len(numbered) - len(most_confident),
         pictures.problem,
+        repeat,
     )
 
 

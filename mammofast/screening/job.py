@@ -21,7 +21,12 @@ from mammofast.tracing import span
 RECORDERS = 16
 _WAITING = 4 * RECORDERS  # parts of tasks, small ones, that may wait for them
 # What a bundle may ask of images, by ImageRecord field, and the reason given where one is otherwise.
-ACCEPTABLE = {"presentation_intent": Reason.PRESENTATION_INTENT}
+ACCEPTABLE = {
+    "presentation_intent": Reason.PRESENTATION_INTENT,
+    "laterality": Reason.LATERALITY,
+    "view": Reason.VIEW,
+    "modifiers": Reason.VIEW_MODIFIER,
+}
 
 
 @dataclass(slots=True)
@@ -181,8 +186,11 @@ class Job:
     def _unaccepted(self, image: ArchiveImage) -> str | None:
         for name, allowed in self._accepts.items():
             value = getattr(image.record, name)
-            if value not in allowed:
-                got = "not stated" if value is None else value
-                words = name.replace("_", " ")
-                return f"{ACCEPTABLE[name]}: the image's {words} is {got}, the bundle reads {', '.join(allowed)}"
+            # Of an image's modifiers each has to be one that the bundle reads.
+            refused = [v for v in (value if isinstance(value, tuple) else (value,)) if v not in allowed]
+            if refused:
+                got = "not stated" if refused == [None] else ", ".join(refused)
+                words = "view modifier" if name == "modifiers" else name.replace("_", " ")
+                reads = ", ".join(allowed) or "none"
+                return f"{ACCEPTABLE[name]}: the image's {words} is {got}, the bundle reads {reads}"
         return None

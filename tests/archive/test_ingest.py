@@ -1,5 +1,6 @@
 import hashlib
 import importlib
+import json
 import logging
 import os
 import re
@@ -11,12 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from pydicom import Dataset
 
 from mammofast.archive import ingest, open_archive, writer
 from mammofast.archive.ingest import IngestReport
+from mammofast.archive.repeats import repeats
 from mammofast.archive.verify import verify
 from mammofast.archive.writer import Writer
+from mammofast.cli import main
 from mammofast.errors import ArchiveError, Reason
 from mammofast.ops import _native
 
@@ -583,3 +587,41 @@ def test_verify_finds_damage(tmp_path, dicom, damage):
     assert problems
     assert {problem.sop_uid for problem in problems} <= {image.record.sop_uid, other.record.sop_uid, "1.2.3.4"}
     assert len(problems) == (2 if damage == "header" else 1)
+
+
+def test_studies_with_several_patients_are_noticed_without_a_name(tmp_path, dicom):
+    source, archive = tmp_path / "source", tmp_path / "a.zarr"
+    for number, patient in enumerate(["SECRETID", "SECRETID ", None, "SECRETID"]):
+        study = "1.2.3" if number < 3 else "1.2.4"
+        dicom.write(source / f"{number}.dcm", StudyInstanceUID=study, PatientID=patient)
+    assert ingest(source / "0.dcm", archive).mixed_studies == 0
+    assert ingest([source / "1.dcm", source / "3.dcm"], archive).mixed_studies == 0
+    report = ingest([source], archive)
+    assert (report.added, report.known, report.mixed_studies) == (1, 3, 1)
+    assert str(report) == "1 added, 3 known, 0 skipped, 0 failed; studies with images of several patients: 1"
+    assert ingest([source], archive).mixed_studies == 0  # nothing was added
+    problems = list(verify(open_archive(archive)))
+    assert {(p.study_uid, p.detail) for p in problems} == {
+        ("1.2.3", "its Patient ID is not that of the study's first image")
+    }
+    done = CliRunner().invoke(main, ["ingest", str(source), str(tmp_path / "b.zarr"), "--json"])
+    assert json.loads(done.stdout)["mixed_studies"] == 1
+    assert "SECRET" not in done.output + str(problems)
+
+
+def test_images_of_one_view_are_counted_in_the_order_they_were_taken(tmp_path, dicom):
+    taken = [("20260102", "120000", "1"), ("20260102", "090000", "2"), ("20260102", "090000", "10"), (None, None, "3")]
+    uids = []
+    for number, (date, hour, instance) in enumerate(taken):
+        acquired = {} if date is None else {"AcquisitionDate": date, "AcquisitionTime": hour}
+        path = tmp_path / "dicom" / f"{number}.dcm"
+        ds = dicom.write(path, StudyInstanceUID="1.2.3", InstanceNumber=instance, ContentDate="20260101", **acquired)
+        uids.append(ds.SOPInstanceUID)
+    for number, other in enumerate(({"ViewPosition": "CC"}, {"ImageLaterality": "R"}, {"ViewPosition": "MLOID"},
+                                    {"ViewPosition": ""}, {"ViewPosition": ""})):  # fmt: skip
+        dicom.write(tmp_path / "dicom" / f"other{number}.dcm", StudyInstanceUID="1.2.3", **other)
+    ingest(tmp_path / "dicom", tmp_path / "a.zarr")
+    images = open_archive(tmp_path / "a.zarr").studies()["1.2.3"]
+    assert len(images) == 9
+    assert repeats(images) == {uids[3]: (1, 4), uids[1]: (2, 4), uids[2]: (3, 4), uids[0]: (4, 4)}
+    assert repeats(images[:1]) == {}
