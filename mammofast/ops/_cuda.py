@@ -73,6 +73,11 @@ def to_device(values: npt.NDArray[Any], stream: int = LEGACY_STREAM, card: int =
     return kernels("values").to_device(values, stream, card)  # type: ignore[no-any-return]
 
 
+def empty(shape: Sequence[int], dtype: npt.DTypeLike, stream: int = LEGACY_STREAM, card: int = 0) -> CudaArray:
+    """Return an array on a card, of undefined values, for what is enqueued on the stream from here on."""
+    return kernels("shape").empty(list(shape), np.dtype(dtype), stream, card)  # type: ignore[no-any-return]
+
+
 def to_host(array: CudaArray, stream: int = LEGACY_STREAM) -> npt.NDArray[Any]:
     """Return a copy as a NumPy array; waits for the stream."""
     return kernels("array").to_host(array, stream)  # type: ignore[no-any-return]

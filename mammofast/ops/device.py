@@ -16,14 +16,16 @@ MemoryError; values show in the status.
 from collections.abc import Sequence
 
 from mammofast.ops import _checks
-from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, kernels, to_device, to_host
+from mammofast.ops._cuda import LEGACY_STREAM, CudaArray, empty, kernels, to_device, to_host
 from mammofast.ops._device.collecting import CollectedBatch, collect_boxes
+from mammofast.ops._device.components import component_bits, component_sums
 from mammofast.ops._device.detection import DecodedBatch, KeptBatch, decode_yolo, nms
 from mammofast.ops._device.features import roi_align
 from mammofast.ops._device.fusion import FusedBatch, fuse_boxes
 from mammofast.ops._device.labelling import LabelledBatch, label_mask
 from mammofast.ops._device.masks import PackedMasks, paste_masks, paste_packed
 from mammofast.ops._device.preprocessing import contrast_windows, detection_inputs, segmentation_inputs
+from mammofast.ops._device.tiles import cut_tiles, stitch_tiles
 from mammofast.ops._device.views import row, view
 
 UNSOUND, OVERFLOW, NOT_FINITE = 1, 2, 4
@@ -39,10 +41,14 @@ __all__ = [
     "LabelledBatch",
     "PackedMasks",
     "collect_boxes",
+    "component_bits",
+    "component_sums",
     "confidence_mask",
     "contrast_windows",
+    "cut_tiles",
     "decode_yolo",
     "detection_inputs",
+    "empty",
     "fuse_boxes",
     "label_mask",
     "nms",
@@ -51,6 +57,7 @@ __all__ = [
     "roi_align",
     "row",
     "segmentation_inputs",
+    "stitch_tiles",
     "to_device",
     "to_host",
     "view",

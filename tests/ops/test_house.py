@@ -37,7 +37,7 @@ def test_native_sources(path):
 
 def test_every_op_is_a_folder_a_binding_and_a_reference():
     names = set(ops.__all__) - {"FusedBoxes", "LabelledMask", "placement"}  # the last one is a line of arithmetic
-    only_on_device = {"collect_boxes", "contrast_windows"}
+    only_on_device = {"collect_boxes", "components", "contrast_windows", "tiles"}
     assert names == {path.name for path in CSRC.iterdir()} - {"core", "bindings", "peak_rate"} - only_on_device
     for name in names:
         assert (CSRC / name / f"{name}.h").exists()

@@ -38,6 +38,13 @@ std::unique_ptr<DeviceArray> to_device(const py::array& values, uintptr_t stream
     return array;
 }
 
+// dtype: NumPy's.
+std::unique_ptr<DeviceArray> empty(const std::vector<int64_t>& shape, const py::dtype& dtype, uintptr_t stream,
+                                   int device) {
+    const DeviceGuard guard(device, stream);
+    return std::make_unique<DeviceArray>(guard, DType{dtype.kind(), static_cast<int>(dtype.itemsize())}, shape);
+}
+
 py::array to_host(py::handle array, uintptr_t stream) {
     const DeviceGuard guard(array, stream);
     const AnyView view(guard, "array", array);
@@ -86,6 +93,7 @@ void register_arrays(py::module_& module) {
         .def_property_readonly("stream", &DeviceArray::stream)
         .def_property_readonly("device", &DeviceArray::device);
     module.def("to_device", &to_device, "values"_a, "stream"_a = 0, "device"_a = 0, "A copy on a CUDA device.");
+    module.def("empty", &empty, "shape"_a, "dtype"_a, "stream"_a, "device"_a, "An array whose values are undefined.");
     module.def("to_host", &to_host, "array"_a, "stream"_a = 0, "A copy as a NumPy array; waits for the stream.");
     module.def("devices", &devices, "Driver, run time, the cards and what CUDA says where there are none.");
     module.attr("targets") = MAMMOFAST_CUDA_TARGETS;

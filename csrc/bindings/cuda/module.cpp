@@ -16,4 +16,6 @@ PYBIND11_MODULE(_cuda_kernels, module) {
     register_nms(module);
     register_decode_yolo(module);
     register_collect_boxes(module);
+    register_tiles(module);
+    register_components(module);
 }

@@ -16,5 +16,7 @@ void register_roi_align(pybind11::module_& module);
 void register_nms(pybind11::module_& module);
 void register_decode_yolo(pybind11::module_& module);
 void register_collect_boxes(pybind11::module_& module);
+void register_tiles(pybind11::module_& module);
+void register_components(pybind11::module_& module);
 
 }  // namespace mammofast::bindings

@@ -100,7 +100,7 @@ def detection_inputs(
     sizes = [_checks.shape("shapes", shape, low=1) for shape in shapes]
     greys = _greys("images", images, tables)
     results = kernels("images").detection_inputs_batch(
-        list(images), greys, windows, sizes, letterbox, _is_half(dtype), stream, outputs(out, len(sizes) + 1)
+        list(images), greys, windows, sizes, letterbox, is_half(dtype), stream, outputs(out, len(sizes) + 1)
     )
     return results  # type: ignore[no-any-return]
 
@@ -144,12 +144,13 @@ def segmentation_inputs(
         raise _checks.fail("image_of", f"{len(image_of)} items", f"one for each of {len(crops)} crops")
     indices = [_checks.whole("image_of", index, 0, _checks.MAX_SIZE) for index in image_of]
     results = kernels("crops").segmentation_inputs_batch(
-        list(crops), greys, windows, indices, rows, cols, _is_half(dtype), stream, outputs(out, 2)
+        list(crops), greys, windows, indices, rows, cols, is_half(dtype), stream, outputs(out, 2)
     )
     return results  # type: ignore[no-any-return]
 
 
-def _is_half(dtype: npt.DTypeLike) -> bool:
+def is_half(dtype: npt.DTypeLike) -> bool:
+    """Whether inputs are half precision; ValueError for a type that is none of theirs."""
     if np.dtype(dtype) not in HALF:
         raise _checks.fail("dtype", np.dtype(dtype), "float16 or float32")
     return np.dtype(dtype) == np.float16
