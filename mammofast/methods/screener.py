@@ -13,7 +13,9 @@ from mammofast.engine import Engine
 from mammofast.engine.on_device import DeviceEngine
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
 from mammofast.methods.arrays import array_image
+from mammofast.methods.device_flow import OnDevice
 from mammofast.methods.parameters import read_parameters
+from mammofast.methods.probability_map_device import TiledOnDevice, WholeImageOnDevice
 from mammofast.methods.tiled import Tiled
 from mammofast.methods.two_stage import TwoStage
 from mammofast.methods.two_stage_device import TwoStageOnDevice
@@ -26,8 +28,12 @@ METHODS: dict[str, Any] = {
     "two_stage": TwoStage,
     "whole_image": WholeImage,
 }
-# How a method is run where all its engines are on a card; the others go through the host there.
-ON_DEVICE: dict[str, Any] = {"two_stage": TwoStageOnDevice}
+# How a method is run where all its engines are on a card.
+ON_DEVICE: dict[str, Any] = {
+    "tiled": TiledOnDevice,
+    "two_stage": TwoStageOnDevice,
+    "whole_image": WholeImageOnDevice,
+}
 
 
 class Method(Protocol):
@@ -61,7 +67,7 @@ class Screener:
             for name in kind.networks:
                 self._engines[name] = open_network(bundle, name, device)
             on_card = all(isinstance(engine, DeviceEngine) for engine in self._engines.values())
-            way = ON_DEVICE.get(bundle.method, kind) if on_card else kind
+            way = ON_DEVICE[bundle.method] if on_card else kind
             self._method = way(parameters, self._engines, settings)
         except BaseException:
             self.close()
@@ -80,7 +86,7 @@ class Screener:
     @property
     def concurrent(self) -> bool:
         """Whether several threads may screen at once; their images then share batches."""
-        return isinstance(self._method, TwoStageOnDevice)
+        return isinstance(self._method, OnDevice)
 
     @property
     def notice(self) -> str:
@@ -144,7 +150,7 @@ class Screener:
     def close(self) -> None:
         """Give the networks' memory back; closing twice is allowed."""
         method, self._method = self._method, None
-        if isinstance(method, TwoStageOnDevice):
+        if isinstance(method, OnDevice):
             method.close()
         for engine in self._engines.values():
             engine.close()

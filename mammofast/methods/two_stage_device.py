@@ -14,72 +14,39 @@ import numpy.typing as npt
 
 from mammofast import ops
 from mammofast.engine.lanes import Lanes
-from mammofast.engine.loss import is_lost, lose
 from mammofast.engine.on_device import DeviceEngine
-from mammofast.errors import BrokenImage, DeviceLostError, Reason
+from mammofast.errors import BrokenImage, Reason
 from mammofast.machine import cores
-from mammofast.methods.admission import Admission, Admitted, CardMemory
+from mammofast.methods.admission import Admitted
+from mammofast.methods.device_flow import LANES, OnDevice
+from mammofast.methods.device_steps import contrast_windows, on_host, unpacked, unusable
 from mammofast.methods.two_stage import Candidate, TwoStage, TwoStageCase, TwoStageParameters, keep, result_of
 from mammofast.ops import device
 from mammofast.ops._detection import ANCHORS_PER_HEAD
 from mammofast.ops._detection import CHANNELS as HEAD_CHANNELS
-from mammofast.pipeline import Flow, Stage, each
-from mammofast.records import Box, Finding, ImageResult, ImageSource
+from mammofast.pipeline import Stage, each
+from mammofast.records import Box, Finding
 from mammofast.settings import Settings
 
-# Calls of a stage at a time, each with a stream and contexts of its own: one copies while another computes.
-LANES = 2
-# Seconds from which on a call is taken to never return. On the cards that engines are built for one takes well below a
-# second, and what has to be compiled was when the bundle was opened.
-HUNG_AFTER = 120.0
 # What the fusion of one image takes on a card; more boxes are fused on the host.
 MOST_BOXES = 2047
-_LOOKED_UP = 2  # bytes of the largest integers that a contrast window is found of on the card
 
 Pixels = npt.NDArray[np.generic]
 _Part = tuple[device.DecodedBatch, device.KeptBatch]
 
 
-class TwoStageOnDevice(TwoStage):
+class TwoStageOnDevice(OnDevice, TwoStage):
     """P4's method over two engines on a card; results do not depend on which images share a call."""
 
     def __init__(self, parameters: TwoStageParameters, engines: Mapping[str, DeviceEngine], settings: Settings) -> None:
-        super().__init__(parameters, engines, settings)
-        self._card = engines["detector"].card
+        TwoStage.__init__(self, parameters, engines, settings)
         self._readers = cores()
         inputs = [{"image": (settings.detection_batch, 1, *scale)} for scale in parameters.scales]
         crops = [{"crop": (settings.segmentation_batch, 1, *parameters.crop_shape)}]
         with ExitStack() as made:
             self._detectors = made.enter_context(closing(Lanes(engines["detector"], LANES, inputs)))
             self._segmenters = made.enter_context(closing(Lanes(engines["segmenter"], LANES, crops)))
-            admission = Admission([self._detectors, self._segmenters], *self._pinned(), until="detect")
-            self.memory: CardMemory = admission.memory
-            flow = Flow(self.stages(), admission.holds, admission.enter, HUNG_AFTER)
-            self._flow = made.enter_context(flow)
-            self._made = made.pop_all()
-
-    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
-        """Screen images; calls from several threads share batches.
-
-        Raises
-        ------
-        DeviceLostError
-            When the card answers no more, or a call on it has not come back.
-
-        """
-        try:
-            outcomes = self._flow.results(images)
-        except DeviceLostError as error:
-            # One that hangs was not asked to end: nothing may wait for it.
-            raise error if is_lost(self._card) else lose(self._card, error) from None
-        return [
-            ImageResult(images[outcome.index].shape, error=outcome.error) if outcome.item is None else outcome.item
-            for outcome in outcomes
-        ]
-
-    def close(self) -> None:
-        """End the threads and give back what is not the caller's."""
-        self._made.close()
+            self.start(self.stages(), [self._detectors, self._segmenters], self._pinned(), "detect", made)
 
     def stages(self) -> list[Stage]:
         """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
@@ -130,8 +97,9 @@ class TwoStageOnDevice(TwoStage):
         with self._detectors.one() as engine:
             stream = engine.stream
             images = [device.to_device(_pixels(case), stream, engine.card) for case in cases]
-            windows = self._windows(engine, cases, images)
-            parts, unusable = self._scales(engine, cases, images, windows)
+            pixels, tables = [_pixels(case) for case in cases], [case.table for case in cases]
+            windows = contrast_windows(self._parameters.contrast, pixels, images, tables, engine)
+            parts, unfit = self._scales(engine, cases, images, windows)
             together = device.collect_boxes(parts, MOST_BOXES, stream=stream)
             fused = device.fuse_boxes(
                 together.boxes,
@@ -143,21 +111,12 @@ class TwoStageOnDevice(TwoStage):
                 MOST_BOXES,
                 stream=stream,
             )
-            on_host = _on_host((windows, unusable), stream), _on_host(together, stream), _on_host(fused, stream)
-            detected = [self._detected(case, i, *on_host, parts, stream) for i, case in enumerate(cases)]
+            there = on_host((windows, unfit), stream), on_host(together, stream), on_host(fused, stream)
+            detected = [self._detected(case, i, *there, parts, stream) for i, case in enumerate(cases)]
         for case in detected:
             if isinstance(case, TwoStageCase):
                 case.pixels = None  # only now: where the call fails, its images are detected again
         return detected
-
-    def _windows(self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any]) -> Any:
-        """Return the contrast windows of images, on the card: found there where pixels can be counted in a table."""
-        contrast, stream = self._parameters.contrast, engine.stream
-        if all(_pixels(case).dtype.kind in "iu" and _pixels(case).dtype.itemsize <= _LOOKED_UP for case in cases):
-            percentiles = contrast.low_percentile, contrast.high_percentile
-            return device.contrast_windows(images, [case.table for case in cases], percentiles, stream=stream)[0]
-        windows = np.array([contrast.window(_pixels(case), case.table) for case in cases], np.float64)
-        return device.to_device(windows, stream, engine.card)
 
     def _scales(
         self, engine: DeviceEngine, cases: Sequence[TwoStageCase], images: Sequence[Any], windows: Any
@@ -212,9 +171,9 @@ class TwoStageOnDevice(TwoStage):
         read: windows, and the status of what the detector was shown. together, fused: as the ops give them. All on the
         host; parts: on the card still.
         """
-        windows, unusable = read
-        if unusable[i]:
-            return _unusable()
+        windows, unfit = read
+        if unfit[i]:
+            return unusable()
         if together.status[i] & device.NOT_FINITE:
             return BrokenImage(Reason.NOT_FINITE, "the detector gave NaN or infinity for this image")
         case.low, case.high = map(float, windows[i])
@@ -265,14 +224,14 @@ class TwoStageOnDevice(TwoStage):
             )
             probabilities = device.view(engine.run_on_device(inputs, stream)["mask"], (k, *p.crop_shape))
             shapes = [_size(candidate.window) for candidate, _ in parts]
-            packed = _on_host(device.paste_packed(probabilities, shapes, p.mask_threshold, stream=stream), stream)
-            unusable = device.to_host(status, stream)
+            packed = on_host(device.paste_packed(probabilities, shapes, p.mask_threshold, stream=stream), stream)
+            unfit = device.to_host(status, stream)
         return [
-            _unusable()
-            if unusable[i]
+            unusable()
+            if unfit[i]
             else BrokenImage(Reason.NOT_FINITE, "the segmenter gave NaN or infinity for this image")
             if packed.status[i] & device.NOT_FINITE
-            else self._found(candidate, _unpacked(packed, i, shapes[i]))
+            else self._found(candidate, unpacked(packed.bits, packed.offsets, i, shapes[i]))
             for i, (candidate, _) in enumerate(parts)
         ]
 
@@ -282,24 +241,6 @@ def _pixels(case: TwoStageCase) -> Pixels:
     return case.pixels
 
 
-def _unusable() -> BrokenImage:
-    """Return the error of an image that a network cannot be shown: what came out of it would mean nothing."""
-    return BrokenImage(Reason.VALUE_RANGE, "the image's pixels, or its grey table, hold NaN or infinity")
-
-
 def _size(window: Box) -> tuple[int, int]:
     """Return (rows, cols)."""
     return window[3] - window[1], window[2] - window[0]
-
-
-def _unpacked(packed: Any, i: int, shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return mask i of a batch."""
-    rows, cols = shape
-    bits = packed.bits[packed.offsets[i] : packed.offsets[i + 1]].reshape(rows, -1)
-    return np.unpackbits(bits, axis=1, count=cols).astype(bool)
-
-
-def _on_host(arrays: tuple[Any, ...], stream: int) -> Any:
-    """Return the same tuple with its device arrays copied to the host; waits for the stream."""
-    parts = (array if isinstance(array, np.ndarray) else device.to_host(array, stream) for array in arrays)
-    return type(arrays)(*parts) if hasattr(arrays, "_fields") else tuple(parts)

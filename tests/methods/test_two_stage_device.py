@@ -12,8 +12,8 @@ from mammofast.archive import ingest
 from mammofast.bundles import load_bundle
 from mammofast.engine import loss
 from mammofast.errors import DeviceLostError, EngineError, Reason
+from mammofast.methods import device_flow, two_stage_device
 from mammofast.methods import screener as screener_module
-from mammofast.methods import two_stage_device
 from mammofast.methods.arrays import ArrayImage
 from mammofast.methods.parameters import read_parameters
 from mammofast.methods.screener import open_bundle
@@ -315,7 +315,7 @@ def test_a_card_that_hangs_is_lost(nothing_lost, screener, images, monkeypatch):
 
 
 def test_a_hang_ends_what_a_bundle_is_opened_for(screener):
-    assert screener._method._flow._hung_after == two_stage_device.HUNG_AFTER
+    assert screener._method._flow._hung_after == device_flow.HUNG_AFTER
 
 
 def test_a_bundle_that_no_method_takes_leaves_no_engine_open(on_host, monkeypatch):
