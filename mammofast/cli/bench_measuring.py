@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import MappingProxyType
@@ -76,11 +77,13 @@ def measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:
             else:
                 record = _measured(kind, plan, quiet, verbose)
             try:
-                if old is not None:
+                if old is not None and not record.interrupted:
                     record = _compared(old, record)
             finally:
                 if json_file is not None:
                     record.write(json_file)
+            if record.interrupted:
+                raise click.Abort
             if plot is not None:
                 from mammofast.profiling.plots import draw
 
@@ -126,12 +129,19 @@ def _measured(kind: str, plan: Plan, quiet: bool, verbose: bool) -> "Record":
     from mammofast.cli.bench_table import print_case, print_environment, print_forecast, print_papers
 
     start = _environment(plan)
-    measured = []
-    for case in plan.cases:
-        measured.append(case)
-        if not quiet:
-            print_case(case, verbose)
-    record = _record(kind, plan, start, measured)
+    measured: list[Any] = []
+    interrupted = False
+    try:
+        for case in plan.cases:
+            measured.append(case)
+            if not quiet:
+                print_case(case, verbose)
+    except KeyboardInterrupt as stop:
+        interrupted = True
+        measured += [case] if (case := getattr(stop, "case", None)) is not None else []
+    record = replace(_record(kind, plan, start, measured), interrupted=interrupted)
+    if interrupted:
+        return record
     if not quiet:
         print_papers(measured)
         print_forecast(measured)

@@ -20,7 +20,7 @@ from mammofast.errors import ProfilingError
 from mammofast.profiling.ceiling import ceiling_gflops
 from mammofast.profiling.contest import Contest, Way
 from mammofast.profiling.doubts import above_ceiling, transfer_bound
-from mammofast.profiling.macs import count_onnx_macs
+from mammofast.profiling.macs import count_onnx_work
 from mammofast.profiling.record import Case
 from mammofast.profiling.sampling import Effort
 from mammofast.profiling.way_to_the_card import split_ms
@@ -36,6 +36,8 @@ NOTES = (
 _SEED = 0
 # Backends whose files are ONNX, which can be converted for others.
 _ONNX = ("onnxruntime", "openvino")
+# Of a value, by precision.
+_BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 # Past this the agreement with PyTorch is that of a precision, not of a network: see mammofast.compilation.parity.
 _AGREE = {"fp32": 1e-3, "fp16": 0.05, "bf16": 0.1}
 
@@ -292,8 +294,9 @@ def _case(
         ).measure(effort, threads)
     if ceiling is not None:  # once more: what else runs here takes from the ceiling too
         ceiling = max(ceiling, ceiling_gflops(subject.precision, threads) or 0.0)
-    macs = None if onnx is None else count_onnx_macs(onnx, shape)
-    gflops = None if macs is None else 2 * macs / batch * case.throughput / 1e9
+    work = None if onnx is None else count_onnx_work(onnx, shape)
+    gflops = None if work is None else 2 * work.macs / batch * case.throughput / 1e9
+    moved = None if work is None else work.values * _BYTES[subject.precision]
     share = gflops / ceiling if gflops and ceiling else None
     facts = {
         "network": subject.name,
@@ -302,7 +305,9 @@ def _case(
         "batch": batch,
         "size": list(size),
         "threads": threads,
-        "gmac_per_image": None if macs is None else macs / batch / 1e9,
+        "gmac_per_image": None if work is None else work.macs / batch / 1e9,
+        "bytes_per_image": None if moved is None else moved / batch,
+        "flop_per_byte": None if work is None or not moved else 2 * work.macs / moved,
         "gflops": gflops,
         "ceiling_gflops": ceiling,
         "share_of_ceiling": share,

@@ -1,13 +1,25 @@
-"""Multiply-adds of an ONNX network, from its own shapes."""
+"""Multiply-adds of an ONNX network and the values that they move, from its own shapes."""
 
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 
-def count_onnx_macs(model: bytes, shape: Sequence[int]) -> int | None:
-    """Return the multiply-adds of a network's convolutions and matrix products in one run on inputs of a shape.
+class Work(NamedTuple):
+    """What a network's convolutions and matrix products do in one run.
+
+    macs: multiply-adds. values: that they move, each layer reading its input and its weights once and writing its
+    output once. What lies between them counts nothing, since runtimes fuse it into them; nor does a cache that keeps
+    an output for the next layer, or a tile that is read again.
+    """
+
+    macs: int
+    values: int
+
+
+def count_onnx_work(model: bytes, shape: Sequence[int]) -> Work | None:
+    """Return the work of one run on inputs of a shape.
 
     None where the package onnx is missing, or a layer's shape cannot be known beforehand: half a count is none.
     """
@@ -32,8 +44,14 @@ def count_onnx_macs(model: bytes, shape: Sequence[int]) -> int | None:
         dims = tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
         if dims and all(dims):
             shapes[value.name] = dims
-    counts = [_macs(node, shapes) for node in inferred.node if node.op_type in _COUNTED]
-    return None if None in counts else sum(count for count in counts if count is not None)
+    counted = [node for node in inferred.node if node.op_type in _COUNTED]
+    try:
+        return Work(
+            sum(_COUNTED[node.op_type](node, shapes) for node in counted),
+            sum(prod(shapes[name]) for node in counted for name in (*filter(None, node.input), node.output[0])),
+        )
+    except KeyError:
+        return None
 
 
 def _conv(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
@@ -50,10 +68,3 @@ def _matmul(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int:
 
 
 _COUNTED = {"Conv": _conv, "ConvTranspose": _conv_transpose, "MatMul": _matmul, "Gemm": _matmul}
-
-
-def _macs(node: Any, shapes: Mapping[str, tuple[int, ...]]) -> int | None:
-    try:
-        return _COUNTED[node.op_type](node, shapes)
-    except KeyError:
-        return None

@@ -22,8 +22,9 @@ from mammofast.phantom import write_studies
 from mammofast.profiling.bottleneck import Account, account, bounds, verdict
 from mammofast.profiling.doubts import doubts
 from mammofast.profiling.gpu import watched_gpus
-from mammofast.profiling.record import Case
+from mammofast.profiling.record import Case, Interrupted
 from mammofast.profiling.sampling import Effort
+from mammofast.profiling.timeline import window
 from mammofast.screening import ScreenReport, open_results, screen
 from mammofast.screening.trace import IN_FLIGHT, TASK, Task, Trace, read_trace
 from mammofast.screening.worker import OpenScreener
@@ -124,6 +125,8 @@ def pipeline_case(
     ------
     ProfilingError
         When no image of the archive is one that the bundle screens.
+    Interrupted
+        When somebody presses Ctrl-C after a round: with the case of the rounds that are done.
 
     """
     done: list[Round] = []
@@ -132,8 +135,14 @@ def pipeline_case(
         _round(archive, bundle, workers, images_per_task, opener)
         warm = 1
         progress(1, rounds + warm)
-    while len(done) < _wanted(done, rounds, effort.seconds):
-        done.append(_round(archive, bundle, workers, images_per_task, opener))
+    interrupted = False
+    while not interrupted and len(done) < _wanted(done, rounds, effort.seconds):
+        try:
+            done.append(_round(archive, bundle, workers, images_per_task, opener))
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            interrupted = True
         progress(1, max(_wanted(done, rounds, effort.seconds), len(done)) + warm)
     if trace is not None:
         _write_chrome(done[-1].trace, trace)
@@ -157,13 +166,14 @@ def pipeline_case(
         "milliseconds": found.milliseconds,
         "driver": found.driver,
         "busy": found.busy,
+        "timeline": window(done[-1].trace.spans, _names(done[-1].trace)),
         "queues": _queues(done),
         "cpu": _cpu(done, found),
         "memory": _memory(done),
         "gpu": _gpu(done),
         "verdict": verdict(found, _cpu_of_tasks(done)),
     }
-    return Case(
+    case = Case(
         name=f"screening {what}, bundle {name}, {workers} workers",
         reason="what a night with this archive would do, and what limits it",
         samples={SERIES: samples},
@@ -172,6 +182,9 @@ def pipeline_case(
         facts=facts,
         warnings=(*doubts(samples, found.seconds, workers), *bounds(found), *_failures(done), *_fewer(found, workers)),
     )
+    if interrupted:
+        raise Interrupted(case)
+    return case
 
 
 def _wanted(done: Sequence[Round], rounds: int, seconds: float) -> int:
@@ -340,8 +353,13 @@ def _fewer(found: Account, workers: int) -> tuple[str, ...]:
     return (f"{found.workers} of {workers} workers got a task: too few images for so many workers",)
 
 
-def _write_chrome(trace: Trace, path: Path) -> None:
+def _names(trace: Trace) -> dict[int, str]:
+    """Return what a run's processes are called."""
     names = {process: f"worker {number}" for number, process in enumerate(sorted({t.process for t in trace.tasks}), 1)}
     if trace.driver is not None:
         names[trace.driver] = "mammofast screen"
-    tracing.write_chrome_trace(trace.spans, path, trace.samples, names)
+    return names
+
+
+def _write_chrome(trace: Trace, path: Path) -> None:
+    tracing.write_chrome_trace(trace.spans, path, trace.samples, _names(trace))

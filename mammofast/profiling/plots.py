@@ -8,6 +8,7 @@ import numpy as np
 
 from mammofast.errors import ProfilingError
 from mammofast.profiling.record import Case, Record
+from mammofast.profiling.timeline import draw_timeline
 
 _SUFFIXES = (".png", ".svg")
 _COLOURS = (
@@ -36,8 +37,8 @@ def refuse_undrawable(path: Path) -> None:
 def draw(record: Record, path: Path) -> None:
     """Draw a record as PNG or SVG, by the file's name.
 
-    Latency distributions for all of it; beside them throughput against batch and the roofline's arithmetic side for
-    engines, shares of the workers' time for a pipeline. Raises what :func:`refuse_undrawable` does.
+    Latency distributions for all of it; beside them throughput against batch and the roofline for engines, shares of
+    the workers' time and the timeline of a round for a pipeline. Raises what :func:`refuse_undrawable` does.
     """
     refuse_undrawable(path)
     from matplotlib import rc_context
@@ -47,10 +48,12 @@ def draw(record: Record, path: Path) -> None:
     panels = [_latencies]
     if len({case.facts.get("batch") for case in record.cases}) > 1:
         panels.append(_throughput)
-    if any(case.facts.get("gflops") for case in record.cases):
+    if any(map(_is_on_roofline, record.cases)):
         panels.append(_ceiling)
     if any("stages" in case.facts for case in record.cases):
         panels.append(_stages)
+    if _timelines(record):
+        panels.append(_timeline)
     figure = Figure(figsize=(7, 0.8 + sum(_height(panel, record) for panel in panels)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(
@@ -67,6 +70,8 @@ def draw(record: Record, path: Path) -> None:
 
 
 def _height(panel: Any, record: Record) -> float:
+    if panel is _timeline:
+        return 1.2 + 0.16 * len(_timelines(record)[0]["lanes"])
     return 0.7 + 0.3 * len(record.cases) if panel is _latencies else 2.6
 
 
@@ -93,9 +98,9 @@ def _throughput(axis: Any, record: Record) -> None:
 
 
 def _ceiling(axis: Any, record: Record) -> None:
-    """Draw arithmetic rates against work per image, and the ceilings they are held against."""
+    """Draw arithmetic rates against operations a byte, and the ceilings they are held against: the roofline."""
     for colour, (name, cases) in zip(_cycle(), _series(record).items(), strict=False):
-        points = [(case.facts["gmac_per_image"], case.facts["gflops"]) for case in cases if case.facts.get("gflops")]
+        points = [(case.facts["flop_per_byte"], case.facts["gflops"]) for case in cases if _is_on_roofline(case)]
         if points:
             axis.plot(*zip(*points, strict=True), "o", color=colour, label=_short(name), markersize=3)
     ceilings = {
@@ -117,10 +122,22 @@ def _ceiling(axis: Any, record: Record) -> None:
     axis.set_yscale("log")
     if ceilings:
         axis.set_ylim(top=1.5 * max(ceilings.values()))
-    axis.set_xlabel("GMAC an image", fontsize=8)
+    axis.set_xlabel("FLOP a byte of weights and activations", fontsize=8)
     axis.set_ylabel("GFLOP/s", fontsize=8)
     axis.tick_params(which="both", labelsize=7)
     axis.legend(fontsize=6)
+
+
+def _is_on_roofline(case: Case) -> bool:
+    return bool(case.facts.get("gflops") and case.facts.get("flop_per_byte"))
+
+
+def _timelines(record: Record) -> list[Any]:
+    return [case.facts["timeline"] for case in record.cases if case.facts.get("timeline", {}).get("lanes")]
+
+
+def _timeline(axis: Any, record: Record) -> None:
+    draw_timeline(axis, _timelines(record)[0])
 
 
 def _stages(axis: Any, record: Record) -> None:

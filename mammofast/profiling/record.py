@@ -65,12 +65,21 @@ class Case:
         }
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in the middle of a case. ``case``: of what was measured of it."""
+
+    def __init__(self, case: Case) -> None:
+        super().__init__()
+        self.case = case
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One run of ``mammofast bench``.
 
     kind: one of ``KINDS``. environment: where it ran. calibration: what that machine could do at that time, to tell a
-    slower machine from slower code. notes: what was fixed and what is not counted.
+    slower machine from slower code. notes: what was fixed and what is not counted. interrupted: whether somebody
+    stopped it, so that cases, or part of the last one, are missing.
     """
 
     kind: str
@@ -79,6 +88,7 @@ class Record:
     cases: tuple[Case, ...]
     calibration: Mapping[str, float | None] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    interrupted: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""
@@ -86,6 +96,7 @@ class Record:
             "format": FORMAT,
             "kind": self.kind,
             "command": self.command,
+            "interrupted": self.interrupted,
             "notes": list(self.notes),
             "environment": rounded(dict(self.environment)),
             "calibration": rounded(dict(self.calibration)),
@@ -136,6 +147,7 @@ def read_record(path: Path) -> Record:
             cases=cases,
             calibration=content["calibration"],
             notes=tuple(content["notes"]),
+            interrupted=content.get("interrupted", False),  # since version 1 of the format, not from its first day
         )
     except OSError as error:
         raise ProfilingError(f"the old record cannot be read ({error.strerror})") from error

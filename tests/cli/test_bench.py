@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mammofast.cli import main
 from mammofast.cli.bench_measuring import _without_against
 from mammofast.profiling.contest import Contest
-from mammofast.profiling.record import Case, Record, read_record
+from mammofast.profiling.record import Case, Interrupted, Record, read_record
 
 BRIEF = ("--seconds", "0.01", "--warm-up", "0")
 
@@ -52,7 +52,10 @@ def test_every_kind_writes_the_same_form(kind, tmp_path, one_syntax):
     assert done.exit_code == 0, done.output
     assert done.output == ""
     content = json.loads(path.read_text())
-    assert set(content) == {"format", "kind", "command", "notes", "environment", "calibration", "cases"}
+    assert set(content) == {
+        "format", "kind", "command", "interrupted", "notes", "environment", "calibration", "cases"
+    }  # fmt: skip
+    assert content["interrupted"] is False
     assert content["kind"] == kind
     assert content["notes"]
     assert content["calibration"]["core_fp32_gflops"] > 0
@@ -66,6 +69,52 @@ def test_every_kind_writes_the_same_form(kind, tmp_path, one_syntax):
             assert {"p50", "p90", "p95", "p99"} < set(statistics)
     assert "<svg" in (tmp_path / "plot.svg").read_text()
     assert read_record(path).kind == kind
+
+
+def some_cases(*names, end=None):
+    """Cases, and then Ctrl-C."""
+    for name in names:
+        yield Case(name, "a test", {"mammofast": [0.01, 0.02]}, "mammofast")
+    raise end or KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("end", "names"),
+    [(None, ["one", "two"]), (Interrupted(Case("half", "a test", {"us": [0.5]}, "us")), ["one", "two", "half"])],
+)
+def test_what_was_measured_until_ctrl_c_is_written(tmp_path, monkeypatch, end, names):
+    import mammofast.profiling.ops as profiled
+
+    monkeypatch.setattr(profiled, "op_cases", lambda *_: some_cases("one", "two", end=end))
+    path, plot = tmp_path / "record.json", tmp_path / "plot.svg"
+    done = bench("ops", "nms", *BRIEF, "--json", path, "--plot", plot)
+    assert done.exit_code == 1
+    assert "Aborted!" in done.output
+    assert json.loads(path.read_text())["interrupted"] is True
+    record = read_record(path)
+    assert record.interrupted
+    assert [case.name for case in record.cases] == names
+    assert not plot.exists()
+
+
+def test_ctrl_c_before_anything_was_measured_says_so(tmp_path, monkeypatch):
+    import mammofast.profiling.ops as profiled
+
+    monkeypatch.setattr(profiled, "op_cases", lambda *_: some_cases())
+    assert bench("ops", "nms", *BRIEF, "--json", tmp_path / "record.json").exit_code == 1
+    content = json.loads((tmp_path / "record.json").read_text())
+    assert (content["interrupted"], content["cases"]) == (True, [])
+
+
+def test_a_run_that_was_stopped_is_not_compared(tmp_path, monkeypatch):
+    import mammofast.profiling.ops as profiled
+
+    old = tmp_path / "old.json"
+    assert bench("ops", "nms", *BRIEF, "--json", old, "--quiet").exit_code == 0
+    monkeypatch.setattr(profiled, "op_cases", lambda *_: some_cases("another"))
+    done = bench("ops", "nms", *BRIEF, "--json", tmp_path / "new.json", "--compare", old, "--quiet")
+    assert "Aborted!" in done.output
+    assert read_record(tmp_path / "new.json").interrupted
 
 
 def test_a_run_beside_an_old_one_is_judged(tmp_path):

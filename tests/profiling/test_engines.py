@@ -1,6 +1,7 @@
 """Networks on backends: what they cost, and which of them a name stands for."""
 
 import importlib.util
+from math import prod
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,7 +17,7 @@ from mammofast.errors import EngineError, MammofastError, ProfilingError
 from mammofast.models import create, find
 from mammofast.models.counting import count_macs
 from mammofast.profiling import engines, way_to_the_card
-from mammofast.profiling.macs import count_onnx_macs
+from mammofast.profiling.macs import count_onnx_work
 from mammofast.profiling.sampling import Effort
 
 BRIEF = Effort(warm_up=0, seconds=0.01, at_least=2)
@@ -52,12 +53,16 @@ def network(node, weight, given, output="output"):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_multiply_adds_by_hand(operator, weight, attributes, macs, batch):
     node = helper.make_node(operator, ["image", "weight"], ["output"], **attributes)
-    assert count_onnx_macs(network(node, weight, ["n", 4, "h", "w"]), (batch, 4, 8, 8)) == batch * macs
+    work = count_onnx_work(network(node, weight, ["n", 4, "h", "w"]), (batch, 4, 8, 8))
+    assert work.macs == batch * macs
+    rows = {"strides": 4}.get(next(iter(attributes)), 8) if operator == "Conv" else 16
+    outputs = rows * rows * (weight[1] if operator == "ConvTranspose" else weight[0])
+    assert work.values == batch * (8 * 8 * 4 + outputs) + prod(weight)  # weights once, whatever the batch
 
 
 def test_a_fully_connected_layer_by_hand():
     node = helper.make_node("MatMul", ["image", "weight"], ["output"])
-    assert count_onnx_macs(network(node, (7, 3), ["n", 7]), (5, 7)) == 5 * 7 * 3
+    assert count_onnx_work(network(node, (7, 3), ["n", 7]), (5, 7)) == (5 * 7 * 3, 5 * 7 + 7 * 3 + 5 * 3)
 
 
 def test_a_shape_that_cannot_be_known_gives_no_count():
@@ -68,7 +73,7 @@ def test_a_shape_that_cannot_be_known_gives_no_count():
     ]
     model = onnx.load_model_from_string(network(nodes[0], (3, 2), ["n", 7], "output"))
     model.graph.node.extend(nodes[1:])
-    assert count_onnx_macs(model.SerializeToString(), (5, 7)) is None
+    assert count_onnx_work(model.SerializeToString(), (5, 7)) is None
 
 
 @pytest.mark.parametrize("name", ["unet-p2", "fusionnet", "fc-densenet103-p2", "aunet", "fcn8s", "unet"])
@@ -76,7 +81,7 @@ def test_multiply_adds_of_the_catalogue(name):
     """Counted on the exported file and on the module: two ways that share nothing."""
     subject = engines.of_network(name, **SMALL)
     shape = (2, subject.channels, 64, 64)
-    assert count_onnx_macs(subject.model, shape) == count_macs(create(name, width=0.125), shape)
+    assert count_onnx_work(subject.model, shape).macs == count_macs(create(name, width=0.125), shape)
 
 
 def test_table_6_is_the_papers(monkeypatch):
@@ -115,6 +120,7 @@ def test_a_case_for_each_batch_with_its_rates(small, cases):
         assert facts["size"] == [64, 64]
         assert facts["gmac_per_image"] == pytest.approx(gmac)
         assert facts["gflops"] == pytest.approx(2 * gmac * case.throughput)
+        assert facts["flop_per_byte"] == pytest.approx(2 * gmac * 1e9 / facts["bytes_per_image"])
         assert facts["share_of_ceiling"] == pytest.approx(facts["gflops"] / facts["ceiling_gflops"])
         assert set(case.samples) == {"onnxruntime, fp32", "PyTorch eager, fp32"}
         assert case.throughput == pytest.approx(case.items / np.sort(case.samples[case.ours])[_middle(case)])

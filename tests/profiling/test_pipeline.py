@@ -15,10 +15,11 @@ from click.testing import CliRunner
 
 from mammofast import cli, open_archive, open_bundle, tracing
 from mammofast.errors import ProfilingError
+from mammofast.profiling import pipeline
 from mammofast.profiling.bottleneck import BETWEEN
 from mammofast.profiling.gpu import watched_gpus
 from mammofast.profiling.pipeline import SERIES, _depths, _over_time, alike, phantom_archive, pipeline_case
-from mammofast.profiling.record import read_record
+from mammofast.profiling.record import Interrupted, read_record
 from mammofast.profiling.sampling import Effort
 from mammofast.screening import open_results, screen
 from mammofast.screening.ledger import Results
@@ -171,6 +172,27 @@ def test_the_command_says_all_of_it(archive, bundle, tmp_path):
     assert {"task", "detect", "record", IN_FLIGHT} <= {event["name"] for event in events}
     for words in ("share of the workers", "between stages"):
         assert words in (tmp_path / "p.svg").read_text()
+
+
+def test_rounds_that_are_done_when_somebody_stops_it_are_told(archive, bundle, monkeypatch):
+    one = pipeline._round
+    rounds = []
+
+    def stopped(*arguments):
+        if len(rounds) == 1:
+            raise KeyboardInterrupt
+        rounds.append(one(*arguments))
+        return rounds[-1]
+
+    monkeypatch.setattr(pipeline, "_round", stopped)
+    with pytest.raises(Interrupted) as stop:
+        pipeline_case(archive, "it", ONCE, bundle=bundle, workers=1, rounds=3)
+    assert (stop.value.case.facts["rounds"], stop.value.case.facts["images"]) == (1, 6)
+    lanes = {lane["process"] for lane in stop.value.case.facts["timeline"]["lanes"]}
+    assert lanes == {"worker 1", "mammofast screen"}
+    with pytest.raises(KeyboardInterrupt) as stop:  # nothing was done this time
+        pipeline_case(archive, "it", ONCE, bundle=bundle, workers=1, rounds=3)
+    assert not isinstance(stop.value, Interrupted)
 
 
 def test_workers_are_those_that_screening_started(archive, bundle, monkeypatch):

@@ -11,6 +11,8 @@ from mammofast.errors import ProfilingError
 from mammofast.profiling import plots
 from mammofast.profiling.plots import draw
 from mammofast.profiling.record import Case, Record
+from mammofast.profiling.timeline import window
+from mammofast.tracing import Span
 
 TIMES = [0.01, 0.011, 0.012, 0.011, 0.01]
 
@@ -18,7 +20,7 @@ TIMES = [0.01, 0.011, 0.012, 0.011, 0.01]
 def engine(batch, gflops=50.0):
     facts = {
         "network": "aunet", "backend": "onnxruntime", "precision": "fp32", "batch": batch, "size": [256, 128],
-        "gmac_per_image": 106.4, "gflops": gflops, "ceiling_gflops": 100.0,
+        "gmac_per_image": 106.4, "flop_per_byte": 88.0, "gflops": gflops, "ceiling_gflops": 100.0,
     }  # fmt: skip
     return Case(f"aunet, batch {batch}", "", {"onnxruntime, fp32": TIMES}, "onnxruntime, fp32", batch, "images", facts)
 
@@ -27,7 +29,13 @@ OPS = Record("ops", "", {"commit": "0123456789"}, (Case("nms, 100", "", {"mammof
 ENGINES = Record("engines", "", {"commit": None}, (engine(1), engine(4)))
 PIPELINE = Record(
     "pipeline", "", {},
-    (Case("10 studies", "", {"screen": TIMES}, "screen", facts={"stages": {"read": 0.25, "detect": 0.5}}),),
+    (Case("10 studies", "", {"screen": TIMES}, "screen", facts={
+        "stages": {"read": 0.25, "detect": 0.5},
+        "timeline": window([
+            Span("task", 0, 4, 1, 11, 1), Span("crop", 1, 2, 1, 11, 1), Span("paste", 2, 3, 1, 11, 1),
+            Span("record", 3, 5, 1, 12, 1), Span("nobody's", 0, 5, 1, 13, 1),
+        ], {11: "worker 1", 12: "mammofast screen"}),
+    }),),
 )  # fmt: skip
 
 
@@ -42,9 +50,11 @@ def text_of(record, path):
     [
         (OPS, ["mammofast bench ops 01234567", "nms, 100", "ms"]),
         (ENGINES, ["aunet, batch 4", "images/s", "GFLOP/s", "ceiling, fp32", "aunet, 256 × 128, onnxruntime fp32"]),
+        (ENGINES, ["FLOP a byte of weights and activations"]),
         (PIPELINE, ["10 studies", "share of the workers' time", "read", "detect"]),
+        (PIPELINE, ["worker 1", "mammofast screen, record", "crop", "paste", "s, of a run of 5 s"]),
     ],
-    ids=["ops", "engines", "pipeline"],
+    ids=["ops", "engines", "roofline", "pipeline", "timeline"],
 )
 def test_a_drawing_says_what_it_shows(tmp_path, record, expected):
     text = text_of(record, tmp_path / "plot.svg")
@@ -57,6 +67,15 @@ def test_panels_are_only_those_that_there_is_something_for(tmp_path):
     assert "GFLOP/s" not in text
     assert "images/s" not in text
     assert "workers" not in text
+    assert "of a run" not in text
+
+
+def test_a_rate_without_its_bytes_is_not_on_the_roofline(tmp_path):
+    """As records of other versions are."""
+    case = engine(1)
+    facts = {name: value for name, value in case.facts.items() if name != "flop_per_byte"}
+    text = text_of(Record("engines", "", {}, (replace(case, facts=facts),)), tmp_path / "plot.svg")
+    assert "FLOP a byte" not in text
 
 
 def test_rates_without_a_ceiling_stay_in_the_picture():
