@@ -4,7 +4,6 @@ A workstation that has another copy of an image (For Presentation beside For Pro
 be moved (PS3.17 E.5).
 """
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
@@ -14,6 +13,7 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.valuerep import DA, TM
 
+from mammofast.archive.views import modifiers_of
 from mammofast.report.dicom.cad_sr import content
 from mammofast.report.dicom.cad_sr.content import HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD
 from mammofast.report.dicom.context import text_of
@@ -45,24 +45,25 @@ _VIEWS: Mapping[str, Code] = MappingProxyType(
         "SPECIMEN": Code("127457009", "SCT", "tissue specimen from breast"),
     }
 )
-# CID 4015 View Modifier for Mammography: the code it has had since 2018, the one before, the meaning.
-_MODIFIERS = (
-    ("399161006", "R-102D2", "Cleavage"),
-    ("399011000", "R-102D1", "Axillary Tail"),
-    ("399197002", "R-102D3", "Rolled Lateral"),
-    ("399226006", "R-102D4", "Rolled Medial"),
-    ("414493004", "R-102CA", "Rolled Inferior"),
-    ("415670009", "R-102C9", "Rolled Superior"),
-    ("399209000", "R-102D5", "Implant Displaced"),
-    ("399163009", "R-102D6", "Magnification"),
-    ("399055006", "R-102D7", "Spot Compression"),
-    ("399110001", "R-102C2", "Tangential"),
-    ("442581004", "R-40AB3", "Nipple in profile"),
-    ("441752004", "P2-00161", "Anterior compression"),
-    ("442593008", "R-40ABE", "Infra-mammary fold"),
-    ("442580003", "R-40AB2", "Axillary tissue"),
+# CID 4015 View Modifier for Mammography, by the words that the archive keeps.
+_MODIFIERS: Mapping[str, Code] = MappingProxyType(
+    {
+        "cleavage": Code("399161006", "SCT", "Cleavage"),
+        "axillary tail": Code("399011000", "SCT", "Axillary Tail"),
+        "rolled lateral": Code("399197002", "SCT", "Rolled Lateral"),
+        "rolled medial": Code("399226006", "SCT", "Rolled Medial"),
+        "rolled inferior": Code("414493004", "SCT", "Rolled Inferior"),
+        "rolled superior": Code("415670009", "SCT", "Rolled Superior"),
+        "implant displaced": Code("399209000", "SCT", "Implant Displaced"),
+        "magnification": Code("399163009", "SCT", "Magnification"),
+        "spot compression": Code("399055006", "SCT", "Spot Compression"),
+        "tangential": Code("399110001", "SCT", "Tangential"),
+        "nipple in profile": Code("442581004", "SCT", "Nipple in profile"),
+        "anterior compression": Code("441752004", "SCT", "Anterior compression"),
+        "infra-mammary fold": Code("442593008", "SCT", "Infra-mammary fold"),
+        "axillary tissue": Code("442580003", "SCT", "Axillary tissue"),
+    }
 )
-_MODIFIER_CODES = {key: Code(value, "SCT", meaning) for value, old, meaning in _MODIFIERS for key in (value, old)}
 
 _DATES = (  # rows 7 to 10
     (codes.DCM.StudyDate, codes.DCM.StudyTime, "Study"),
@@ -85,7 +86,8 @@ def _context(image: StudyImage) -> Iterator[Dataset]:
         yield content.code(HAS_ACQ_CONTEXT, codes.DCM.ImageLaterality, side)
     view = _VIEWS.get(info.view or "")
     if view is not None:  # TID 4020 rows 3, 4
-        modifiers = (content.code(HAS_CONCEPT_MOD, codes.DCM.ImageViewModifier, m) for m in _modifiers(header))
+        named = (_MODIFIERS[word] for word in modifiers_of(header) if word in _MODIFIERS)
+        modifiers = (content.code(HAS_CONCEPT_MOD, codes.DCM.ImageViewModifier, modifier) for modifier in named)
         yield content.code(HAS_ACQ_CONTEXT, codes.DCM.ImageView, view, modifiers)
     orientation = text_of(header, "PatientOrientation").split("\\")
     if len(orientation) == 2 and all(map(_DIRECTION.fullmatch, orientation)):  # TID 4020 rows 5, 6
@@ -97,7 +99,7 @@ def _context(image: StudyImage) -> Iterator[Dataset]:
             yield content.date(HAS_ACQ_CONTEXT, date_name, date)
         if _is(TM, time):
             yield content.time(HAS_ACQ_CONTEXT, time_name, time)
-    spacing = _spacing(image)
+    spacing = info.pixel_spacing
     if spacing is not None:  # TID 4020 rows 11, 12: between columns, then between rows
         yield content.num(HAS_ACQ_CONTEXT, codes.DCM.HorizontalPixelSpacing, spacing[1], MILLIMETRE)
         yield content.num(HAS_ACQ_CONTEXT, codes.DCM.VerticalPixelSpacing, spacing[0], MILLIMETRE)
@@ -112,23 +114,3 @@ def _is(kind: type[DA] | type[TM], value: str) -> bool:
         return _FORM[kind].fullmatch(value) is not None and kind(value) is not None
     except ValueError:
         return False
-
-
-def _modifiers(header: Dataset) -> list[Code]:
-    """Return the view's modifiers, from inside the view's code where they belong and from beside it."""
-    holders = (header, *(header.get("ViewCodeSequence") or ()))
-    items = (item for holder in holders for item in holder.get("ViewModifierCodeSequence") or ())
-    found = (_MODIFIER_CODES.get(text_of(item, "CodeValue")) for item in items)
-    return sorted({modifier for modifier in found if modifier is not None})
-
-
-def _spacing(image: StudyImage) -> tuple[float, float] | None:
-    """Return mm between rows and between columns: Imager Pixel Spacing, else Pixel Spacing."""
-    if image.info.pixel_spacing is not None:
-        return image.info.pixel_spacing
-    try:
-        between_rows, between_cols = map(float, text_of(image.header, "PixelSpacing").split("\\"))
-    except ValueError:
-        return None
-    usable = all(math.isfinite(value) and value > 0 for value in (between_rows, between_cols))
-    return (between_rows, between_cols) if usable else None

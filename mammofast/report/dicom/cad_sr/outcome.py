@@ -16,7 +16,7 @@ from mammofast.screening.entry import DONE, FAILED, Entry, ImageInfo
 # Objects that a search for masses has nothing to do with, say the reports of other devices.
 _OTHERS = (Reason.NOT_A_MAMMOGRAM, Reason.NOT_DICOM)
 # A UID that DICOM itself does not register: de-identified objects keep their texts, but no UID.
-_UID = re.compile(r"\b(?!1\.2\.840\.10008\.)\d+(\.\d+){5,}\b")
+_UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)\d+(\.\d+){5,}")
 
 
 @dataclass(frozen=True, slots=True)
