@@ -134,7 +134,13 @@ class Access:
         files = {"tls_ca_file": self.tls_ca, "tls_client_cert": self.tls_cert, "tls_client_key": self.tls_key}
         given = {name: str(path) for name, path in files.items() if path is not None}
         if scheme == "tls":
-            return Security(require_encryption=True, **given)
+            security = Security(require_encryption=True, **given)
+            if security.get_connection_args("client").get("ssl_context") is None:
+                raise SchedulerError(
+                    f"{address} wants to know who we are; give --tls-ca, --tls-cert and --tls-key, or name them in "
+                    "Dask's configuration (distributed.comm.tls)"
+                )
+            return security
         if given:
             raise SchedulerError(f"TLS files were given, but {address} is not a tls:// address")
         if not (self.insecure or _is_loopback(rest)):
@@ -169,7 +175,8 @@ def remote_client(scheduler: str, run: str, access: Access) -> Iterator[Client]:
             client = Client(scheduler, set_as_default=False, security=security)
         except (OSError, TimeoutError, ValueError, TypeError) as error:
             raise SchedulerError(
-                f"no Dask scheduler answers at {scheduler} ({type(error).__name__}); start one with `dask scheduler`"
+                f"no Dask scheduler answers us at {scheduler} ({type(error).__name__}); is one running there (`dask "
+                "scheduler`), and does it trust our certificate where it has one?"
             ) from error
         with client, guest(client, run):
             yield client

@@ -494,7 +494,7 @@ def test_workers_with_another_bundle_are_refused(archive, private_bundle, tmp_pa
 def test_no_scheduler_is_said(archive, bundle, tmp_path):
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(SchedulerError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
+        pytest.raises(SchedulerError, match=r"no Dask scheduler answers us at tcp://127\.0\.0\.1:9"),
     ):
         screen(archive, tmp_path / "results", bundle, scheduler="tcp://127.0.0.1:9")
 
