@@ -16,6 +16,7 @@ from mammofast.engine.driver import card_count
 from mammofast.errors import BundleError
 from mammofast.machine import about, cores
 from mammofast.methods.screener import open_bundle
+from mammofast.objects import place
 from mammofast.screening.cluster import Access, give_plugin, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import Run
@@ -107,7 +108,7 @@ def screen(
         raise ValueError(f"image_deadline: got {image_deadline}, expected more than 0 seconds")
     if images_per_task is not None and images_per_task < 1:
         raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
-    opened = open_archive(Path(archive).resolve())
+    opened = open_archive(place(archive).resolve())
     folder = str(bundle) if bundle == "demo" else str(Path(bundle).resolve())
     manifest = load_bundle(folder)
     settings = Settings.on(device_of(manifest))
