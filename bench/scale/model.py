@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import NormalDist
 
 from mammofast.archive import Archive, ArchiveImage, ImageRecord
-from mammofast.archive.layout import write_group
+from mammofast.archive.layout import FORMAT, write_group
 
 VIEWS = (("L", "CC"), ("L", "MLO"), ("R", "CC"), ("R", "MLO"))
 # What may befall an image. A crash and a lost machine come once, whatever is screened there next; poison kills always.
@@ -30,7 +30,7 @@ class Model:
     cards: int = 64
     cards_a_machine: int = 8
     threads: int = 4
-    image_ms: float = 20.0
+    image_ms: float = 40.0
     spread: float = 0.3
     slow_every: int = 2_000
     slow_s: float = 1.0
@@ -74,18 +74,19 @@ class SimulatedArchive(Archive):
     @classmethod
     def create(cls, path: Path, images: int) -> "SimulatedArchive":
         """Make the folders that an archive is known by."""
-        write_group(path)
-        write_group(path / "images")
         archive = cls(path, hashlib.sha256(b"simulated").hexdigest())
+        write_group(path, {"format": FORMAT, "archive_id": archive.archive_id})
+        write_group(path / "images")
         object.__setattr__(archive, "count", images)
         return archive
 
     def all_images(self, in_order: bool = True) -> Iterator[ArchiveImage]:
         """Yield every image."""
         for number in range(self.count):
-            yield self._image(number)
+            yield self.made_up(number)
 
-    def _image(self, number: int) -> ArchiveImage:
+    def made_up(self, number: int) -> ArchiveImage:
+        """Return an image by its number."""
         study, view = divmod(number, len(VIEWS))
         study_uid = _uid(b"study", study)
         sop_uid = _uid(b"instance", number)

@@ -28,6 +28,12 @@ _CONFIG: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     # Long kernels are no deadlock.
     "distributed.scheduler.worker-ttl": None,
+    # What Dask would look at for a dashboard that nobody has: for one, each worker's stack, 100 times a second.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    # No result has a second copy that could be dropped.
+    "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.multiprocessing-method": "spawn",
     # One worker is one core: libraries that start threads of their own would only take turns.
     "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,

@@ -24,7 +24,7 @@ TASKS_PER_WORKER = 2
 TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
-_POLL_SECONDS = 0.02
+_POLL_SECONDS = 0.05
 # How often to look how many workers a cluster has by now, and for tasks that take too long.
 _COUNT_SECONDS = 10.0
 # How long a cluster may have no worker at all: enough for one that died to be back, or for one that is being started.
@@ -138,6 +138,8 @@ class Dispatcher:
                 if task is None:
                     return
                 self._send(task, screen_task)
+                if self._completed.has_ready():
+                    return  # listing may take long: what is finished is not to wait for a full window
             else:
                 return
 
