@@ -6,6 +6,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mammofast.methods.admission import CardMemory
+
 _MS = ("p50", "p90", "p99")
 
 
@@ -32,6 +34,8 @@ def print_pipeline(console: Console, facts: Mapping[str, Any]) -> None:
     )
     if facts.get("gpu"):
         console.print(f"  GPU: {facts['gpu']['share_busy']:.0%} busy, {facts['gpu']['memory_mib']:.0f} MiB at most")
+    for stated in sorted({str(CardMemory(**memory)) for memory in facts.get("card_memory", ())}):
+        console.print(f"  A card: {stated}")
     console.print(f"  [bold]{facts['verdict']}[/bold]")
 
 

@@ -12,6 +12,7 @@ from mammofast.bundles import Bundle, device_of, load_bundle, open_network
 from mammofast.engine import Engine
 from mammofast.engine.on_device import DeviceEngine
 from mammofast.errors import BrokenImage, BundleError, EngineError, ImageError, Reason
+from mammofast.methods.admission import CardMemory
 from mammofast.methods.arrays import array_image
 from mammofast.methods.device_flow import OnDevice
 from mammofast.methods.parameters import read_parameters
@@ -87,6 +88,12 @@ class Screener:
     def concurrent(self) -> bool:
         """Whether several threads may screen at once; their images then share batches."""
         return isinstance(self._method, OnDevice)
+
+    @property
+    def memory(self) -> CardMemory | None:
+        """Who has what of the card's memory; None on the CPU."""
+        memory: CardMemory | None = getattr(self._method, "memory", None)
+        return memory
 
     @property
     def notice(self) -> str:

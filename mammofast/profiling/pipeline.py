@@ -49,6 +49,7 @@ class Round:
     """One run of ``screen``.
 
     own_seconds, workers: its steady seconds and how many workers it had, as it keeps them beside the results.
+    card_memory: who has what of each card, as :class:`mammofast.methods.admission.CardMemory` has it.
     """
 
     trace: Trace
@@ -56,6 +57,7 @@ class Round:
     own_seconds: float
     workers: int
     gpu: dict[str, float] | None
+    card_memory: list[dict[str, Any]]
 
     @property
     def start(self) -> float:
@@ -171,6 +173,7 @@ def pipeline_case(
         "cpu": _cpu(done, found),
         "memory": _memory(done),
         "gpu": _gpu(done),
+        "card_memory": done[-1].card_memory,
         "verdict": verdict(found, _cpu_of_tasks(done)),
     }
     case = Case(
@@ -213,7 +216,8 @@ def _round(
         (run,) = open_results(folder / "results").runs()
         start, end = trace.tasks[0].before.time, max(task.after.time for task in trace.tasks)
         timing = run["timings"][-1]
-        return Round(trace, report, timing["steady_seconds"], timing["workers"], gpus.between(start, end))
+        memory = timing.get("card_memory", [])
+        return Round(trace, report, timing["steady_seconds"], timing["workers"], gpus.between(start, end), memory)
 
 
 def alike(rounds: Sequence[Sequence[Task]]) -> list[float]:

@@ -28,7 +28,7 @@ from mammofast.screening.stopping import Interrupt, interruptible, next_time
 from mammofast.screening.study_log import StudyLog, lines_to
 from mammofast.screening.timing import INTERRUPTED, TIME_IS_UP, call_name, timed
 from mammofast.screening.trace import traced_driver
-from mammofast.screening.worker import OpenScreener, ScreenerPlugin
+from mammofast.screening.worker import OpenScreener, ScreenerPlugin, card_memory
 from mammofast.settings import Settings
 
 IMAGES_PER_TASK = 4
@@ -153,6 +153,9 @@ def screen(
                     name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace, there=there
                 )
                 give_plugin(client, plugin, name)
+                if settings.device != "cpu":
+                    there_now = client.run(card_memory, name, on_error="ignore")
+                    facts["card_memory"] = [stated for stated in there_now.values() if stated]
                 stop = _stopper(interrupt, deadline, job.report)
                 dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came, image_deadline)
                 try:

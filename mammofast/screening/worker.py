@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -168,6 +168,13 @@ def opened(name: str) -> Opened:
     if name not in _OPEN:
         raise EngineError("a worker could not open the bundle; its log says why")
     return _OPEN[name]
+
+
+def card_memory(name: str) -> dict[str, Any] | None:
+    """Return what the run of this name has of this worker's card, by ``CardMemory``; None where that is nothing."""
+    here = _OPEN.get(name)
+    memory = getattr(here.screener, "memory", None) if here is not None else None
+    return None if memory is None else asdict(memory)
 
 
 def packed(images: Sequence[ArchiveImage]) -> bytes:

@@ -1,13 +1,17 @@
 """Openers whose screeners misbehave as files in the bundle's folder say. Worker processes import this."""
 
 import ctypes
+import json
 import os
 import signal
 import sys
 import time
 from pathlib import Path
 
+from mammofast.bundles import load_bundle
 from mammofast.errors import DeviceLostError, EngineError
+from mammofast.machine import cores
+from mammofast.methods.admission import CardMemory
 from mammofast.methods.screener import open_bundle
 
 
@@ -89,6 +93,23 @@ class Misbehaving:
 
 def misbehaving(bundle, device, settings):
     return Misbehaving(bundle, device, settings)
+
+
+class OnCard(Misbehaving):
+    """As if on a card: the bundle's networks for the CPU lie in its folder "cpu". opened/PID: what this worker saw."""
+
+    memory = CardMemory(engines=100, images=200, pinned_buffers=3, pinned_bytes=40)
+
+    def __init__(self, bundle, device, settings):
+        super().__init__(Path(bundle) / "cpu", "cpu", None)
+        self.bundle_id, self.settings_id = load_bundle(bundle).id, settings.id
+        seen = {"visible": os.environ.get("CUDA_VISIBLE_DEVICES"), "device": device, "cores": cores()}
+        (Path(bundle) / "opened").mkdir(exist_ok=True)
+        (Path(bundle) / "opened" / str(os.getpid())).write_text(json.dumps(seen))
+
+
+def on_card(bundle, device, settings):
+    return OnCard(bundle, device, settings)
 
 
 class OtherBundle(Misbehaving):
