@@ -116,6 +116,8 @@ def _print_masks(masks: dict[str, Any]) -> None:
     for side, words in enumerate(("  95 % from", "       to")):
         row(words, (_number(interval and interval[side]) for interval in intervals))
     row("all pixels together", (_number(pooled.get(name)) for name in columns))
+    if (known := per_image["hausdorff_px"]["n"]) < masks["n_images"]:
+        click.echo(f"  (distances are of {known} images: on the others nothing was found)")
     for reported in REPORTED:
         row(reported.system, (_number(reported.values.get(name)) for name in columns))
         if reported.note:

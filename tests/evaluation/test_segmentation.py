@@ -86,5 +86,12 @@ def test_from_a_ledger_to_a_table(filled, ledger, tmp_path):
     words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--table"]
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
-    for text in ("3 images with a mass", "mean over images", "P2 AUNet, CBIS-DDSM", "0.818", "no distance in pixels"):
+    for text in (
+        "3 images with a mass",
+        "mean over images",
+        "P2 AUNet, CBIS-DDSM",
+        "0.818",
+        "no distance in pixels",
+        "are of 2 images",
+    ):
         assert text in done.output
