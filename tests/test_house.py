@@ -103,6 +103,46 @@ def test_public_names_are_all_there():
         _ = mammofast.nothing
 
 
+# Training is for developers, on data of theirs; a worker that ends with its card logs the card's own words.
+SPEAKING = {"cli", "training", "screening/worker.py"}
+
+
+def is_silent(path):
+    return not {room_of(path), str(path.relative_to(PACKAGE))} & SPEAKING
+
+
+@pytest.mark.parametrize("path", filter(is_silent, modules()), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_only_commands_speak(path):
+    """What is logged or printed may quote a header: the package hands back records and errors, commands say them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            of = ast.unparse(node.func)
+            assert name != "print", f"line {node.lineno}: {of}"
+            assert of != "warnings.warn", f"line {node.lineno}: {of}"
+            assert name not in {"debug", "info", "warning", "error", "exception", "critical"}, (
+                f"line {node.lineno}: {of}"
+            )
+
+
+# Raised with words chosen here.
+OWN_ERRORS = {"ImageError", "MammofastError", "ArchiveError", "UnusableImage", "BrokenImage"}
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if room_of(path) == "archive"], ids=lambda p: p.stem)
+def test_what_reads_headers_quotes_no_error(path):
+    """Of an error caught while reading, its type may be told: its words may be a patient's."""
+    for handler in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ExceptHandler)):
+        kinds = ast.unparse(handler.type) if handler.type else ""
+        if kinds in OWN_ERRORS:
+            continue
+        for node in ast.walk(handler):
+            told = node.value if isinstance(node, ast.FormattedValue) else None
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("str", "repr"):
+                told = node.args[0]
+            assert not (isinstance(told, ast.Name) and told.id == handler.name), f"line {node.lineno}: {handler.name}"
+
+
 def test_modules_stay_small():
     """The size guide: past 400 lines a module holds more than one idea."""
     long = {str(p.relative_to(PACKAGE)): n for p in modules() if (n := len(p.read_text().splitlines())) > 400}

@@ -126,7 +126,8 @@ class SkippedRecord:
         try:
             return _checked(cls(**values, key=key))
         except TypeError as error:
-            raise ArchiveError(f"a skipped file's record is not what this version writes ({error})") from None
+            detail = f"a skipped file's record is not what this version writes ({type(error).__name__})"
+            raise ArchiveError(detail) from None
 
 
 _Record = TypeVar("_Record", ImageRecord, SkippedRecord)

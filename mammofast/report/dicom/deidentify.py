@@ -18,8 +18,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
-from dicomanonymizer.simpledicomanonymizer import replace_element
 from pydicom import DataElement, Dataset
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import FileMetaDataset
@@ -30,6 +28,12 @@ from pydicom.uid import UID_dictionary
 
 from mammofast.errors import Reason, ResultsError, UnusableImage
 from mammofast.report.dicom.context import MANUFACTURER
+
+try:
+    from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
+    from dicomanonymizer.simpledicomanonymizer import replace_element
+except ImportError as error:
+    raise ImportError(f'de-identification is not installed ({error}); pip install "mammofast[deidentify]"') from error
 
 _METHOD = "mammofast: PS3.15 Basic Profile (2026c), UIDs by keyed hash"
 _PROFILE = (codes.DCM.BasicApplicationConfidentialityProfile,)
