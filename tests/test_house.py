@@ -111,7 +111,7 @@ def is_silent(path):
     return not {room_of(path), str(path.relative_to(PACKAGE))} & SPEAKING
 
 
-@pytest.mark.parametrize("path", filter(is_silent, modules()), ids=lambda p: str(p.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", list(filter(is_silent, modules())), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_only_commands_speak(path):
     """What is logged or printed may quote a header: the package hands back records and errors, commands say them."""
     for node in ast.walk(ast.parse(path.read_text())):
