@@ -97,32 +97,44 @@ class Job:
     def pending(self, interrupt: Interrupt) -> Iterator[ArchiveImage]:
         """Yield the images that need a worker; put what needs none on record on the way."""
         left_out: set[str] = set()
+        for study in self._studies(left_out):
+            infos = [ImageInfo.of(image.record) for image in study]
+            known = [self._known(info) for info in infos]
+            names = [image.record.sop_uid for image in study]
+            self._log.begin(study[0].record.study_uid, dict(zip(names, known, strict=True)))
+            for image, info, status in zip(study, infos, known, strict=True):
+                if interrupt:
+                    return
+                if status is not None:
+                    self._progress(1)
+                elif (reason := self._unaccepted(image)) is not None:
+                    self._put(Entry(info, self._run, SKIPPED, reason))
+                    self._progress(1)
+                else:
+                    yield image
+        # An archive that is gone by now looks like one of fewer images.
+        for folder in (self._archive.path, self._archive.path / "images"):
+            if not (folder / "zarr.json").exists():
+                raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
+        self._ledger.forget_other_files(left_out, self._run)
+
+    def _studies(self, left_out: set[str]) -> Iterator[list[ArchiveImage]]:
+        """Yield the images of every study; put on record, and name, what the archive did not keep or cannot read."""
+        study: list[ArchiveImage] = []
         # In no order: that of ten million images would have to be remembered first.
         for found in chain(self._archive.not_kept(), self._archive.all_images(in_order=False)):
-            if interrupt:
-                return
             if isinstance(found, SkippedRecord):
                 self._ledger.record_file(Entry(ImageInfo.of_file(found), self._run, found.status, found.reason))
                 self._count(found.status)
                 self.report.left_out += 1
                 left_out.add(found.key)
                 continue
-            info = ImageInfo.of(found.record)
-            status = self._known(info)
-            self._log.listed(found.record.study_uid, found.record.sop_uid, status)
-            if status is not None:
-                self._progress(1)
-            elif (reason := self._unaccepted(found)) is not None:
-                self._put(Entry(info, self._run, SKIPPED, reason))
-                self._progress(1)
-            else:
-                yield found
-        self._log.all_listed()
-        # An archive that is gone by now looks like one of fewer images.
-        for folder in (self._archive.path, self._archive.path / "images"):
-            if not (folder / "zarr.json").exists():
-                raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
-        self._ledger.forget_other_files(left_out, self._run)
+            if study and study[0].record.study_uid != found.record.study_uid:
+                yield study
+                study = []
+            study.append(found)
+        if study:
+            yield study
 
     def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage], watch: Stopwatch) -> None:
         """Screen images and put what comes back on record: several at a time, since each waits for the disk."""

@@ -22,18 +22,18 @@ Say = Callable[[Mapping[str, Any]], None]
 class _Study:
     """A study that was begun. images: what became of each, None before. missing: how many are not on record."""
 
-    images: dict[str, str | None] = field(default_factory=dict)
-    missing: int = 0
-    already: int = 0
+    images: dict[str, str | None]
+    missing: int
+    already: int
     worker_seconds: float = 0.0
     began: float = field(default_factory=time.monotonic)
 
 
 class StudyLog:
-    """Follows images, which come study by study, and says what became of each study.
+    """Follows images and says what became of each study.
 
     A line holds: time (local, ISO 8601), study_uid; done, skipped, failed, how many images; already, how many of these
-    were on record before this run; seconds, from when its first image was listed; worker_seconds, what its images took
+    were on record before this run; seconds, from when the study was begun; worker_seconds, what its images took
     workers, added up; images, by SOP Instance UID the status and, unless it is done, the reason's first word. A study
     of which this run had nothing to do has no line; one that a stopped run left unfinished has it from the run that
     finishes it. Files that never became images are in no study.
@@ -42,43 +42,24 @@ class StudyLog:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._studies: dict[str, _Study] = {}
-        self._listing: str | None = None
 
-    def listed(self, study_uid: str, sop_uid: str, status: str | None) -> None:
-        """Say that an image is listed. status: what it is on record with from before, or None."""
-        if study_uid != self._listing:
-            self.all_listed()
-            self._listing = study_uid
-            self._studies.setdefault(study_uid, _Study())
-        study = self._studies[study_uid]
-        study.images[sop_uid] = status
-        if status is None:
-            study.missing += 1
-        else:
-            study.already += 1
-
-    def all_listed(self) -> None:
-        """Say that no more images of the study that was listed last will come."""
-        last, self._listing = self._listing, None
-        if last is not None:
-            self._end_of(last)
+    def begin(self, study_uid: str, images: Mapping[str, str | None]) -> None:
+        """Name a study's images, by SOP Instance UID, each with the status that is on record before, or None."""
+        missing = sum(status is None for status in images.values())
+        if missing:
+            self._studies[study_uid] = _Study(dict(images), missing, len(images) - missing)
 
     def recorded(self, study_uid: str, sop_uid: str, status: str, reason: str | None, seconds: float | None) -> None:
-        """Say that a listed image is on record now."""
+        """Say that an image is on record now."""
         study = self._studies[study_uid]
         study.images[sop_uid] = status if reason is None else f"{status}: {reason.partition(':')[0]}"
         study.missing -= 1
         study.worker_seconds += seconds or 0.0
-        if study_uid != self._listing:
+        if not study.missing:
             self._end_of(study_uid)
 
     def _end_of(self, study_uid: str) -> None:
-        study = self._studies[study_uid]
-        if study.missing:
-            return
-        del self._studies[study_uid]
-        if study.already == len(study.images):
-            return
+        study = self._studies.pop(study_uid)
         counts = Counter(str(status).partition(":")[0] for status in study.images.values())
         self._say(
             {
