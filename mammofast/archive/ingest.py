@@ -11,13 +11,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-import numpy as np
 from pydicom import Dataset
 
 from mammofast import ops
 from mammofast.archive import layout
-from mammofast.archive.codecs import FrameFormat, Stored
-from mammofast.archive.mammogram import Mammogram, known, patient_of, triage
+from mammofast.archive.codecs import Stored
+from mammofast.archive.decoded import background_of, check_decoded
+from mammofast.archive.mammogram import Mammogram, known, triage
+from mammofast.archive.patients import MixedStudies, patient_of
 from mammofast.archive.quiet import quiet
 from mammofast.archive.reading import header_bytes, read_dicom, read_pixels, same_header, transfer_syntax
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
@@ -187,9 +188,7 @@ class _Run:
                 self._damaged[image.sop_uid] = image
             else:
                 self._images[image.record.sop_uid] = image.record
-        self._one_image = {record.study_uid: record.sop_uid for record in self._images.values()}
-        self._patients: dict[str, bytes] = {}
-        self._mixed: set[str] = set()
+        self._mixed = MixedStudies(writer.archive, self._images.values())
         self._sources = {record.source_sha256 for record in self._images.values()}
         for sha256, duplicate in writer.archive.duplicates():
             image_of = self._images.get(duplicate.sop_uid)
@@ -220,7 +219,7 @@ class _Run:
                 if found.frame.nbytes > LARGE_BYTES:
                     held.enter_context(self._one_large)
                 pixels = read_pixels(header, found.frame)
-                _check(pixels, found.frame)
+                check_decoded(pixels, found.frame)
                 return self._stage(header, found, pixels, sha256)
         except ArchiveError:
             raise  # not this file's fault, and the next would fare no better
@@ -299,23 +298,11 @@ class _Run:
         present = None
         if not self._writer.publish(staged, record):
             present = self._writer.archive.image(record.study_uid, record.sop_uid).record
-        else:
-            self._compare_patients(record, patient)
+        elif self._mixed.add(record.study_uid, patient):
+            self._count("mixed_studies")
         self._images[record.sop_uid] = present or record
         self._sources.add(self._images[record.sop_uid].source_sha256)
         return present
-
-    def _compare_patients(self, record: ImageRecord, patient: bytes) -> None:
-        """Note a study that has images of several patients: nothing says which of them is right."""
-        study = record.study_uid
-        before = self._patients.get(study)
-        if before is None and study in self._one_image:
-            with contextlib.suppress(Exception):  # a damaged one says nothing
-                before = patient_of(self._writer.archive.image(study, self._one_image[study]).header)
-        self._patients[study] = patient
-        if before not in (None, patient) and study not in self._mixed:
-            self._mixed.add(study)
-            self._count("mixed_studies")
 
     def _stage(self, header: Dataset, found: Mammogram, pixels: Stored, sha256: str) -> _Outcome:
         coarse = layout.coarse_levels(*pixels.shape)
@@ -332,7 +319,7 @@ class _Run:
             photometric=found.photometric,
             presentation_intent=found.presentation_intent,
             pixel_spacing=found.pixel_spacing,
-            background=_background(pixels),
+            background=background_of(pixels),
             levels=(0, *coarse),
             content_sha256=layout.content_sha256(pixels, found.frame.bits_stored, found.photometric),
             source_sha256=sha256,
@@ -377,25 +364,6 @@ def _in_order(
     while window:
         first, future = window.popleft()
         yield first, future.result()
-
-
-def _check(pixels: Stored, frame: FrameFormat) -> None:
-    """Refuse what decoded without complaint and is still not an image."""
-    low, high = int(pixels.min()), int(pixels.max())
-    lowest = -(1 << (frame.bits_stored - 1)) if frame.signed else 0
-    highest = lowest + (1 << frame.bits_stored) - 1
-    if low < lowest or high > highest:
-        detail = f"decoded to {low} ... {high}, but {frame.bits_stored} bits stored hold {lowest} ... {highest}"
-        raise BrokenImage(Reason.VALUE_RANGE, detail)
-    if low == high:
-        raise BrokenImage(Reason.CONSTANT_PIXELS, f"all pixels are {low}")
-
-
-def _background(pixels: Stored) -> int:
-    """Return the commonest value along the image's edges: in a mammogram, three of the four are air."""
-    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    values, counts = np.unique(edges, return_counts=True)
-    return int(values[counts.argmax()])
 
 
 def _sha256(stream: BinaryIO) -> str:

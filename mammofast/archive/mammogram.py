@@ -1,6 +1,5 @@
 """Triage: from an object's header to what the archive keeps of it, or the reason why it keeps nothing."""
 
-import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -135,15 +134,6 @@ def uid(header: Dataset, keyword: str) -> str | None:
     """Return a UID if it is one: digits and dots, at most 64 characters. It becomes a folder's name."""
     value = str(header.get(keyword, "") or "").strip(" \0")
     return value if len(value) <= 64 and _UID.fullmatch(value) else None
-
-
-def patient_of(header: Dataset) -> bytes:
-    """Return a hash of the patient's number, to tell patients apart without naming them."""
-    try:
-        number = str(header.get("PatientID", "") or "").strip()
-    except Exception:  # pydicom decodes when asked
-        number = ""
-    return hashlib.sha256(number.encode("utf-8", "surrogatepass")).digest()
 
 
 def _check_class(header: Dataset) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mammofast import ops
 from mammofast.archive import layout
-from mammofast.archive.mammogram import patient_of
+from mammofast.archive.patients import patient_of
 from mammofast.archive.quiet import quiet
 from mammofast.archive.record import SkippedRecord
 from mammofast.archive.store import Archive, ArchiveImage, image_folders, open_image
