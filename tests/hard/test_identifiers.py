@@ -4,16 +4,24 @@ docs/privacy.md is the rule. Of what is written, only DICOM objects may hold wha
 header that the archive keeps.
 """
 
+import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import pytest
 
 import mammofast
+from mammofast.archive import ingest
+from mammofast.archive.repeats import repeats
 from mammofast.cli.report import report_command
+from mammofast.errors import BrokenImage, MammofastError
+from mammofast.records import GreyPipeline
 from tests.hard.marked import NAMES, leaks, leaks_in, write_everything
 from tests.hard.shell import ROOT
 
@@ -116,3 +124,32 @@ def test_nothing_says_who_they_are(tmp_path, source, bundle, networks, how):
     assert (out / "report-html" / "index.html").exists()
     if how == "listening":
         assert {row["status"] for row in mammofast.open_results(failed).images().to_pylist()} >= {"failed", "skipped"}
+
+
+def test_a_program_that_embeds_us_hears_nothing_either(tmp_path, source, bundle, caplog):
+    folder, good = source
+    said = []
+    with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
+        warnings.simplefilter("always")
+        said.append(str(ingest(folder, tmp_path / "archive.zarr", workers=2)))
+        archive = mammofast.open_archive(tmp_path / "archive.zarr")
+        images = list(archive.images())
+        for image in images:
+            assert image.header is not None
+            said.append(repr(image.record))
+            with contextlib.suppress(BrokenImage):
+                image.grey_table(GreyPipeline())
+        with mammofast.open_bundle(bundle) as screener:
+            results = screener.screen_batch(images)
+            for image, result in zip(images, results, strict=True):
+                if result.error is not None:
+                    with pytest.raises(MammofastError) as caught:
+                        screener.screen(image)
+                    said += traceback.format_exception(caught.value)
+        said += [repr(result) for result in results] + [repr(record) for record in archive.skipped()]
+        said += [repr(repeats(of_study)) for of_study in archive.studies().values()]
+    assert sum(result.error is None for result in results) >= good
+    assert sum(result.error is not None for result in results) > 0
+    assert leaks("\n".join(said)) == []
+    assert leaks("\n".join(str(warning.message) for warning in warned)) == []
+    assert leaks(caplog.text) == []
