@@ -1,0 +1,124 @@
+"""Runs that share a results folder at the same time, and a run whose client is gone."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+import mammofast
+from mammofast import open_results
+from mammofast.screening import screen
+
+HERE = Path(__file__).parent
+
+
+def snapshot(results):
+    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
+
+
+def wait_until(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+PROGRAM = """
+    import sys
+    sys.path.insert(0, {here!r})
+    import fake_screeners
+    from mammofast.screening import Results, screen
+
+    won, put = [], Results.put
+
+    def counting(self, image, *rest):
+        first = put(self, image, *rest)
+        won.append((image.sop_uid, first))
+        return first
+
+    Results.put = counting
+
+    if __name__ == "__main__":
+        report = screen({archive!r}, {results!r}, {bundle!r}, opener=fake_screeners.misbehaving, **{options!r})
+        print(report.done, *[uid for uid, first in won if first])
+"""
+
+
+@contextlib.contextmanager
+def program(path, **words):
+    path.write_text(textwrap.dedent(PROGRAM).format(here=str(HERE), **words))
+    process = subprocess.Popen(
+        [sys.executable, str(path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1])},
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def private_bundle(bundle, tmp_path):
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+def test_of_two_runs_at_once_one_writes_each_image(archive, private_bundle, bundle, tmp_path):
+    results = tmp_path / "results"
+    (private_bundle / "gate").touch()
+    words = {"archive": str(archive), "results": str(results), "bundle": str(private_bundle)}
+    options = {"workers": 1, "images_per_task": 1}
+    with (
+        program(tmp_path / "one.py", **words, options=options) as one,
+        program(tmp_path / "two.py", **words, options=options) as two,
+    ):
+        # Both have begun the same image before either may end it.
+        begun = private_bundle / "started"
+        wait_until(lambda: any(len(set(path.read_text().split())) == 2 for path in begun.glob("*")))
+        (private_bundle / "gate").unlink()
+        said = [process.communicate(timeout=240)[0].split() for process in (one, two)]
+    assert [words[0] for words in said] == ["6", "6"]
+    written = [uid for words in said for uid in words[1:]]
+    assert len(written) == len(set(written)) == 6
+    screen(archive, tmp_path / "undisturbed", bundle, workers=1)
+    assert snapshot(results) == snapshot(tmp_path / "undisturbed")
+    assert open_results(results).images()["status"].to_pylist() == ["done"] * 6
+
+
+def test_a_killed_client_leaves_nothing_open_on_a_cluster(archive, private_bundle, tmp_path, fakes):
+    """Its networks would stay in every worker's memory, night after night."""
+    (private_bundle / "gate").touch()
+    words = {"archive": str(archive), "results": str(tmp_path / "results"), "bundle": str(private_bundle)}
+    with (
+        LocalCluster(
+            n_workers=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=50,
+            local_directory=str(tmp_path / "scratch"),
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+
+        def left():
+            plugins = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
+            return sum(client.run(fakes.open_screeners).values()), sum("guest" in name for name in plugins)
+
+        with program(tmp_path / "p.py", **words, options={"scheduler": cluster.scheduler_address}) as process:
+            wait_until(lambda: list(private_bundle.glob("started/*")) or process.poll() is not None)
+            assert left() == (1, 1)
+            process.kill()
+        (private_bundle / "gate").unlink()
+        wait_until(lambda: left() == (0, 0))
