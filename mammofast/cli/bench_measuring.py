@@ -138,7 +138,8 @@ def _measured(kind: str, plan: Plan, quiet: bool, verbose: bool) -> "Record":
                 print_case(case, verbose)
     except KeyboardInterrupt as stop:
         interrupted = True
-        measured += [case] if (case := getattr(stop, "case", None)) is not None else []
+        half = getattr(stop, "case", None)
+        measured += [] if half is None else [half]
     record = replace(_record(kind, plan, start, measured), interrupted=interrupted)
     if interrupted:
         return record

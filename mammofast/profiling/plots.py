@@ -50,8 +50,10 @@ def draw(record: Record, path: Path) -> None:
         panels.append(_throughput)
     if any(map(_is_on_roofline, record.cases)):
         panels.append(_ceiling)
-    if any("stages" in case.facts for case in record.cases):
+    if any(map(_is_serial, record.cases)):
         panels.append(_stages)
+    if any(case.facts.get("busy") for case in record.cases):
+        panels.append(_busy)
     if _timelines(record):
         panels.append(_timeline)
     figure = Figure(figsize=(7, 0.8 + sum(_height(panel, record) for panel in panels)), layout="constrained")
@@ -140,10 +142,26 @@ def _timeline(axis: Any, record: Record) -> None:
     draw_timeline(axis, _timelines(record)[0])
 
 
+def _is_serial(case: Case) -> bool:
+    """Whether its stages take the workers' time in turns; shares of those that overlap add up to nothing."""
+    return "stages" in case.facts and not case.facts.get("busy")
+
+
+def _busy(axis: Any, record: Record) -> None:
+    """Draw how busy each of what overlapping stages share is: the one nearest to 1 limits."""
+    busy = [(_short(case.name), case.facts["busy"]) for case in record.cases if case.facts.get("busy")]
+    for colour, (name, shares) in zip(_cycle(), busy, strict=False):
+        axis.barh(list(shares), list(shares.values()), height=0.6, color=colour, label=name, alpha=0.8)
+    axis.set_xlim(0, 1)
+    axis.set_xlabel("share of the time that it is busy", fontsize=8)
+    axis.tick_params(labelsize=7)
+    axis.legend(fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.3))
+
+
 def _stages(axis: Any, record: Record) -> None:
     """Draw how the workers' time is spent, a bar for each case."""
     names: dict[str, None] = {}
-    cases = [case for case in record.cases if "stages" in case.facts]
+    cases = list(filter(_is_serial, record.cases))
     for case in cases:
         names |= dict.fromkeys(case.facts["stages"])
     left = np.zeros(len(cases))

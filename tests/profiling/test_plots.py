@@ -39,6 +39,14 @@ PIPELINE = Record(
 )  # fmt: skip
 
 
+ON_CARD = Record(
+    "pipeline", "", {},
+    (Case("a card", "", {"screen": TIMES}, "screen", facts={
+        "stages": {"read": 0.9, "detect": 0.8}, "busy": {"the card": 0.95, "read": 0.9, "record": 0.1},
+    }),),
+)  # fmt: skip
+
+
 def text_of(record, path):
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         draw(record, path)
@@ -53,8 +61,9 @@ def text_of(record, path):
         (ENGINES, ["FLOP a byte of weights and activations"]),
         (PIPELINE, ["10 studies", "share of the workers' time", "read", "detect"]),
         (PIPELINE, ["worker 1", "mammofast screen, record", "crop", "paste", "s, of a run of 5 s"]),
+        (ON_CARD, ["share of the time that it is busy", "the card", "read", "record"]),
     ],
-    ids=["ops", "engines", "roofline", "pipeline", "timeline"],
+    ids=["ops", "engines", "roofline", "pipeline", "timeline", "on a card"],
 )
 def test_a_drawing_says_what_it_shows(tmp_path, record, expected):
     text = text_of(record, tmp_path / "plot.svg")
@@ -68,6 +77,10 @@ def test_panels_are_only_those_that_there_is_something_for(tmp_path):
     assert "images/s" not in text
     assert "workers" not in text
     assert "of a run" not in text
+
+
+def test_shares_of_stages_that_overlap_are_not_stacked(tmp_path):
+    assert "share of the workers' time" not in text_of(ON_CARD, tmp_path / "plot.svg")
 
 
 def test_a_rate_without_its_bytes_is_not_on_the_roofline(tmp_path):
