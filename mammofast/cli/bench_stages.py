@@ -42,7 +42,8 @@ def print_pipeline(console: Console, facts: Mapping[str, Any]) -> None:
 def _stages(facts: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("  stage, ms")
-    for name in ("n", *_MS, "of the workers' time"):
+    # Stages that overlap have threads of their own.
+    for name in ("n", *_MS, "of its threads' time" if facts.get("busy") else "of the workers' time"):
         table.add_column(name, justify="right")
     milliseconds = facts["milliseconds"]
     rows = [name for name in milliseconds if name not in facts["stages"]] + list(facts["stages"])
