@@ -1,52 +1,129 @@
-"""``mammofast report``: results as people and other programs read them."""
+"""``mammofast report``: results as people, other programs and a PACS read them."""
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mammofast.cli.progress import progress
 
+if TYPE_CHECKING:
+    from mammofast.report.dicom.deidentify import Deidentifier
+
 _TABLES = ("csv", "parquet", "json")
+_OBJECTS = ("cad-sr", "dicom-seg", "tid1500", "gsps", "picture")
+_FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("report")
-@click.argument("results", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--to", "form", required=True, type=click.Choice(["html", *_TABLES]), help="What to write.")
-@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="A folder.")
-@click.option("--archive", type=click.Path(path_type=Path, file_okay=False), help="Where the archive is, if it moved.")
+@click.argument("results", type=_FOLDER)
+@click.option(
+    "--to",
+    "forms",
+    required=True,
+    multiple=True,
+    type=click.Choice(["html", *_TABLES, *_OBJECTS]),
+    help="What to write; may be given several times.",
+)
+@click.option("--out", required=True, type=_FOLDER, help="A folder.")
+@click.option("--archive", type=_FOLDER, help="Where the archive is, if it moved.")
+@click.option("--bundle-id", help="DICOM: which run, where RESULTS holds several; its first digits will do.")
+@click.option("--settings-id", help="DICOM: the same by its settings.")
+@click.option("--deidentify", is_flag=True, help="DICOM: by PS3.15's basic profile.")
+@click.option(
+    "--deidentify-key",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A secret file: the same one gives the same pseudonyms and UIDs again.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print what was written as JSON.")
 @click.option("--quiet", is_flag=True, help="Say nothing.")
 @click.option("--verbose", is_flag=True, help="Say how many images and findings there are.")
 def report_command(
-    results: Path, form: str, out: Path, archive: Path | None, as_json: bool, quiet: bool, verbose: bool
+    results: Path,
+    forms: tuple[str, ...],
+    out: Path,
+    archive: Path | None,
+    bundle_id: str | None,
+    settings_id: str | None,
+    deidentify: bool,
+    deidentify_key: Path | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
 ) -> None:
-    """Write RESULTS as a page or as tables.
+    """Write RESULTS as a page, as tables or as DICOM objects.
 
     \b
-    Example: mammofast report results --to html --out report
+    Examples: mammofast report results --to html --out report
+              mammofast report results --to cad-sr --to dicom-seg --to gsps --out dicom
 
     html is one page, index.html, that needs nothing beside it. csv, parquet and json are two tables, findings and
     images.
+
+    DICOM objects become OUT/STUDY UID/SOP UID.dcm: a Mammography CAD SR for every study (cad-sr); where there are
+    findings a measurement report (tid1500), and for each image a segmentation (dicom-seg), a presentation state (gsps)
+    and a picture (picture). They name the images and one another; the same results give the same files.
     """  # noqa: D301
     from mammofast.screening import open_results
 
     opened = open_results(results)
-    if form == "html":
-        from mammofast.report.html import write_html
+    written: list[Path] = []
+    said: dict[str, Any] = {}
+    for form in (form for form in dict.fromkeys(forms) if form not in _OBJECTS):
+        if form == "html":
+            from mammofast.report.html import write_html
 
-        with progress("Drawing studies", quiet=quiet) as advance:
-            written = [write_html(results, out, archive, progress=advance)]
-    else:
-        from mammofast.report.tables import write_tables
+            with progress("Drawing studies", quiet=quiet) as advance:
+                written.append(write_html(results, out, archive, progress=advance))
+        else:
+            from mammofast.report.tables import write_tables
 
-        written = write_tables(results, out, form)
+            written += write_tables(results, out, form)
+    kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
+    if kinds:
+        from mammofast.report.dicom.export import export
+
+        with progress("Writing studies", quiet=quiet) as advance:
+            exported = export(
+                results,
+                out,
+                kinds,
+                archive=archive,
+                bundle_id=bundle_id,
+                settings_id=settings_id,
+                deidentify=_deidentifier(deidentify_key) if deidentify or deidentify_key else None,
+                progress=advance,
+            )
+        said = {
+            "studies": exported.studies,
+            "objects": dict(exported.objects),
+            "unchanged": len(exported.unchanged),
+            "withheld": exported.withheld,
+        }
+        written += exported.written
     if verbose:
         click.echo(f"{opened.images().num_rows} images, {opened.findings().num_rows} findings", err=True)
     if as_json:
-        click.echo(json.dumps({"written": [str(path) for path in written], "notices": opened.notices()}))
+        paths = [str(path) for path in written]
+        click.echo(json.dumps({"written": paths, **said, "notices": opened.notices()}))
     elif not quiet:
-        for path in written:
-            click.echo(str(path))
+        _tell(written, said, out)
         for notice in opened.notices():
             click.echo(notice, err=True)
+
+
+def _deidentifier(key: Path | None) -> "Deidentifier":
+    from mammofast.report.dicom.deidentify import Deidentifier, read_key
+
+    return Deidentifier(None if key is None else read_key(key))
+
+
+def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
+    for path in written if not said else (path for path in written if path.suffix != ".dcm"):
+        click.echo(str(path))
+    if said:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in said["objects"].items()) or "no object"
+        click.echo(f"{out}: {kinds} of {said['studies']} studies; {said['unchanged']} were there already")
+        if said["withheld"]:
+            click.echo(f"{said['withheld']} pictures left out: the patient's name may be burnt into them", err=True)

@@ -28,12 +28,22 @@ def picture_level(shape: tuple[int, int], side: int) -> int:
 
 def picture(source: ImageSource, level: int, window: Window | None = None) -> str:
     """Return a level, or a window of it, as presented: an 8-bit JPEG in a data URL."""
+    return _data_url("image/jpeg", imagecodecs.jpeg8_encode(grey_picture(source, level, window), level=_JPEG_QUALITY))
+
+
+def grey_picture(source: ImageSource, level: int, window: Window | None = None) -> npt.NDArray[np.uint8]:
+    """Return a level, or a window of it, as presented: uint8 (rows, cols), brighter is denser."""
     pixels = source.read(level=level, window=window)
     table = source.grey_table(GreyPipeline())
     low, high = _CONTRAST.window(pixels, table)
     values = pixels.astype(np.float32) if table is None else table.apply(pixels)
     grey: npt.NDArray[np.uint8] = np.rint(np.clip((values - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    return _data_url("image/jpeg", imagecodecs.jpeg8_encode(grey, level=_JPEG_QUALITY))
+    return grey
+
+
+def shown_range(source: ImageSource, level: int) -> tuple[float, float]:
+    """Return which presentation values :func:`grey_picture` shows black and white."""
+    return _CONTRAST.window(source.read(level=level), source.grey_table(GreyPipeline()))
 
 
 def confidence_map(detections: npt.NDArray[np.float32], shape: tuple[int, int], level: int) -> str:

@@ -6,13 +6,13 @@ a patient's number is never changed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pydicom import Dataset, config
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from mammofast.report.dicom.identity import WRITER, moment, series_uid
+from mammofast.report.dicom.identity import TIME, WRITER, is_day, moment, series_uid
 from mammofast.report.dicom.study import StudyImage, StudyResults
 
 MANUFACTURER = "mammofast"
@@ -27,25 +27,26 @@ SERIES = {
     "picture": (9105, "CAD pictures"),
 }
 
-_AS_IT_IS = re.compile(r"[^\x00-\x1f]*", re.DOTALL)
+_Allowed = Callable[[str], object]
+_as_it_is: _Allowed = re.compile(r"[^\x00-\x1f]*").fullmatch
 # Type 2 attributes of patient and study, and what their value may look like.
-_TYPE_2 = {
-    "PatientName": _AS_IT_IS,
-    "PatientID": _AS_IT_IS,
-    "PatientBirthDate": re.compile(r"\d{8}"),
-    "PatientSex": re.compile(r"[MFO]"),
-    "StudyDate": re.compile(r"\d{8}"),
-    "StudyTime": re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?"),
-    "ReferringPhysicianName": _AS_IT_IS,
-    "StudyID": re.compile(r"[^\x00-\x1f]{0,16}"),
-    "AccessionNumber": _AS_IT_IS,
+_TYPE_2: Mapping[str, _Allowed] = {
+    "PatientName": _as_it_is,
+    "PatientID": _as_it_is,
+    "PatientBirthDate": is_day,
+    "PatientSex": re.compile(r"[MFO]").fullmatch,
+    "StudyDate": is_day,
+    "StudyTime": TIME.fullmatch,
+    "ReferringPhysicianName": _as_it_is,
+    "StudyID": re.compile(r"[^\x00-\x1f]{0,16}").fullmatch,
+    "AccessionNumber": _as_it_is,
 }
 # Type 3, taken over where they are.
-_TYPE_3 = {
-    "IssuerOfPatientID": _AS_IT_IS,
-    "StudyDescription": re.compile(r"[^\x00-\x1f]{0,64}"),
-    "PatientIdentityRemoved": re.compile(r"YES|NO"),
-    "TimezoneOffsetFromUTC": re.compile(r"[+-]\d{4}"),
+_TYPE_3: Mapping[str, _Allowed] = {
+    "IssuerOfPatientID": _as_it_is,
+    "StudyDescription": re.compile(r"[^\x00-\x1f]{0,64}").fullmatch,
+    "PatientIdentityRemoved": re.compile(r"YES|NO").fullmatch,
+    "TimezoneOffsetFromUTC": re.compile(r"[+-]\d{4}").fullmatch,
 }
 
 
@@ -90,10 +91,10 @@ def text_of(header: Dataset, keyword: str) -> str:
 def _put_patient_and_study(dataset: Dataset, header: Dataset) -> None:
     for keyword, allowed in _TYPE_2.items():
         value = text_of(header, keyword)
-        setattr(dataset, keyword, value if allowed.fullmatch(value) else "")
+        setattr(dataset, keyword, value if allowed(value) else "")
     for keyword, allowed in _TYPE_3.items():
         value = text_of(header, keyword)
-        if value and allowed.fullmatch(value):
+        if value and allowed(value):
             setattr(dataset, keyword, value)
         elif keyword in dataset:
             del dataset[keyword]

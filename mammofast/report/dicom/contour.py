@@ -29,7 +29,8 @@ def contour(finding: Finding) -> npt.NDArray[np.float64]:
     while found := polygons(finding.mask, step):
         largest = max(found, key=enclosed_area)
         if len(largest) < MAX_POINTS:
-            return np.vstack([largest, largest[:1]]) + np.array([x, y], dtype=np.float64)
+            closed: npt.NDArray[np.float64] = np.vstack([largest, largest[:1]]).astype(np.float64) + (x, y)
+            return closed
         step *= 2
     return _box(finding)
 

@@ -16,7 +16,7 @@ from mammofast.report.dicom.study import StudyImage, StudyResults
 # Of the code that writes objects: raise it with every change that gives the same results other bytes.
 WRITER = 1
 
-_DATE, _TIME = re.compile(r"\d{8}"), re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")
+TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d(([0-5]\d|60)(\.\d{1,6})?)?)?")
 # What was dated, the closest to the object first (PS3.3 C.7.3.1, C.7.6.1).
 _DATED = ("Acquisition", "Content", "Series", "Study")
 _UNDATED = ("19000101", "000000")
@@ -34,9 +34,12 @@ def series_uid(study: StudyResults, kind: str) -> str:
     return derived_uid("series", kind, study.study_uid, run.bundle_id, run.settings_id)
 
 
-def study_object_uid(study: StudyResults, kind: str) -> str:
-    """Return the SOP Instance UID of the object of a kind that stands for the whole study."""
-    return derived_uid("object", kind, study.study_uid, study.identity)
+def study_object_uid(study: StudyResults, kind: str, *references: str) -> str:
+    """Return the SOP Instance UID of the object of a kind that stands for the whole study.
+
+    references: SOP Instance UIDs of the results' other objects that it names.
+    """
+    return derived_uid("object", kind, study.study_uid, study.identity, *references)
 
 
 def image_object_uid(image: StudyImage, kind: str) -> str:
@@ -65,14 +68,14 @@ def moment(headers: Iterable[Dataset]) -> tuple[str, str]:
 def _acquired(header: Dataset) -> tuple[str, str]:
     for what in _DATED:
         date, time = (str(header.get(f"{what}{part}") or "").strip() for part in ("Date", "Time"))
-        if _DATE.fullmatch(date) and _is_day(date):
-            return date, time if _TIME.fullmatch(time) else "000000"
+        if is_day(date):
+            return date, time if TIME.fullmatch(time) else "000000"
     return _UNDATED
 
 
-def _is_day(date: str) -> bool:
+def is_day(date: str) -> bool:
+    """Say whether this is a day of the calendar as DA writes it."""
     try:
-        datetime.strptime(date, "%Y%m%d")
+        return datetime.strptime(date, "%Y%m%d").strftime("%Y%m%d") == date
     except ValueError:
         return False
-    return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydicom import Dataset
 
 from mammofast.archive import Archive, ArchiveImage
-from mammofast.errors import ImageError, ResultsError
+from mammofast.errors import ImageError, Reason, ResultsError
 from mammofast.records import Finding
 from mammofast.screening import Results
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run, parse_entry
@@ -72,6 +72,7 @@ class StudyResults:
 
     images: every image whose header is there, at least one, by SOP Instance UID.
     left_out: outcomes of files of this study that cannot be referred to: the archive does not keep them, or no longer.
+        What is no mammogram at all is not among them.
     """
 
     study_uid: str
@@ -118,7 +119,8 @@ def studies(results: Results, archive: Archive, run: Run | None = None) -> Itera
     algorithm = _algorithm(results, choose_run(results) if run is None else run)
     files: dict[str, list[Entry]] = defaultdict(list)
     for entry in results.files(algorithm.run):
-        files[entry.image.study_uid or ""].append(entry)
+        if not _is_other_object(entry):
+            files[entry.image.study_uid or ""].append(entry)
     for study_uid, sources in sorted(archive.studies().items()):
         outcomes = [_image(results, algorithm.run, source) for source in sources]
         images = tuple(outcome for outcome in outcomes if isinstance(outcome, StudyImage))
@@ -168,6 +170,11 @@ def _image(results: Results, run: Run, source: ArchiveImage) -> StudyImage | Ent
     findings = tuple(stored.finding() for stored in entry.findings)
     identity = _hash(run.bundle_id, run.settings_id, header_bytes, content or source.record.content_sha256)
     return StudyImage(info, source, header, entry.status, entry.reason, findings, identity)
+
+
+def _is_other_object(entry: Entry) -> bool:
+    """Say whether a file was no mammogram anyway: our own reports, come back from the PACS, must not change a study."""
+    return (entry.reason or "").partition(":")[0] in (Reason.NOT_A_MAMMOGRAM, Reason.NOT_DICOM)
 
 
 def _hash(*parts: str | bytes) -> str:

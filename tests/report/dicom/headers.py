@@ -197,7 +197,6 @@ def _careless(ds):
     ds.StudyID = "a study's number of 17 and more"
     ds.StudyDescription = "x" * 80
     ds.AccessionNumber = "  4711  "
-    ds.WindowWidth = ["0", "0"]
     ds.PatientOrientation = ["X", "Y"]
     ds.ImagerPixelSpacing = [0.07, 0]
     ds.BurnedInAnnotation = "maybe"

@@ -7,6 +7,7 @@ and, of structured reports, the templates of PS3.16 row by row (TID 1500, 4000 a
 import atexit
 import functools
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +17,17 @@ import pytest
 _PIXELMED = Path("/usr/share/java/pixelmed.jar")
 # The stylesheets are larger than what Java compiles unasked.
 _LIMITS = [f"-Djdk.xml.{name}=0" for name in ("xpathTotalOpLimit", "xpathExprOpLimit", "xpathExprGrpLimit")]
+# What PixelMed calls an error and the standard does not.
+_FALSE = [
+    # PS3.3 C.7.3.1 asks for it where the part is known to be paired; an empty one is what dciodvfy calls an error.
+    re.compile("GeneralSeriesModule/Laterality/: : Missing conditional attribute"),
+    # It knows no letters but ASCII's, whatever Specific Character Set says.
+    re.compile(r"Illegal character\(s\) '[^\x00-\x7f]+' in value of (PN|LO|SH|LT|ST|UT|UC) VR"),
+    # PS3.6 gives Patient Orientation two values.
+    re.compile("PatientOrientation: Incorrect value multiplicity - got 2 but expected 1-1"),
+    # PS3.3 C.7.6.16: a functional group is in the shared or in the per-frame sequence; it asks for this one in both.
+    re.compile(r"DerivationImageSequence/: SharedFunctionalGroupsSequence/Item\[1\]/: Missing required"),
+]
 
 
 def assert_valid(path):
@@ -37,11 +49,14 @@ def pixelmed(path):
     java = _java()
     java.stdin.write(f"{path}\n")
     java.stdin.flush()
-    said = list(iter(java.stdout.readline, ".\n"))
-    assert "" not in said, "PixelMed's validator died"
+    said = []
+    while not said or said[-1] != ".\n":
+        said.append(java.stdout.readline())
+        assert said[-1], f"PixelMed's validator died: {said}"
     if not any(line.startswith("Found ") for line in said):
         return [f"Error: not validated: {said}"]
-    return [line.rstrip() for line in said if line.startswith("Error")]
+    errors = [line.rstrip() for line in said if line.startswith("Error")]
+    return [error for error in errors if not any(false.search(error) for false in _FALSE)]
 
 
 @functools.cache
@@ -50,7 +65,7 @@ def _java():
     _need("PixelMed (libpixelmed-java) and a JDK", _PIXELMED.exists() and shutil.which("javac"))
     program = str(Path(__file__).with_name("Validate.java"))
     process = subprocess.Popen(
-        ["java", "-XX:+UseSerialGC", *_LIMITS, "-cp", _PIXELMED, program],
+        ["java", "-XX:+UseSerialGC", "-Xss256m", *_LIMITS, "-cp", _PIXELMED, program],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
