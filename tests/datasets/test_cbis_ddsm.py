@@ -106,6 +106,16 @@ def test_two_masks_in_a_folder_are_not_guessed_at(cbis, mammogram):
     assert "got 2 masks among 2 objects" in read_cbis_ddsm(folder).left_out[0].reason
 
 
+def test_a_dull_crop_is_no_mask(cbis, mammogram):
+    """Of two values as a mask, but none of them is black."""
+    folder, masks, _ = cbis
+    crop = "CBIS-DDSM/Mass-Training_P_00001_LEFT_CC_2/08-07-2016-DDSM/1.0-x/1-2.dcm"
+    mammogram(crop, np.where(masks[1][30:40, 30:45], 900, 901).astype(np.uint16))
+    data = read_cbis_ddsm(folder)
+    assert data.left_out == ()
+    np.testing.assert_array_equal(data.samples[0].lesions[1].region.mask(SHAPE), masks[1] > 0)
+
+
 @pytest.mark.parametrize("gone, words", [("CC", "CC: the image is missing"), ("CC_2", "CC_2: the mask is missing")])
 def test_missing_files(cbis, gone, words):
     folder, _, _ = cbis

@@ -86,6 +86,9 @@ def test_folder(tmp_path, png, table):
     np.testing.assert_array_equal(data.samples[0].class_map(SHAPE), mask > 0)
     assert not data.samples[1].masses(SHAPE).any()
     assert [item.reason for item in data.left_out] == ["masks/three.png is missing"]
+    png("masks/one.png", np.zeros((80, 61), np.uint8))
+    with pytest.raises(DatasetError, match=r"one\.png: got a mask of \(80, 61\), the image is \(40, 30\)"):
+        read_folder(tmp_path).samples[0].masses(SHAPE)
     table("patients.csv", [{"image": "one.png", "patient": "p"}])
     data = read_folder(tmp_path)
     assert [(s.name, s.patient) for s in data] == [("one", "p")]
