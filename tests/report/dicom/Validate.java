@@ -19,7 +19,7 @@ public class Validate {
                 if (list.get(new com.pixelmed.dicom.AttributeTag(0x0040, 0xa730)) != null) {
                     System.out.println(reports.validate(list));
                 }
-            } catch (Exception error) {
+            } catch (Throwable error) {
                 System.out.println("Error: " + error);
             }
             System.out.println(".");

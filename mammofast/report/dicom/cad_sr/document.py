@@ -1,16 +1,14 @@
 """One study's Mammography CAD SR: the modules of its IOD (PS3.3 A.35.5) around the tree of templates."""
 
-from collections import defaultdict
-from collections.abc import Iterable
-
 from pydicom import Dataset
 from pydicom.uid import MammographyCADSRStorage
 
 from mammofast.report.dicom.cad_sr.outcome import outcome_of
 from mammofast.report.dicom.cad_sr.templates import document_root
-from mammofast.report.dicom.context import put_context, text_of
+from mammofast.report.dicom.context import put_context
 from mammofast.report.dicom.identity import study_object_uid
-from mammofast.report.dicom.study import StudyImage, StudyResults
+from mammofast.report.dicom.references import Reference, evidence
+from mammofast.report.dicom.study import StudyResults
 
 KIND = "cad-sr"
 
@@ -30,26 +28,9 @@ def cad_sr(study: StudyResults) -> Dataset:
     document.VerificationFlag = "UNVERIFIED"
     document.ContentDate = document.ContentTime = ""
     document.PerformedProcedureCodeSequence = []
-    document.CurrentRequestedProcedureEvidenceSequence = [_evidence(study.study_uid, study.images)]
+    document.CurrentRequestedProcedureEvidenceSequence = evidence(
+        study.study_uid, map(Reference.to_image, study.images)
+    )
     document.InstanceCreationDate = document.InstanceCreationTime = ""
     put_context(document, study, KIND, study_object_uid(study, KIND), images=study.images)
     return document
-
-
-def _evidence(study_uid: str, images: Iterable[StudyImage]) -> Dataset:
-    """Return the Hierarchical SOP Instance Reference (C.17.2.1) of the images in the library, all of this study."""
-    by_series: dict[str, list[Dataset]] = defaultdict(list)
-    for image in images:
-        item = Dataset()
-        item.ReferencedSOPClassUID = text_of(image.header, "SOPClassUID")
-        item.ReferencedSOPInstanceUID = image.sop_uid
-        by_series[image.source.record.series_uid].append(item)
-    study = Dataset()
-    study.StudyInstanceUID = study_uid
-    study.ReferencedSeriesSequence = []
-    for series_uid, items in sorted(by_series.items()):
-        series = Dataset()
-        series.SeriesInstanceUID = series_uid
-        series.ReferencedSOPSequence = items
-        study.ReferencedSeriesSequence.append(series)
-    return study

@@ -9,12 +9,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-from mammofast.errors import Reason
 from mammofast.report.dicom.study import PENDING, StudyImage, StudyResults
 from mammofast.screening.entry import DONE, FAILED, Entry, ImageInfo
 
-# Objects that a search for masses has nothing to do with, say the reports of other devices.
-_OTHERS = (Reason.NOT_A_MAMMOGRAM, Reason.NOT_DICOM)
 # A UID that DICOM itself does not register: de-identified objects keep their texts, but no UID.
 _UID = re.compile(r"(?<![\d.])(?!1\.2\.840\.10008\.)\d+(\.\d+){5,}")
 
@@ -50,8 +47,7 @@ class StudyOutcome:
 
 def outcome_of(study: StudyResults) -> StudyOutcome:
     """Return what came of a study."""
-    images = study.images
-    files = [entry for entry in study.left_out if not (entry.reason or "").startswith(_OTHERS)]
+    images, files = study.images, study.left_out
     seen = {_view(image.info) for image in images if image.status == DONE}
     statuses = [*(image.status for image in images), *(entry.status for entry in files)]
     return StudyOutcome(
@@ -61,7 +57,7 @@ def outcome_of(study: StudyResults) -> StudyOutcome:
         attempted=DONE in statuses or FAILED in statuses,
         complete=PENDING not in statuses,
         n_findings=sum(len(image.findings) for image in images),
-        description="\r\n".join(_lines(study, files)),
+        description="\r\n".join(_lines(study)),
     )
 
 
@@ -76,16 +72,15 @@ def _view(info: ImageInfo) -> tuple[str | None, str | None]:
     return info.laterality, info.view
 
 
-def _lines(study: StudyResults, files: list[Entry]) -> list[str]:
+def _lines(study: StudyResults) -> list[str]:
     done = sum(image.status == DONE for image in study.images)
     found = sum(len(image.findings) for image in study.images)
-    lines = [
-        f"{done} of {_count(len(study.images) + len(files), 'image')} searched for masses, {_count(found, 'mark')}."
-    ]
+    total = _count(len(study.images) + len(study.left_out), "image")
+    lines = [f"{done} of {total} searched for masses, {_count(found, 'mark')}."]
     for number, image in enumerate(study.images, 1):
         if image.status != DONE:
             lines.append(f"No result for image {number}{_place(image.info)}: {_why(image)}")
-    kinds = Counter(f"{_place(entry.image)}: {_why(entry)}" for entry in files)
+    kinds = Counter(f"{_place(entry.image)}: {_why(entry)}" for entry in study.left_out)
     lines += [f"No result for {_count(number, 'file')}{kind}" for kind, number in sorted(kinds.items())]
     return lines + ([study.algorithm.notice] if study.algorithm.notice else [])
 

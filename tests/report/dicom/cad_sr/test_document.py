@@ -15,8 +15,10 @@ from tests.report.dicom.conftest import SUMMARY, some_findings
 from tests.report.dicom.headers import STYLES, VIEWS, mammogram
 
 POINTS = {**SUMMARY, "operating_points": [0.85, 0.6]}
-# What dciodvfy says whatever the report holds: of UTF-8, and of itself.
-_ALWAYS = re.compile(r"MammographyCADSR|W: .*(ISO_IR 192|template constraints not yet supported)")
+# What dciodvfy says whatever the report holds: of UTF-8, of itself, and of what the images do not say either.
+_ALWAYS = re.compile(
+    r"MammographyCADSR|W: .*(ISO_IR 192|template constraints not yet supported)|Warning - Missing .* to build DICOMDIR"
+)
 
 
 def assert_no_complaint(path):
@@ -58,12 +60,14 @@ def test_failures_are_valid(report, outcome):
     assert_no_complaint(report(four_views(), outcome).path)
 
 
-# PixelMed's takes seconds for each, and much longer for many findings.
+# PixelMed's validator takes seconds for the smallest report, and many for many findings.
 def test_the_templates_hold_for_images_of_all_styles_together(report):
     with config.disable_value_validation():
         uid = mammogram().StudyInstanceUID
         images = [mammogram(style, StudyInstanceUID=uid) for style in STYLES]
-        assert validators.pixelmed(report(images, lambda r: found(r, int(r.view == "MLO"))).path) == []
+        first = str(images[0].SOPInstanceUID)
+        written = report(images, lambda record: found(record, int(record.sop_uid == first)))
+        assert validators.pixelmed(written.path) == []
 
 
 def found(record, number):
@@ -73,11 +77,8 @@ def found(record, number):
 
 @pytest.mark.parametrize(("outcome", "summary"), [(0, SUMMARY), (failures, POINTS), (all_failed, SUMMARY)])
 def test_the_templates_hold_whatever_came_of_a_study(report, outcome, summary):
-    assert validators.pixelmed(report(four_views(), outcome, summary=summary).path) == []
-
-
-def test_the_templates_hold_for_ten_findings(report):
-    assert validators.pixelmed(report([mammogram()], 10, summary=POINTS).path) == []
+    images = [mammogram(), mammogram(view="CC"), mammogram(laterality="R")]
+    assert validators.pixelmed(report(images, outcome, summary=summary).path) == []
 
 
 def test_the_modules_of_the_document(report):
