@@ -94,8 +94,7 @@ class ArchiveImage:
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable:
         """Return the pipeline, as the header describes it, as a table over stored values."""
-        with quiet():
-            return grey_table(self.header, pipeline)
+        return grey_table(self.header, pipeline)
 
     def _read_level(self, level: int, window: Window | None) -> layout.Pixels:
         # A zarr.json that says otherwise is damaged, and would give other pixels.

@@ -42,15 +42,14 @@ _READ = {
     "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "BodyPartExamined",
 }  # fmt: skip
 _TEXT = {"AE", "CS", "LO", "LT", "SH", "ST", "UC", "UT"}
-# Attributes that triage, grey scale or codecs read, with what fits their VR and is wrong.
-WRONG = {
-    "StudyInstanceUID": _MARK, "SeriesInstanceUID": _MARK, "SOPInstanceUID": _MARK, "SOPClassUID": _MARK,
-    "SpecificCharacterSet": _MARK, "ImageType": _MARK, "Modality": _MARK, "PresentationIntentType": _MARK,
-    "PartialView": _MARK, "BreastImplantPresent": _MARK, "ViewPosition": _MARK, "ImageLaterality": _MARK,
-    "Laterality": _MARK, "PhotometricInterpretation": _MARK, "VOILUTFunction": _MARK, "PresentationLUTShape": _MARK,
-    "NumberOfFrames": _MARK, "ImagerPixelSpacing": _MARK, "WindowCenter": _MARK, "WindowWidth": _MARK,
-    "RescaleSlope": _MARK, "EstimatedRadiographicMagnificationFactor": _MARK, "TransferSyntaxUID": _MARK,
-}  # fmt: skip
+# Attributes that triage, grey scale or codecs read.
+WRONG = [
+    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "SpecificCharacterSet", "ImageType",
+    "Modality", "PresentationIntentType", "PartialView", "BreastImplantPresent", "ViewPosition", "ImageLaterality",
+    "Laterality", "PhotometricInterpretation", "VOILUTFunction", "PresentationLUTShape", "NumberOfFrames",
+    "ImagerPixelSpacing", "WindowCenter", "WindowWidth", "RescaleSlope", "EstimatedRadiographicMagnificationFactor",
+    "TransferSyntaxUID",
+]  # fmt: skip
 
 
 class Marked:
@@ -161,8 +160,11 @@ def write_everything(folder, bright_pixels):
     whole = contents[0]
     for part in (0.001, 0.2, 0.5, 0.97, 0.9999):
         put(whole[: int(len(whole) * part)])
-    for keyword, value in WRONG.items():
-        put(marked.bytes(image(), **{keyword: value}))
+    for keyword, syntax in zip(WRONG, itertools.cycle((EXPLICIT, IMPLICIT)), strict=False):
+        # Valid in no VR that these have, so that pydicom complains; of implicit VR it knows its dictionary's.
+        put(marked.bytes(image(syntax=syntax), **{keyword: f"{_MARK}^a"}))
+    # Longer than a number may be: read all the same, and complained of.
+    put(marked.bytes(image(syntax=IMPLICIT), RescaleIntercept=f"{_NUMBER}00000000001"))
     for sop_class in ("1.2.840.10008.5.1.4.1.1.13.1.3", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.88.50"):
         ds = image()
         ds.SOPClassUID = sop_class

@@ -69,8 +69,6 @@ def source(tmp_path_factory, images):
 def test_the_marks_are_there_to_be_found(source):
     folder, good = source
     assert good == len(NAMES) + 3
-    found = leaks_in(folder)
-    assert len(found) > 40
     text = "".join(str(path) for path in folder.rglob("*"))
     assert len(leaks(text)) > 40
     for name in NAMES.values():
@@ -78,8 +76,8 @@ def test_the_marks_are_there_to_be_found(source):
         assert leaks(first)
         assert leaks(json.dumps(first))
         assert leaks(repr(first.encode()))
-    data = b"".join(path.read_bytes() for path in folder.rglob("*.dcm") if path.is_file())
-    assert len(leaks(data)) > 50_000
+    first = min(folder.rglob("*.dcm"))
+    assert len(leaks(first.read_bytes())) > 1_500
     assert not leaks("2.25.19031021 a page about nobody 1931")
 
 
