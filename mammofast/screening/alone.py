@@ -24,7 +24,7 @@ from distributed.protocol.pickle import dumps
 from mammofast.archive import ArchiveImage
 from mammofast.errors import DeviceLostError, EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
-from mammofast.screening.worker import Screener, opened, screen_images, unpacked
+from mammofast.screening.worker import Screener, opened, packed, screen_images, unpacked
 
 # Loading networks may take long on a card; not for ever.
 _OPENING_SECONDS = 1800.0
@@ -133,7 +133,7 @@ class Apart:
             raise Ended(Reason.WORKER, f"ended a process of its own ({_how(self._child)})") from None
 
 
-def screen_alone(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
+def screen_alone(name: str, task: bytes, deadline: float) -> bytes:
     """Screen images that are suspected of a worker's death; return as ``screen_task`` does.
 
     One that ends its process has failed.
@@ -150,7 +150,7 @@ def screen_alone(name: str, task: bytes, deadline: float) -> list[tuple[str, byt
                 info = ImageInfo.of(image.record)
                 status, content = FAILED, Entry(info, run, FAILED, f"{ended.reason}: {ended.words}").to_bytes()
             outcomes.append((status, content, time.monotonic() - start))
-    return outcomes
+    return packed(outcomes)
 
 
 def _memory_limit() -> int | None:

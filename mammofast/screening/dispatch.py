@@ -15,7 +15,7 @@ from mammofast.archive import ArchiveImage
 from mammofast.errors import EngineError, MammofastError, SchedulerError
 from mammofast.screening.alone import screen_alone
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
-from mammofast.screening.worker import packed, screen_task
+from mammofast.screening.worker import packed, screen_task, unpacked
 from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
@@ -25,6 +25,8 @@ TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
 _POLL_SECONDS = 0.05
+# How long a result that is there may take to be fetched.
+_FETCH_SECONDS = 30.0
 # How often to look how many workers a cluster has by now, and for tasks that take too long.
 _COUNT_SECONDS = 10.0
 # How long a cluster may have no worker at all: enough for one that died to be back, or for one that is being started.
@@ -87,6 +89,8 @@ class Dispatcher:
         self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
         self._numbers = count()
         self._suspects: deque[_Task] = deque()
+        # When it was first seen that a task has ended, of those that are in flight all the same.
+        self._ended: dict[Any, float] = {}
         self._given_up: deque[Outcome] = deque()
         self._workers = 0
         self._threads = 0
@@ -161,7 +165,7 @@ class Dispatcher:
                 continue
             task = self._in_flight[future]
             if future.status == "finished":
-                yield [Outcome(image, *outcome) for image, outcome in zip(task.images, result, strict=True)]
+                yield [Outcome(image, *outcome) for image, outcome in zip(task.images, unpacked(result), strict=True)]
             else:
                 _raise_if_hopeless(result, task, self._client.status == "running")
                 self._suspect(task)
@@ -185,6 +189,7 @@ class Dispatcher:
         try:
             threads = self._client.nthreads()
             self._give_up_overdue(now)
+            self._give_up_unfetched(now)
         except OSError:  # a lost scheduler shows in what was sent to it
             return
         self._workers, self._threads = len(threads), sum(threads.values())
@@ -197,6 +202,20 @@ class Dispatcher:
                 f"the Dask scheduler has had no worker for {NO_WORKER_SECONDS:.0f} s; start some with `dask worker`, "
                 "then run again: what was recorded is safe"
             )
+
+    def _give_up_unfetched(self, now: float) -> None:
+        """Screen again what has ended long ago and never came.
+
+        Where a worker dies while its result is fetched, Dask does the task again; where that fails in turn, what
+        fetches fails with it, and says nothing.
+        """
+        ended = {future: self._ended.get(future, now) for future in self._in_flight if future.done()}
+        if ended and not self._completed.has_ready():
+            for future in [future for future, since in ended.items() if now - since > _FETCH_SECONDS]:
+                del ended[future]
+                self._suspect(self._in_flight.pop(future))
+                future.release()
+        self._ended = ended
 
     def _give_up_overdue(self, now: float) -> None:
         """Restart workers that should have ended themselves long ago, say because their machine stands still."""

@@ -177,19 +177,22 @@ def card_memory(name: str) -> dict[str, Any] | None:
     return None if memory is None else asdict(memory)
 
 
-def packed(images: Sequence[ArchiveImage]) -> bytes:
-    """Return images as a task carries them: a list Dask would take apart in its scheduler, and put together again."""
-    return pickle.dumps(images, protocol=5)
+def packed(things: Sequence[Any]) -> bytes:
+    """Return a list as a task, or its result, carries it.
+
+    Dask would take a list apart, on every machine that it passes, and send each of its parts by itself.
+    """
+    return pickle.dumps(things, protocol=5)
 
 
-def unpacked(images: bytes) -> list[ArchiveImage]:
-    """Return what ``packed`` packed, in the program that the task comes from."""
-    found: list[ArchiveImage] = pickle.loads(images)  # noqa: S301 - as all that Dask brings
+def unpacked(content: bytes) -> list[Any]:
+    """Return what ``packed`` packed, in a program of this run."""
+    found: list[Any] = pickle.loads(content)  # noqa: S301 - as all that Dask brings
     return found
 
 
-def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, bytes, float]]:
-    """Screen images; return (status, what to record, seconds) for each.
+def screen_task(name: str, task: bytes, deadline: float) -> bytes:
+    """Screen images; return (status, what to record, seconds) for each, packed.
 
     Where the card is lost this worker ends, at once: whatever came next would be said to fail.
 
@@ -209,7 +212,7 @@ def screen_task(name: str, task: bytes, deadline: float) -> list[tuple[str, byte
         with ends_within(deadline * len(images)), _ends_with_its_card():
             encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
-    return [(status, content, seconds) for status, content in encoded]
+    return packed([(status, content, seconds) for status, content in encoded])
 
 
 @contextmanager

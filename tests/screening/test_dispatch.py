@@ -1,5 +1,6 @@
 """A cluster without workers: waited for, but not for ever."""
 
+import pickle
 from types import SimpleNamespace
 
 import pytest
@@ -54,3 +55,54 @@ def test_only_two_minutes_on_end_without_workers_end_a_run(clock):
     clock.now = 642
     with pytest.raises(SchedulerError, match="no worker for 120 s"):
         counting._look_after_workers()
+
+
+class Sent(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+class Lost:
+    """as_completed that never hands out what was sent to be screened with others, though it has ended."""
+
+    def __init__(self):
+        self.alone = []
+
+    def add(self, future):
+        if future.what == "screen_alone":
+            self.alone.append(future)
+
+    def has_ready(self):
+        return bool(self.alone)
+
+    def next_batch(self, block):
+        futures, self.alone = self.alone, []
+        return [(future, pickle.dumps([("done", b"", 0.0)] * future.images)) for future in futures]
+
+
+@pytest.mark.parametrize("status", ["finished", "error"])
+def test_a_result_that_has_ended_and_never_comes_is_not_waited_for(clock, monkeypatch, status):
+    sent = []
+
+    def submit(what, name, task, deadline, key, pure):
+        images = len(pickle.loads(task))
+        sent.append((what.__name__, clock.now))
+        ended = "finished" if what.__name__ == "screen_alone" else status
+        return Sent(
+            what=what.__name__, images=images, key=key, status=ended, done=lambda: clock.now > 50, release=lambda: None
+        )
+
+    def sleep(seconds):
+        clock.now += 1.0
+        assert clock.now < 1000, "waited in vain"
+
+    clock.sleep = sleep
+    monkeypatch.setattr(dispatch, "as_completed", lambda **options: Lost())
+    client = SimpleNamespace(loop=None, status="running", nthreads=lambda: {"worker": 1}, submit=submit)
+    record = SimpleNamespace(rows=10, cols=10, dtype="uint8")
+    images = [SimpleNamespace(record=record, number=number) for number in range(2)]
+    run = dispatch.Dispatcher(client, "run", 2, lambda: False, lambda: False)
+    outcomes = [outcome for found in run.run(iter(images)) for outcome in found]
+    assert [outcome.image.number for outcome in outcomes] == [0, 1]
+    assert [what for what, _ in sent] == ["screen_task", "screen_alone"]
+    # Not before it had ended, and been ended for long enough.
+    assert 50 + dispatch._FETCH_SECONDS < sent[1][1] < 50 + dispatch._FETCH_SECONDS + 3 * dispatch._COUNT_SECONDS

@@ -213,12 +213,15 @@ class Completed:
         for future in futures:
             result = self.outcome(*future.call)
             future.status = "error" if isinstance(result, Exception) else "finished"
-            yield future, (type(result), result, None) if future.status == "error" else result
+            yield future, (type(result), result, None) if future.status == "error" else pickle.dumps(result)
 
 
 class Future:
     def __init__(self, key, call):
         self.key, self.call = key, call
+
+    def done(self):
+        return False
 
     def release(self):
         pass

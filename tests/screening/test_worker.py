@@ -12,7 +12,7 @@ from mammofast.errors import BrokenImage, EngineError, Reason
 from mammofast.records import Finding, ImageResult
 from mammofast.screening import worker
 from mammofast.screening.entry import parse_entry
-from mammofast.screening.worker import packed, screen_images, screen_task
+from mammofast.screening.worker import packed, screen_images, screen_task, unpacked
 
 
 def image(number):
@@ -133,7 +133,7 @@ def opened(monkeypatch):
 def test_a_concurrent_screener_has_several_tasks_at_once(opened):
     opened(Gathering(3))
     with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(lambda number: screen_task("run", packed([image(number)]), 60), range(3)))
+        found = list(threads.map(lambda number: unpacked(screen_task("run", packed([image(number)]), 60)), range(3)))
     assert [status for ((status, _, _),) in found] == ["done"] * 3
     assert worker._OPEN["run"].users == []
 
@@ -143,7 +143,7 @@ def test_any_other_screener_has_one_task_at_a_time(opened):
     screener.concurrent = False
     screener.all_in = threading.Barrier(2, timeout=0.5)
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(lambda number: screen_task("run", packed([image(number)]), 60), range(2)))
+        found = list(threads.map(lambda number: unpacked(screen_task("run", packed([image(number)]), 60)), range(2)))
     assert [status for ((status, _, _),) in found] == ["failed"] * 2  # each waited for the other
 
 
@@ -157,7 +157,7 @@ def test_a_screener_in_use_goes_with_its_process(opened):
         worker.ScreenerPlugin.teardown(plugin, None)
         assert not screener.ended
         screener.all_in.wait()
-        assert task.result()[0][0] == "done"
+        assert unpacked(task.result())[0][0] == "done"
     opened(screener)
     worker.ScreenerPlugin.teardown(plugin, None)
     assert screener.ended
