@@ -30,12 +30,10 @@ def share_cores(processes: int) -> None:
 def core_quota() -> float | None:
     """Return how many cores' time this process's control groups allow it; None where they set no limit."""
     limits = [
-        int(quota) / int(period)
-        for quota, period in (text.split() for text in _limits("cpu", "cpu.max"))
-        if quota.isdecimal()
+        int(quota) / int(period) for quota, period in (text.split() for text in _limits("cpu.max")) if quota.isdecimal()
     ]
     # Version 1 has a file for each of the two, -1 for no limit.
-    quotas, periods = _limits("cpu", "cpu.cfs_quota_us"), _limits("cpu", "cpu.cfs_period_us")
+    quotas, periods = _limits("cpu.cfs_quota_us"), _limits("cpu.cfs_period_us")
     limits += [int(quota) / int(period) for quota, period in zip(quotas, periods, strict=False) if int(quota) > 0]
     return min(limits, default=None)
 
@@ -47,7 +45,7 @@ def memory_bytes() -> int:
 
 def memory_limit() -> int | None:
     """Return how many bytes this process's control groups allow it; None where they set no limit."""
-    files = _limits("memory", "memory.max") + _limits("memory", "memory.limit_in_bytes")
+    files = _limits("memory.max") + _limits("memory.limit_in_bytes")
     # Version 1 says a number that no machine has.
     return min((int(text) for text in files if text.isdecimal() and int(text) < memory_bytes()), default=None)
 
@@ -61,7 +59,7 @@ def available_memory() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
 
 
-def _limits(controller: str, name: str) -> list[str]:
+def _limits(name: str) -> list[str]:
     """Return what a file of control groups says, of this process's and of all above it (cgroups(7)).
 
     In a container the path that the kernel tells may be the host's: then only the top is there, and it is the
@@ -73,8 +71,6 @@ def _limits(controller: str, name: str) -> list[str]:
         return []
     found = []
     for _, controllers, path in (line.split(":", 2) for line in lines):
-        if controllers and controller not in controllers.split(","):
-            continue
         root = _GROUPS / controllers if controllers else _GROUPS
         group = root / path.lstrip("/")
         for folder in (group, *group.parents):

@@ -29,7 +29,7 @@ def lines(results):
 
 
 def test_a_study_is_said_once_all_of_it_is_on_record(log, said):
-    log.begin("1", {"1.1": None, "1.2": "done", "1.3": None, "1.4": "failed"})
+    log.begin("1", {"1.1": None, "1.2": "done", "1.3": None, "1.4": "failed", "1.5": "done"})
     log.begin("2", {"2.1": None})
     log.recorded("1", "1.3", "failed", "read: array 0 cannot be read", 0.25)
     assert said == []
@@ -37,12 +37,13 @@ def test_a_study_is_said_once_all_of_it_is_on_record(log, said):
     log.recorded("1", "1.1", "skipped", "presentation-intent: words", None)
     assert [line["study_uid"] for line in said] == ["2", "1"]
     line = said[1]
-    assert (line["done"], line["skipped"], line["failed"], line["already"]) == (1, 1, 2, 2)
+    assert (line["done"], line["skipped"], line["failed"], line["already"]) == (2, 1, 2, 3)
     assert line["images"] == {
         "1.1": "skipped: presentation-intent",
         "1.2": "done",
         "1.3": "failed: read",
         "1.4": "failed",
+        "1.5": "done",
     }
     assert line["worker_seconds"] == 0.25
     assert line["seconds"] >= 0
