@@ -1,7 +1,9 @@
 // One thread block an image, on the grid of its box edges: votes are summed over the cells, the cells kept are joined
 // to components by union-find, runs of cells in a row first. All in integers, and no result depends on the order in
-// which threads come. The grid lies in shared memory; images with more boxes than that holds take a second launch of
-// the same kernel, whose few blocks have a grid each in global memory.
+// which threads come. The grid lies in shared memory; images with more boxes than that holds take a second launch,
+// whose blocks share out one piece of global memory by the boxes that there are, and, if that is too small for all of
+// them, a third one, which takes the rest in turns.
+#include <algorithm>
 #include <climits>
 
 #include "../core/checks.h"
@@ -16,16 +18,35 @@
 namespace mammofast {
 namespace {
 
-constexpr int64_t SCRATCH_BYTES = int64_t(256) << 20;  // for grids in global memory; one grid may take more
+constexpr int64_t SCRATCH_BYTES = int64_t(32) << 20;  // for grids in global memory; one grid may take more
 
 struct Task {
     BoxBatch batch;
     FusedBatch fused;
     int64_t n_scales, num, den;
     int64_t shared_values;  // int32 values of a block's shared memory
-    int32_t* grids;         // global memory, grid_values for each block
-    int64_t grid_values;
+    int32_t* grids;         // global memory
+    int64_t room;           // int32 values of it
 };
+
+// How many boxes of an image are looked at, and its status without a look at them.
+struct Asked {
+    __device__ Asked(const Task& task, int64_t image) {
+        const int32_t boxes = task.batch.counts[image];
+        const bool sound = boxes >= 0 && boxes <= task.batch.capacity && task.batch.shapes[2 * image] >= 0 &&
+                           task.batch.shapes[2 * image + 1] >= 0;
+        problem = !sound ? STATUS_UNSOUND : boxes > MOST_FUSED_BOXES ? STATUS_OVERFLOW : 0;
+        n = problem ? 0 : boxes;
+    }
+
+    int32_t n, problem;
+};
+
+// Values of global memory that an image's grid takes; 0 where it fits shared memory.
+__device__ int64_t values_of(const Task& task, int64_t image) {
+    const int64_t values = CellGrid::size(Asked(task, image).n, task.fused.capacity);
+    return values <= task.shared_values ? 0 : values;
+}
 
 __device__ void read_votes(const Task& task, int64_t image, const CellGrid& grid, Shared& shared) {
     const float* boxes = task.batch.boxes + 4 * image * task.batch.capacity;
@@ -107,27 +128,48 @@ __device__ int32_t fuse_image(const Task& task, int64_t image, CellGrid& grid, S
 }
 
 template <Memory MEMORY>
-__global__ void __launch_bounds__(THREADS, 2) fuse_boxes(const Task task) {
-    __shared__ Shared shared;
-    for (int64_t image = blockIdx.x; image < task.batch.images; image += gridDim.x) {
-        const int32_t boxes = task.batch.counts[image];
-        const bool sound = boxes >= 0 && boxes <= task.batch.capacity && task.batch.shapes[2 * image] >= 0 &&
-                           task.batch.shapes[2 * image + 1] >= 0;
-        const int32_t problem = !sound ? STATUS_UNSOUND : boxes > MOST_FUSED_BOXES ? STATUS_OVERFLOW : 0;
-        const int32_t n = problem ? 0 : boxes;
-        const bool fits = CellGrid::size(n, task.fused.capacity) <= task.shared_values;
-        if (fits != (MEMORY == Memory::SHARED)) continue;  // the other launch's image
+__device__ void fuse(const Task& task, int64_t image, int32_t* memory, Shared& shared) {
+    const Asked asked(task, image);
+    __syncthreads();  // the image before
+    if (threadIdx.x == 0) shared = {0, asked.problem, 0, 0};
+    __syncthreads();
+    CellGrid grid(memory, asked.n, task.fused.capacity);
+    const int32_t count = fuse_image<MEMORY>(task, image, grid, shared);
+    __syncthreads();
+    write_boxes(task, image, grid, count, shared.strongest);
+    if (threadIdx.x == 0) task.fused.counts[image] = count, task.fused.status[image] = shared.status;
+}
 
-        __syncthreads();  // the image before
-        if (threadIdx.x == 0) shared = {0, problem, 0, 0};
-        __syncthreads();
-        int32_t* memory =
-            MEMORY == Memory::SHARED ? dynamic_shared<int32_t>() : task.grids + blockIdx.x * task.grid_values;
-        CellGrid grid(memory, n, task.fused.capacity);
-        const int32_t count = fuse_image<MEMORY>(task, image, grid, shared);
-        __syncthreads();
-        write_boxes(task, image, grid, count, shared.strongest);
-        if (threadIdx.x == 0) task.fused.counts[image] = count, task.fused.status[image] = shared.status;
+// A block an image, of those that fit shared memory.
+__global__ void __launch_bounds__(THREADS, 2) fuse_in_shared(const Task task) {
+    __shared__ Shared shared;
+    if (values_of(task, blockIdx.x) == 0) fuse<Memory::SHARED>(task, blockIdx.x, dynamic_shared<int32_t>(), shared);
+}
+
+// Of the others, as far as their grids find room one after the other.
+__global__ void __launch_bounds__(THREADS, 2) fuse_at_once(const Task task) {
+    __shared__ Shared shared;
+    __shared__ unsigned long long before;
+    const int64_t image = blockIdx.x, own = values_of(task, image);
+    if (own == 0) return;
+    if (threadIdx.x == 0) before = 0;
+    __syncthreads();
+    unsigned long long some = 0;
+    for (int64_t other = threadIdx.x; other < image; other += THREADS) some += values_of(task, other);
+    if (some > 0) atomicAdd(&before, some);
+    __syncthreads();
+    const auto offset = static_cast<int64_t>(before);
+    if (offset + own <= task.room) fuse<Memory::GLOBAL>(task, image, task.grids + offset, shared);
+}
+
+// One block: those that found none.
+__global__ void __launch_bounds__(THREADS, 2) fuse_in_turns(const Task task) {
+    __shared__ Shared shared;
+    int64_t offset = 0;
+    for (int64_t image = 0; image < task.batch.images; ++image) {
+        const int64_t own = values_of(task, image);
+        offset += own;
+        if (own > 0 && offset > task.room) fuse<Memory::GLOBAL>(task, image, task.grids, shared);
     }
 }
 
@@ -148,17 +190,17 @@ void fuse_boxes_cuda(const BoxBatch& batch, int64_t n_scales, int64_t num, int64
     const int64_t most = batch.capacity < MOST_FUSED_BOXES ? batch.capacity : MOST_FUSED_BOXES;
     const int64_t grid_values = CellGrid::size(most, fused.capacity), available = shared_bytes_available() / VALUE;
     const int64_t shared_values = grid_values < available ? grid_values : available;
-    Task task{batch, fused, n_scales, num, den, shared_values, nullptr, grid_values};
-    launch("fuse_boxes", fuse_boxes<Memory::SHARED>, static_cast<unsigned>(batch.images), THREADS,
-           task.shared_values * VALUE, stream, task);
+    Task task{batch, fused, n_scales, num, den, shared_values, nullptr, 0};
+    const auto images = static_cast<unsigned>(batch.images);
+    launch("fuse_boxes", fuse_in_shared, images, THREADS, task.shared_values * VALUE, stream, task);
     if (grid_values <= available) return;
 
-    const int64_t room = SCRATCH_BYTES / (grid_values * VALUE);
-    const int64_t blocks = room < 1 ? 1 : room < batch.images ? room : batch.images;
-    const Scratch<int32_t> grids(blocks * grid_values, stream);
+    const int64_t all = batch.images * grid_values;
+    task.room = std::max(grid_values, std::min(all, SCRATCH_BYTES / VALUE));
+    const Scratch<int32_t> grids(task.room, stream);
     task.grids = grids.data();
-    launch("fuse_boxes in global memory", fuse_boxes<Memory::GLOBAL>, static_cast<unsigned>(blocks), THREADS, 0, stream,
-           task);
+    launch("fuse_boxes in global memory", fuse_at_once, images, THREADS, 0, stream, task);
+    if (all > task.room) launch("fuse_boxes in turns", fuse_in_turns, 1, THREADS, 0, stream, task);
 }
 
 }  // namespace mammofast

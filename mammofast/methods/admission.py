@@ -66,12 +66,21 @@ class Admission:
     """Lets images in as far as their card has room for them.
 
     networks: all that work on the card, with all that they will take. buffers, buffer_bytes: pinned memory that is
-    wanted. until: the name of the stage that uploads from it.
+    wanted. until: the name of the stage that uploads from it. pixel_bytes: what an image holds of the card at most, for
+    each of its native pixels.
     """
 
-    def __init__(self, networks: Sequence[Lanes], buffers: int, buffer_bytes: int, until: str) -> None:
+    def __init__(
+        self,
+        networks: Sequence[Lanes],
+        buffers: int,
+        buffer_bytes: int,
+        until: str,
+        pixel_bytes: int = PIXEL_BYTES,
+    ) -> None:
         engine = networks[0].engines[0]
         held = sum(lanes.nbytes for lanes in networks)
+        self._pixel_bytes = pixel_bytes
         self._budget = Budget(int(engine.free_memory() * IMAGES_SHARE))
         self.holds = [Hold(self._budget, self._amount)]
         pageable = None
@@ -92,6 +101,6 @@ class Admission:
         return Admitted(image, *held[1:])
 
     def _amount(self, image: ImageSource) -> int:
-        """Return the most that an image's pixels take of the card: one that needs all of it enters, alone."""
+        """Return the most that an image takes of the card: one that needs all of it enters, alone."""
         rows, cols = image.shape
-        return min(rows * cols * PIXEL_BYTES, self._budget.total)
+        return min(rows * cols * self._pixel_bytes, self._budget.total)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from mammofast.engine.lanes import Lanes
 from mammofast.engine.loss import is_lost, lose
 from mammofast.errors import DeviceLostError
-from mammofast.methods.admission import Admission, CardMemory
+from mammofast.methods.admission import PIXEL_BYTES, Admission, CardMemory
 from mammofast.pipeline import Flow, Stage
 from mammofast.records import ImageResult, ImageSource
 
@@ -32,13 +32,15 @@ class OnDevice:
         pinned: tuple[int, int],
         until: str,
         made: ExitStack,
+        pixel_bytes: int = PIXEL_BYTES,
     ) -> None:
         """Set the stages to work.
 
         networks: all that work on the card. pinned: how many buffers of pinned memory, of how many bytes; until: the
         stage that uploads from them. made: what is to be closed with the method, after its threads have come to an end.
+        pixel_bytes: what an image holds of the card at most, for each of its native pixels.
         """
-        admission = Admission(networks, *pinned, until=until)
+        admission = Admission(networks, *pinned, until=until, pixel_bytes=pixel_bytes)
         self.memory = admission.memory
         self._card = networks[0].engines[0].card
         self._flow = made.enter_context(Flow(stages, admission.holds, admission.enter, HUNG_AFTER))

@@ -16,7 +16,7 @@ from mammofast.engine.lanes import Lanes
 from mammofast.engine.on_device import DeviceEngine
 from mammofast.errors import BrokenImage
 from mammofast.machine import cores
-from mammofast.methods.admission import Admitted
+from mammofast.methods.admission import PIXEL_BYTES, Admitted
 from mammofast.methods.device_flow import LANES, OnDevice
 from mammofast.methods.device_steps import contrast_windows, on_host, unpacked, unusable
 from mammofast.methods.probability_map import (
@@ -41,6 +41,9 @@ from mammofast.settings import Settings
 # Components of an image that there is room for on the card; those of one with more are found on the host.
 MOST_COMPONENTS = 1024
 _PIXEL_BYTES = 2  # of an archive's
+_USUAL_MM = (300.0, 240.0)  # a detector's rows and columns
+# Of a native pixel on the card at most: as it was uploaded, grey, its probability, its mask and label.
+_HELD = PIXEL_BYTES + 4 + 4 + 1 + 4
 
 
 class _Tile(NamedTuple):
@@ -53,7 +56,7 @@ class MapOnDevice(OnDevice):
     """A whole-image or tiled method over one engine on a card; findings are the CPU's to the bit where maps are.
 
     method: says which pixels an image needs, and its tiles. tile: (rows, cols) of the network's input. margin: by how
-    much, on each side, its output is smaller.
+    much, on each side, its output is smaller. usual: (rows, cols) that a usual image becomes.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class MapOnDevice(OnDevice):
         parameters: WholeImageParameters | TiledParameters,
         tile: tuple[int, int],
         margin: int,
+        usual: tuple[int, int],
         engine: DeviceEngine,
         settings: Settings,
     ) -> None:
@@ -78,9 +82,10 @@ class MapOnDevice(OnDevice):
         )
         with ExitStack() as made:
             self._lanes = made.enter_context(closing(Lanes(engine, LANES, [self._inputs])))
-            # Where a level is read it is less than twice as large as what it becomes, both ways.
-            pinned = 4 * tile[0] * tile[1] * _PIXEL_BYTES
-            self.start(self.stages(), [self._lanes], (self._readers + 2 * LANES, pinned), "prepare", made)
+            # The level that is read is less than twice as large as what it becomes, both ways.
+            pinned = 4 * usual[0] * usual[1] * _PIXEL_BYTES
+            buffers = (self._readers + 2 * LANES, pinned)
+            self.start(self.stages(), [self._lanes], buffers, "prepare", made, _HELD)
 
     def stages(self) -> list[Stage]:
         """Return the method as stages of a pipeline: an ``ImageSource`` in, its ``ImageResult`` out."""
@@ -203,7 +208,7 @@ class WholeImageOnDevice(MapOnDevice):
         self, parameters: WholeImageParameters, engines: Mapping[str, DeviceEngine], settings: Settings
     ) -> None:
         method = WholeImage(parameters, engines, settings)
-        super().__init__(method, parameters, parameters.shape, 0, engines[NETWORK], settings)
+        super().__init__(method, parameters, parameters.shape, 0, parameters.shape, engines[NETWORK], settings)
 
 
 class TiledOnDevice(MapOnDevice):
@@ -211,7 +216,9 @@ class TiledOnDevice(MapOnDevice):
 
     def __init__(self, parameters: TiledParameters, engines: Mapping[str, DeviceEngine], settings: Settings) -> None:
         method = Tiled(parameters, engines, settings)
-        super().__init__(method, parameters, parameters.tile, parameters.margin, engines[NETWORK], settings)
+        rows, cols = (round(side / parameters.pixel_size_mm) for side in _USUAL_MM)
+        tile, margin = parameters.tile, parameters.margin
+        super().__init__(method, parameters, tile, margin, (rows, cols), engines[NETWORK], settings)
 
 
 def _pixels(case: MapCase) -> npt.NDArray[np.generic]:

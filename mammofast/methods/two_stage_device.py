@@ -28,8 +28,9 @@ from mammofast.pipeline import Stage, each
 from mammofast.records import Box, Finding
 from mammofast.settings import Settings
 
-# What the fusion of one image takes on a card; more boxes are fused on the host.
-MOST_BOXES = 2047
+# Of an image that are fused on a card, which takes 2047, but 134 MB for the grid of so many, and 34 MB for these; more
+# are fused on the host.
+MOST_BOXES = 1023
 
 Pixels = npt.NDArray[np.generic]
 _Part = tuple[device.DecodedBatch, device.KeptBatch]

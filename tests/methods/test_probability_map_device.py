@@ -276,6 +276,22 @@ def test_a_bundle_of_an_engine_on_a_card_is_screened_there(on_host, small, name,
     assert on_host.control.allocations == 0
 
 
+@pytest.mark.parametrize("name", ["plain", "a margin"])
+def test_a_card_with_little_room_takes_images_one_by_one(on_host, small, name, monkeypatch):
+    monkeypatch.setattr(HostEngine, "free", 2000)
+    monkeypatch.setattr(HostEngine, "is_pinnable", False)
+    parameters = parameters_of(name)
+    method, engine = opened(parameters)
+    held = method._flow._board._holds[0][0].supply
+    try:
+        found = method.screen(small)
+    finally:
+        method.close()
+        engine.close()
+    assert held.peak == held.total == 1000
+    assert found == by_cpu(parameters, small)
+
+
 def test_several_threads_share_batches(on_host, small):
     parameters = parameters_of("a margin")
     method, engine = opened(parameters)

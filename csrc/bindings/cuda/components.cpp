@@ -49,7 +49,9 @@ py::object component_bits(py::handle labels, const py::array_t<int32_t, py::arra
     int64_t bytes = 0, most = 0;
     for (py::ssize_t i = 0; i < numbers.shape(0); ++i) {
         const int32_t* box = boxes.data(i, 0);
-        if (box[0] < 0 || box[1] < 0 || box[0] > box[2] || box[1] > box[3] || box[2] > image.cols || box[3] > image.rows)
+        const bool inside = box[0] >= 0 && box[1] >= 0 && box[0] <= box[2] && box[1] <= box[3] &&
+                            box[2] <= image.cols && box[3] <= image.rows;
+        if (!inside)
             throw std::invalid_argument("boxes[" + std::to_string(i) + "]: got (" + std::to_string(box[0]) + ", " +
                                         std::to_string(box[1]) + ", " + std::to_string(box[2]) + ", " +
                                         std::to_string(box[3]) + "), expected one inside " + source.described());

@@ -140,6 +140,18 @@ def test_images_that_take_turns_in_global_memory(device_backend):
         assert np.array_equal(fused.boxes[image, : counts[image] ** 2 // 4], expected.boxes)
 
 
+def test_images_whose_grids_find_no_room_beside_the_others(device_backend):
+    """Three of them fill what there is: the fourth waits, the fifth, which is small, too."""
+    rng = np.random.default_rng(11)
+    images = []
+    for n in (520, 520, 520, 520, 70, 9):
+        corners = rng.integers(0, 4000, (n, 2))
+        boxes = np.hstack([corners, corners + rng.integers(1, 300, (n, 2))]).astype(np.float32)
+        images.append((boxes, rng.uniform(0.1, 1, n).astype(np.float32)))
+    found = assert_fused(device_backend(device.fuse_boxes), images, 1, (4300, 4300), 0.4, 520, ops.fuse_boxes)
+    assert found.min() > 3
+
+
 def test_as_many_boxes_as_sums_have_room_for(device_backend):
     boxes, scores = np.tile(cases.one_box(0, 0, 4, 4), (2048, 1)), np.ones(2048, np.float32)
     fuse_boxes = device_backend(device.fuse_boxes)
