@@ -146,7 +146,7 @@ def count_images(archive: Path) -> int:
     from mammofast.archive import open_archive
     from mammofast.archive.store import image_folders
 
-    return sum(1 for _ in image_folders(open_archive(archive).path))
+    return sum(1 for _ in image_folders(open_archive(archive).path, in_order=False))
 
 
 def _list_unused(results: Path) -> None:
