@@ -38,6 +38,8 @@ HEAVY = [
     "pyarrow",
     "tensorstore",
     "imagecodecs",
+    "pynetdicom",
+    "requests",
 ]
 OUTSIDE_FLOORS = {"__init__", "__main__"}  # they only say where things are
 

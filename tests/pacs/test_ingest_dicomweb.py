@@ -128,7 +128,7 @@ def test_the_command(tmp_path, dicom, orthanc):
     assert done.exit_code == 0, done.output
     assert done.stdout == "3 files: 3 added, 0 known, 0 skipped, 0 failed\n"
     done = CliRunner().invoke(main, ["ingest", orthanc.web, archive, "--json", "--verbose"])
-    assert json.loads(done.stdout) == {"added": 0, "known": 0, "skipped": 0, "failed": 0}
+    assert set(json.loads(done.stdout).values()) == {0}
     assert "1 studies in the PACS, 1 looked into\n" in done.stderr
 
 

@@ -14,6 +14,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from pydicom import dcmread
 from pynetdicom import AE, build_context, evt
 
 from mammofast.archive import open_archive
@@ -54,7 +55,7 @@ class Served:
         return self.process.returncode, [json.loads(line) for line in said.splitlines()], complained
 
     def wait_for(self, images):
-        for _ in range(600):
+        for _ in range(3000):
             found = len(list(self.archive.glob("images/*/*")))
             if found >= images and not list((self.archive / FOLDER).glob("*.dcm")):
                 return
@@ -181,8 +182,6 @@ def test_nothing_acknowledged_is_lost_to_a_kill(tmp_path, dicom, start):
 
 
 def sop_uid(path):
-    from pydicom import dcmread
-
     return str(dcmread(path, stop_before_pixels=True).SOPInstanceUID)
 
 
