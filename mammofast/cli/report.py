@@ -100,6 +100,7 @@ def report_command(
             "objects": dict(exported.objects),
             "unchanged": len(exported.unchanged),
             "withheld": exported.withheld,
+            "mixed_studies": exported.mixed_studies,
         }
         written += exported.written
     if verbose:
@@ -125,5 +126,11 @@ def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
     if said:
         kinds = ", ".join(f"{number} {kind}" for kind, number in said["objects"].items()) or "no object"
         click.echo(f"{out}: {kinds} of {said['studies']} studies; {said['unchanged']} were there already")
+        if said["mixed_studies"]:
+            click.echo(
+                f"{said['mixed_studies']} studies left out: their images name several patients; "
+                "`mammofast archive verify` lists them",
+                err=True,
+            )
         if said["withheld"]:
             click.echo(f"{said['withheld']} pictures left out: the patient's name may be burnt into them", err=True)

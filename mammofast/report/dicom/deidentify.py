@@ -6,7 +6,7 @@ level of a data set, here every nested one is cleaned too. Decided here:
 - UIDs are replaced by a keyed hash, so that all objects of an export still reference one another, and nobody without
   the key can tell which they were.
 - A patient's name and number become one pseudonym, by the same key.
-- Dates and times are removed: emptied, or a dummy (0001-01-01) where emptying would break the object.
+- Dates and times are removed: emptied, or a dummy (1900-01-01) where emptying would break the object.
 - Text and outlines in the objects that mammofast writes are its own words and are kept: the profile's Clean Structured
   Content and Clean Graphics Options.
 """
@@ -27,6 +27,7 @@ from pydicom.sr.coding import Code
 from pydicom.uid import UID_dictionary
 
 from mammofast.errors import Reason, ResultsError, UnusableImage
+from mammofast.report.dicom.burned_in import may_show_a_name
 from mammofast.report.dicom.context import MANUFACTURER
 
 try:
@@ -40,7 +41,6 @@ _PROFILE = (codes.DCM.BasicApplicationConfidentialityProfile,)
 _OPTIONS = (codes.DCM.CleanStructuredContentOption, codes.DCM.CleanGraphicsOption)
 # What the profile takes away whole, and the two options keep of our own objects.
 _OWN_CONTENT = frozenset({"ContentSequence", "GraphicAnnotationSequence", "UnformattedTextValue"})
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 # Of group 2, what a file cannot do without (PS3.10 7.1); the rest names machines that sent it.
 _META = frozenset(
     {
@@ -53,6 +53,10 @@ _META = frozenset(
         "ImplementationVersionName",
     }
 )
+# The table removes them, and no presentation state is one without them (type 1): they get a dummy.
+_NEEDED = frozenset({"PresentationCreationDate", "PresentationCreationTime"})
+# The library's year 1 is no year to validators.
+_NO_DATE = {"DA": "19000101", "DT": "19000101000000"}
 MIN_KEY_BYTES = 16
 
 _TABLE = dicom_anonymization_database_selector("dicomfields_2026c")
@@ -105,18 +109,15 @@ class Deidentifier:
             Annotation is not NO.
 
         """
-        if (
-            "PixelData" in dataset
-            and dataset.get("SOPClassUID") not in _SEGMENTATIONS
-            and str(dataset.get("BurnedInAnnotation", "")).strip() != "NO"
-        ):
+        if may_show_a_name(dataset):
             raise UnusableImage(
                 Reason.BURNED_IN_ANNOTATION,
                 "Burned In Annotation is not NO: the pixels may show who the patient is",
             )
         ours = dataset.get("Manufacturer") == MANUFACTURER
         new = self._cleaned(dataset, _OWN_CONTENT if ours else frozenset())
-        new.PatientName = new.PatientID = self.pseudonym(dataset)
+        new.PatientID = self.pseudonym(dataset)
+        new.PatientName = f"De-identified^{new.PatientID}"
         new.PatientIdentityRemoved = "YES"
         new.DeidentificationMethod = _METHOD
         new.DeidentificationMethodCodeSequence = [_item(code) for code in (*_PROFILE, *(_OPTIONS if ours else ()))]
@@ -149,9 +150,11 @@ class Deidentifier:
         new = Dataset()
         for element in dataset:
             tag = (element.tag.group, element.tag.element)
-            if _is_removed(element):
+            if element.keyword in _NEEDED:
+                new.add(_with(element, self._dummy(element)))
+            elif _is_removed(element):
                 continue
-            if tag in _UIDS:
+            elif tag in _UIDS:
                 new.add(_with(element, self._mapped(element.value)))
             elif tag in _EMPTIED:
                 new.add(_with(element, [] if element.VR == "SQ" else None))
@@ -174,6 +177,8 @@ class Deidentifier:
             ]
         if element.VR == "UI":
             return self._mapped(element.value)
+        if element.VR in _NO_DATE:
+            return _NO_DATE[element.VR]
         dummy = deepcopy(element)
         try:
             replace_element(dummy)

@@ -10,8 +10,10 @@ from types import MappingProxyType
 from pydicom import Dataset
 
 from mammofast.archive import open_archive
-from mammofast.errors import UnusableImage
+from mammofast.archive.patients import patient_of
+from mammofast.archive.quiet import quiet
 from mammofast.report.dicom import gsps, picture, seg, tid1500
+from mammofast.report.dicom.burned_in import may_show_a_name
 from mammofast.report.dicom.cad_sr import cad_sr
 from mammofast.report.dicom.references import Reference
 from mammofast.report.dicom.study import StudyImage, StudyResults, choose_run, studies
@@ -33,6 +35,7 @@ class ExportReport:
 
     written, unchanged: files, new or there already with the same bytes. objects: how many of each kind.
     withheld: pictures left out because who the patient is may stand in them.
+    mixed_studies: left out because their images name several patients, and an object can be filed under one only.
     """
 
     studies: int = 0
@@ -40,15 +43,21 @@ class ExportReport:
     unchanged: list[Path] = field(default_factory=list)
     objects: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
+    mixed_studies: int = 0
 
 
-def study_objects(study: StudyResults, kinds: Sequence[str]) -> Iterator[tuple[str, Dataset]]:
-    """Yield a study's objects with their kinds: first those of images, then the reports, which name them."""
+def study_objects(
+    study: StudyResults, kinds: Sequence[str], keep: Callable[[Dataset], bool] = lambda dataset: True
+) -> Iterator[tuple[str, Dataset]]:
+    """Yield a study's objects with their kinds: first those of images, then the reports, which name them.
+
+    keep: says of an image's object whether it is wanted; one that is not is not named either.
+    """
     references = []
     for kind in (kind for kind in _OF_IMAGES if kind in kinds):
         for image in study.images:
             dataset = _OF_IMAGES[kind](study, image)
-            if dataset is not None:
+            if dataset is not None and keep(dataset):
                 references.append(Reference.to_object(dataset))
                 yield kind, dataset
     for kind in (kind for kind in _OF_STUDIES if kind in kinds):
@@ -90,18 +99,25 @@ def export(
     opened = open_results(results)
     run = choose_run(opened, bundle_id, settings_id)
     report = ExportReport()
-    for study in studies(opened, open_archive(archive or opened.archive_path), run):
-        for kind, dataset in study_objects(study, kinds):
-            try:
-                written = dataset if deidentify is None else deidentify(dataset)
-            except UnusableImage:
-                report.withheld += 1
+
+    def keep(dataset: Dataset) -> bool:
+        withheld = deidentify is not None and may_show_a_name(dataset)
+        report.withheld += withheld
+        return not withheld
+
+    with quiet():
+        for study in studies(opened, open_archive(archive or opened.archive_path), run):
+            if len({patient_of(image.header) for image in study.images}) > 1:
+                report.mixed_studies += 1
+                progress(1)
                 continue
-            path = Path(out) / str(written.StudyInstanceUID) / f"{written.SOPInstanceUID}.dcm"
-            (report.written if _put(path, written) else report.unchanged).append(path)
-            report.objects[kind] += 1
-        report.studies += 1
-        progress(1)
+            for kind, dataset in study_objects(study, kinds, keep):
+                written = dataset if deidentify is None else deidentify(dataset)
+                path = Path(out) / str(written.StudyInstanceUID) / f"{written.SOPInstanceUID}.dcm"
+                (report.written if _put(path, written) else report.unchanged).append(path)
+                report.objects[kind] += 1
+            report.studies += 1
+            progress(1)
     return report
 
 
