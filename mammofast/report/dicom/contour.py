@@ -29,7 +29,7 @@ def contour(finding: Finding) -> npt.NDArray[np.float64]:
     while found := polygons(finding.mask, step):
         largest = max(found, key=enclosed_area)
         if len(largest) < MAX_POINTS:
-            closed: npt.NDArray[np.float64] = np.vstack([largest, largest[:1]]).astype(np.float64) + (x, y)
+            closed: npt.NDArray[np.float64] = np.vstack([largest, largest[:1]]) + np.array((x, y), float)
             return closed
         step *= 2
     return _box(finding)
