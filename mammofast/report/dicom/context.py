@@ -50,6 +50,13 @@ _TYPE_3: Mapping[str, _Allowed] = {
 }
 
 
+# What libraries fill in by the clock.
+_DATED = (
+    *("InstanceCreationDate", "InstanceCreationTime", "ContentDate", "ContentTime", "SeriesDate", "SeriesTime"),
+    *("PresentationCreationDate", "PresentationCreationTime", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"),
+)
+
+
 def put_context(
     dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage], number: int = 1
 ) -> None:
@@ -69,10 +76,9 @@ def put_context(
         dataset.ManufacturerModelName = study.algorithm.name[:64] or MANUFACTURER
         dataset.SoftwareVersions = [f"writer {WRITER}", study.algorithm.version]
         dataset.DeviceSerialNumber = study.algorithm.run.bundle_id[:16]
-        for keyword in ("InstanceCreation", "Content", "Series", "PresentationCreation"):
-            for part, value in (("Date", date), ("Time", time)):
-                if f"{keyword}{part}" in dataset:
-                    setattr(dataset, f"{keyword}{part}", value)
+        for keyword in _DATED:
+            if keyword in dataset:
+                setattr(dataset, keyword, date if "Date" in keyword else time)
     dataset.preamble = b"\0" * 128
     dataset.file_meta = _file_meta(dataset)
 

@@ -235,7 +235,7 @@ def test_the_command_says_what_it_wrote_and_a_rerun_changes_nothing(study, night
     command = ["report", str(night.folder / "results"), "--to", "dicom-seg", "--to", "csv", "--out", str(out), "--json"]
     first = json.loads(CliRunner().invoke(main, command).stdout)
     assert (first["studies"], first["objects"], first["unchanged"]) == (1, {"dicom-seg": 1}, 0)
-    assert [path.split(".")[-1] for path in first["written"]] == ["csv", "csv", "dcm"]
+    assert [path.split(".")[-1] for path in first["written"]] == ["csv", "csv", "txt", "dcm"]
     assert first["notices"] == ["Not for diagnosis."]
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.dcm")}
     again = json.loads(CliRunner().invoke(main, command).stdout)
