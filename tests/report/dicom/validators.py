@@ -1,7 +1,8 @@
 """Other people's judgement of the objects we write.
 
-dciodvfy (Debian's dicom3tools) and PixelMed's validators (Debian's libpixelmed-java), which know the modules of an IOD
-and, of structured reports, the templates of PS3.16 row by row (TID 1500, 4000 and those they include).
+dciodvfy (Debian's dicom3tools) for every object. Beside it PixelMed's (Debian's libpixelmed-java), which know
+Segmentation and, of structured reports, the templates of PS3.16 row by row (TID 1500, 4000 and those they include); and
+dcmpschk (Debian's dcmtk) for presentation states. A Secondary Capture is known to dciodvfy only; DCMTK draws it.
 """
 
 import atexit
@@ -13,6 +14,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 _PIXELMED = Path("/usr/share/java/pixelmed.jar")
 # The stylesheets are larger than what Java compiles unasked.
@@ -32,7 +34,8 @@ _FALSE = [
 
 def assert_valid(path):
     """Fail with every error that a validator reports of a file."""
-    assert [*dciodvfy(path), *pixelmed(path)] == []
+    second = _SECOND.get(dcmread(path, specific_tags=["Modality"]).Modality, pixelmed)
+    assert [*dciodvfy(path), *second(path)] == []
 
 
 def dciodvfy(path):
@@ -57,6 +60,26 @@ def pixelmed(path):
         return [f"Error: not validated: {said}"]
     errors = [line.rstrip() for line in said if line.startswith("Error")]
     return [error for error in errors if not any(false.search(error) for false in _FALSE)]
+
+
+def dcmpschk(path):
+    """Return what DCMTK's checker of presentation states complains about."""
+    _need("dcmpschk", shutil.which("dcmpschk"))
+    done = subprocess.run(["dcmpschk", path], capture_output=True, text=True, errors="replace")
+    lines = (done.stdout + done.stderr).splitlines()
+    # It warns of what it is doing, too.
+    errors = [line for line in lines if line[:2] in ("E:", "F:") or "failed" in line]
+    return errors if any("Test passed" in line for line in lines) else errors or lines
+
+
+def dcmtk_draws(path):
+    """Return a complaint where DCMTK cannot draw a picture."""
+    _need("dcm2pnm", shutil.which("dcm2pnm"))
+    done = subprocess.run(["dcm2pnm", "--write-png", path, "/dev/null"], capture_output=True, text=True)
+    return done.stderr.splitlines() if done.returncode else []
+
+
+_SECOND = {"PR": dcmpschk, "MG": dcmtk_draws}
 
 
 @functools.cache
