@@ -48,7 +48,13 @@ def test_more_images_than_are_taken_at_once(device_backend):
     counts = rng.integers(0, 6, n).astype(np.int32)
     for image, count in enumerate(counts):
         boxes[image, :count], scores[image, :count] = cases.some(rng, count, 9)
+    # Two of the last ones go on into a second stripe, where the first one's kept box strikes some and spares others.
+    counts[32:], scores[32:] = capacity, 0.9
+    boxes[32], boxes[33] = (50, 50, 51, 51), (100, 100, 101, 101)
+    boxes[32, -1], scores[32, -1] = (0, 0, 9, 9), 0.01
+    boxes[33, -2:], scores[33, -4:] = [(0, 0, 9, 9), (20, 20, 30, 30)], [0.2, 0.2, 0.1, 0.05]
     indices, kept, status = device_backend(device.nms)(boxes, scores, counts, 0.3)
+    assert kept[32:].tolist() == [2, 3]
     expected, many = one_by_one(boxes, scores, counts, 0.3)
     assert np.array_equal(indices, expected)
     assert kept.tolist() == many.tolist()
