@@ -137,13 +137,15 @@ def test_where_nothing_was_to_be_read_nothing_was_attempted(night, tmp_path):
     assert written.errors() == []
 
 
-def test_an_image_of_no_known_view_is_a_gap(night, tmp_path):
-    unknown = mammogram("empty", ViewCodeSequence=[])
-    study = skip(
-        night, [mammogram(StudyInstanceUID=unknown.StudyInstanceUID), unknown], of(L_MLO=0), lambda r: not r.view
-    )
+def test_of_two_images_of_no_known_view_neither_stands_for_the_other(night, tmp_path):
+    shown = mammogram("empty", ViewCodeSequence=[])
+    raw = mammogram("for processing", ViewPosition="", ViewCodeSequence=[], StudyInstanceUID=shown.StudyInstanceUID)
+    is_raw = lambda record: record.presentation_intent == "FOR PROCESSING"  # noqa: E731
+    study = skip(night, [shown, raw], of(L_None=0), is_raw)
+    assert [(image.info.laterality, image.info.view) for image in study.images] == [("L", None)] * 2
     written = written_from(study, tmp_path)
     assert (written.value("111017"), written.value("111064")) == (SOME_WITHOUT, PARTLY)
+    assert written.errors() == []
 
 
 def test_files_that_never_became_images_are_told_and_other_reports_are_not(report):
