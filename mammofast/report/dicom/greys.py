@@ -16,6 +16,8 @@ from mammofast.report.dicom.study import StudyImage
 from mammofast.report.pictures import picture_level, shown_range
 
 Modality = hd.ModalityLUTTransformation | None
+# Defined Terms of PS3.3 C.11.1.1.2.
+_RESCALE_TYPES = frozenset({"OD", "HU", "US", "MGML", "Z_EFF", "ED", "EDW", "HU_MOD", "PCT"})
 Voi = pr.SoftcopyVOILUTTransformation | None
 
 _VIEWABLE = 1024
@@ -43,7 +45,8 @@ def _rescale(image: StudyImage) -> Modality:
     slope, intercept = _numbers(image, "RescaleSlope"), _numbers(image, "RescaleIntercept")
     if not slope and not intercept:
         return None
-    kind = text_of(image.header, "RescaleType")[:16] or "US"
+    said = text_of(image.header, "RescaleType")
+    kind = said if said in _RESCALE_TYPES else "US"  # what else stands there may be anything
     return hd.ModalityLUTTransformation((intercept or [0.0])[0], (slope or [1.0])[0], kind)
 
 
