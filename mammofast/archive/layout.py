@@ -87,7 +87,7 @@ def read_group(folder: Path) -> dict[str, Any]:
     """
     try:
         attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise ArchiveError("a zarr.json of the archive is damaged; run `mammofast archive verify`") from None
     if not isinstance(attributes, dict):
         raise ArchiveError("a zarr.json of the archive is damaged; run `mammofast archive verify`")

@@ -118,7 +118,7 @@ def read_json(path: Path, trouble: str) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise ResultsError(f"{path.parent}: {trouble} ({path.name}: {error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: is not JSON; the file was changed or damaged") from error
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: got a JSON {type(content).__name__}, expected an object")
