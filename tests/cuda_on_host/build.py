@@ -117,6 +117,21 @@ class Control:
         """How often the host has waited for a stream or the device."""
         return self._library.cuda_on_host_waits()
 
+    def contexts(self):
+        """Return the devices that a context was made on since this was asked last."""
+        found = self._library.cuda_on_host_contexts()
+        return {device for device in range(2) if found >> device & 1}
+
+    @property
+    def current(self):
+        """The device of this thread; None where it has none."""
+        device = self._library.cuda_on_host_current()
+        return None if device < 0 else device
+
+    @current.setter
+    def current(self, device):
+        self._library.cuda_on_host_set_current(-1 if device is None else device)
+
     @property
     def allocations(self):
         """How many pieces of device memory are in use once everything queued is done."""

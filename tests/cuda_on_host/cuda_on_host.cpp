@@ -304,8 +304,26 @@ const char* cudaGetErrorString(cudaError_t status) {
 }
 
 cudaError_t cudaGetLastError() { return cudaSuccess; }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
-cudaError_t cudaSetDevice(int device) { return device == 0 ? cudaSuccess : cudaErrorInvalidValue; }
+// A thread's device: 0, which it has not touched yet, until it sets one. Setting one makes a context there.
+constexpr int DEVICES = 2;
+thread_local int thread_device = -1;
+int contexts = 0;  // a bit for each device
+int get_current(void** context) { return *context = thread_device < 0 ? nullptr : &contexts, 0; }
+cudaError_t cudaGetDevice(int* device) { return *device = thread_device < 0 ? 0 : thread_device, cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+    if (device < 0 || device >= DEVICES) return cudaErrorInvalidValue;
+    const Lock lock(mutex);
+    contexts |= 1 << (thread_device = device);
+    return cudaSuccess;
+}
+extern "C" __attribute__((visibility("default"))) int cuda_on_host_contexts() { return std::exchange(contexts, 0); }
+extern "C" __attribute__((visibility("default"))) int cuda_on_host_current() { return thread_device; }
+extern "C" __attribute__((visibility("default"))) void cuda_on_host_set_current(int device) { thread_device = device; }
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned, unsigned long long,
+                                             cudaDriverEntryPointQueryResult*) {
+    if (std::string(symbol) != "cuCtxGetCurrent") return cudaErrorInvalidValue;
+    return *function = reinterpret_cast<void*>(&get_current), cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
 cudaError_t cudaDriverGetVersion(int* version) { return *version = 13000, cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* version) { return *version = 13000, cudaSuccess; }

@@ -1,6 +1,7 @@
 """Device arrays in and out: by DLPack and by the array interface, on streams that wait for each other."""
 
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -162,3 +163,39 @@ def test_outputs_that_are_read_only(native):
 def test_what_is_on_no_device(native):
     with pytest.raises(ValueError, match="array: got ndarray, expected an array on a CUDA device"):
         native.to_host(np.zeros(3))
+
+
+def in_a_new_thread(work):
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(work).result()
+
+
+def test_work_on_a_card_makes_no_context_on_another(on_host):
+    """A thread that has used no card yet has the first one as its own, as CUDA says, and must not be given it."""
+    native, control = on_host.module, on_host.control
+
+    def there_and_back():
+        control.contexts()
+        values = np.arange(6, dtype=np.int32)
+        array = native.to_device(values, OTHER, 1)
+        assert array.device == 1
+        assert native.to_device(values, OTHER, 1).device == 1  # and one that goes at once
+        array.__dlpack__(stream=ANOTHER)
+        del array
+        return control.contexts(), control.current
+
+    assert in_a_new_thread(there_and_back) == ({1}, 1)
+
+
+def test_a_threads_card_is_its_own_again_afterwards(on_host):
+    native, control = on_host.module, on_host.control
+
+    def on_the_first():
+        control.current = 0
+        control.contexts()
+        array = native.to_device(np.arange(6, dtype=np.int32), OTHER, 1)
+        between = control.current
+        del array
+        return between, control.current, control.contexts()
+
+    assert in_a_new_thread(on_the_first) == (0, 0, {0, 1})

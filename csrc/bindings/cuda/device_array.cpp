@@ -86,6 +86,21 @@ int dlpack_device_of(py::handle array) {
     return kind == dlpack::CUDA || kind == dlpack::CUDA_MANAGED ? device : -1;
 }
 
+// Whether this thread has a device: cudaGetDevice says 0 where it has none. The driver is asked through the runtime, so
+// that the extension loads where there is none.
+bool has_context() {
+    static const auto get_current = [] {
+        void* found = nullptr;
+        cudaDriverEntryPointQueryResult status{};
+        // The version that cuCtxGetCurrent came with.
+        const auto asked = cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &found, 4000, cudaEnableDefault, &status);
+        if (asked != cudaSuccess) cudaGetLastError();
+        return asked == cudaSuccess ? reinterpret_cast<int (*)(void**)>(found) : nullptr;
+    }();
+    void* context = nullptr;
+    return get_current == nullptr || get_current(&context) != 0 || context != nullptr;
+}
+
 }  // namespace
 
 std::string DType::name() const {
@@ -95,6 +110,15 @@ std::string DType::name() const {
 
 std::string DType::typestr() const { return (bytes == 1 ? "|" : "<") + std::string(1, kind) + std::to_string(bytes); }
 
+CurrentDevice::CurrentDevice(int device) {
+    if (has_context()) check(cudaGetDevice(&before_), "device");
+    check(cudaSetDevice(device), "device");
+}
+
+CurrentDevice::~CurrentDevice() {
+    if (before_ >= 0) cudaSetDevice(before_);
+}
+
 DeviceGuard::DeviceGuard(py::handle array, uintptr_t stream) : stream_(reinterpret_cast<void*>(stream)) {
     int device = dlpack_device_of(array);
     if (device < 0) {
@@ -103,8 +127,7 @@ DeviceGuard::DeviceGuard(py::handle array, uintptr_t stream) : stream_(reinterpr
             device = device_of(reinterpret_cast<void*>(interface["data"].cast<py::tuple>()[0].cast<uintptr_t>()));
     }
     if (device >= 0) {
-        check(cudaGetDevice(&before_), "device");
-        check(cudaSetDevice(device), "device");
+        current_.emplace(device);
     } else if (cudaGetDevice(&device) != cudaSuccess) {
         cudaGetLastError();  // an empty array, or none at all: a View says what is wrong with it
         device = 0;
@@ -112,14 +135,8 @@ DeviceGuard::DeviceGuard(py::handle array, uintptr_t stream) : stream_(reinterpr
     device_ = device;
 }
 
-DeviceGuard::DeviceGuard(int device, uintptr_t stream) : device_(device), stream_(reinterpret_cast<void*>(stream)) {
-    check(cudaGetDevice(&before_), "device");
-    check(cudaSetDevice(device), "device");
-}
-
-DeviceGuard::~DeviceGuard() {
-    if (before_ >= 0) cudaSetDevice(before_);
-}
+DeviceGuard::DeviceGuard(int device, uintptr_t stream)
+    : current_(device), device_(device), stream_(reinterpret_cast<void*>(stream)) {}
 
 AnyView::AnyView(const DeviceGuard& guard, const char* name, py::handle array, Layout layout) {
     const py::object interface = interface_of(array);
@@ -208,15 +225,20 @@ DeviceMemory::DeviceMemory(const DeviceGuard& guard, size_t bytes)
     : data(allocate(bytes, guard.stream())), device(guard.device()), stream(guard.stream()) {}
 
 DeviceMemory::~DeviceMemory() {
-    int before = -1;
-    if (cudaGetDevice(&before) != cudaSuccess || cudaSetDevice(device) != cudaSuccess) return;  // Python is ending
+    try {
+        const CurrentDevice current(device);
+        free_it();
+    } catch (const std::exception&) {  // Python is ending: a destructor has nobody to tell
+    }
+}
+
+void DeviceMemory::free_it() {
     try {
         // The legacy stream stands for all streams but non-blocking ones, whose users say when they are done.
         if (exported && !is_legacy(stream)) wait_for(stream, cudaStreamLegacy);
     } catch (const std::exception&) {  // a destructor has nobody to tell, and what comes next says it again
     }
     cudaFreeAsync(data, static_cast<cudaStream_t>(stream));
-    cudaSetDevice(before);
 }
 
 DeviceArray::DeviceArray(const DeviceGuard& guard, DType dtype, std::vector<int64_t> shape)

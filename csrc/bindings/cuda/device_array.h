@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -50,13 +51,25 @@ struct Extent {
 };
 using Extents = std::vector<Extent>;
 
+// A device is current while this lives. The one before is again afterwards, unless nothing was: making a device current
+// makes a context on it, hundreds of MB of a card that this process may have no business with.
+class CurrentDevice {
+  public:
+    explicit CurrentDevice(int device);
+    ~CurrentDevice();
+    CurrentDevice(const CurrentDevice&) = delete;
+    CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+  private:
+    int before_ = -1;
+};
+
 // The device that an array lives on is current while this lives; the op's other arrays must be there too.
 class DeviceGuard {
   public:
     // stream: a CUDA stream's handle; 0 and 1 both name the legacy default stream, as CUDA's headers do.
     DeviceGuard(py::handle array, uintptr_t stream);
     explicit DeviceGuard(int device, uintptr_t stream = 0);
-    ~DeviceGuard();
     DeviceGuard(const DeviceGuard&) = delete;
     DeviceGuard& operator=(const DeviceGuard&) = delete;
 
@@ -64,7 +77,8 @@ class DeviceGuard {
     void* stream() const { return stream_; }
 
   private:
-    int device_ = 0, before_ = -1;
+    std::optional<CurrentDevice> current_;
+    int device_ = 0;
     void* stream_;
 };
 
@@ -116,6 +130,7 @@ class View : public AnyView {
 struct DeviceMemory {
     DeviceMemory(const DeviceGuard& guard, size_t bytes);
     ~DeviceMemory();
+    void free_it();
 
     void* data;
     int device;
