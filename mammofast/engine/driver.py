@@ -37,6 +37,19 @@ def card_count() -> int:
     return count.value
 
 
+def card_kind(index: int) -> str:
+    """Return a card's name and compute capability, such as "NVIDIA H200, sm_90": what cards of a kind share."""
+    driver, device, name = _driver(), ctypes.c_int(), ctypes.create_string_buffer(256)
+    if (
+        driver is None
+        or driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), index)
+        or driver.cuDeviceGetName(name, len(name), device)
+    ):
+        return "unknown"
+    return f"{name.value.decode(errors='replace')}, sm_{compute_capability(index)}"
+
+
 def card_id(index: int) -> str | None:
     """Return what tells a card, or a part of one (MIG), from all others, whatever numbers a process gives them.
 

@@ -42,3 +42,9 @@ def trt(card, flavour, monkeypatch):
 def load(trt, flavour):
     """Load an engine."""
     return lambda **facts: load_engine(serialized(**facts), flavour, "cuda", "fp16")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """Nothing is read from, or left in, the cache of who runs the tests."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -41,6 +41,7 @@ class FakeCard:
         self.launches = 0
         self.refuse_capture = False
         self.dead = False
+        self.name = b"Fake 9000"
         self.fault = None
         self.handles = iter(range(1000, 10**9))
         self.local = threading.local()
@@ -255,6 +256,10 @@ class FakeDriver:
 
     def cuDeviceGetAttribute(self, value, attribute, device):
         value._obj.value = {75: 9, 76: 0}[attribute]
+        return 0
+
+    def cuDeviceGetName(self, name, size, device):
+        name.value = self.card.name
         return 0
 
     def cuGetErrorString(self, status, words):

@@ -73,7 +73,8 @@ class FakeTensorRt(ModuleType):
         self.executions = 0
         self.engines = weakref.WeakSet()
         self.contexts = weakref.WeakSet()
-        self.caches = 0
+        self.compiled = 0
+        self.caches = []
         names = [ILogger, TensorIOMode, DataType, EngineStat, ExecutionContextAllocationStrategy]
         if rtx:
             names += [EngineValidity, EngineInvalidityDiagnostics, DynamicShapesKernelSpecializationStrategy]
@@ -147,11 +148,29 @@ class Engine:
         return kind(self)
 
 
+class RuntimeCache:
+    """Kernels by shape, as "compiled" as a list of them."""
+
+    def __init__(self, trt):
+        self.trt = trt
+        self.kernels = []
+
+    def serialize(self):
+        return memoryview(json.dumps(self.kernels).encode())
+
+    def deserialize(self, blob):
+        self.trt.card.need_context()
+        if "cache" in self.trt.fails:
+            return False
+        self.kernels = json.loads(bytes(blob))
+        return True
+
+
 class RtxEngine(Engine):
     def create_runtime_config(self):
         def create_runtime_cache():
-            self.trt.caches += 1
-            return "cache"
+            self.trt.caches.append(RuntimeCache(self.trt))
+            return self.trt.caches[-1]
 
         return SimpleNamespace(
             set_execution_context_allocation_strategy=lambda value: setattr(self, "strategy", value),
@@ -163,7 +182,7 @@ class RtxEngine(Engine):
         assert self.strategy is ExecutionContextAllocationStrategy.USER_MANAGED
         assert config.dynamic_shapes_kernel_specialization_strategy is DynamicShapesKernelSpecializationStrategy.EAGER
         assert config.cuda_graph_strategy is CudaGraphStrategy.DISABLED
-        assert self.cache == "cache"
+        assert isinstance(self.cache, RuntimeCache)
         return self._context(RtxContext)
 
 
@@ -234,5 +253,12 @@ class Context:
 
 
 class RtxContext(Context):
+    def execute_async_v3(self, stream):
+        kernels = self.engine.cache.kernels
+        if list(self.shapes["x"]) not in kernels:
+            self.engine.trt.compiled += 1
+            kernels.append(list(self.shapes["x"]))
+        return super().execute_async_v3(stream)
+
     def is_stream_capturable(self, stream):
         return "capturable" not in self.engine.trt.fails

@@ -123,6 +123,7 @@ class TensorRtEngine(DeviceEngine):
         if key not in self._prepared:
             with PREPARING:
                 prepared = _Prepared(self._weights, self._activations, self._own, shapes)
+                self._weights.keep_kernels()
             self._prepared[key] = prepared
             self._made.callback(prepared.close)
             self.graphs += prepared.graph is not None

@@ -8,8 +8,10 @@ import numpy as np
 
 from mammofast.engine.base import TensorSpec
 from mammofast.engine.device import Card, card
+from mammofast.engine.driver import card_kind
 from mammofast.engine.on_device import Shape
 from mammofast.engine.tensorrt.flavour import import_flavour, make_log
+from mammofast.engine.tensorrt.kernels import KernelCache
 from mammofast.errors import EngineError
 
 
@@ -27,10 +29,11 @@ class Weights:
             runtime = self.trt.Runtime(self.log)
             _check_fit(self.trt, runtime, model, flavour)
             engine = runtime.deserialize_cuda_engine(model)
-        if engine is None:
-            raise EngineError(f"{flavour} {self.trt.__version__} cannot read the engine: {self.why()}")
+            if engine is None:
+                raise EngineError(f"{flavour} {self.trt.__version__} cannot read the engine: {self.why()}")
+            config, self._kernels = _runtime_config(self.trt, engine, model, index)
         # The runtime must outlive the engine.
-        self._kept: tuple[Any, Any, Any] | None = (runtime, engine, _runtime_config(self.trt, engine))
+        self._kept: tuple[Any, Any, Any] | None = (runtime, engine, config)
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         given = [name for name in names if engine.get_tensor_mode(name) == self.trt.TensorIOMode.INPUT]
         self.inputs = tuple(self._spec(engine, name) for name in given)
@@ -54,7 +57,7 @@ class Weights:
         with self._lock:
             self._users -= 1
             if not self._users:
-                self._kept = None
+                self._kept = self._kernels = None
 
     def new_context(self) -> Any:
         """Make an execution context without memory for activations."""
@@ -65,6 +68,11 @@ class Weights:
         if context is None:
             raise EngineError(f"no context could be made to run the network in: {self.why()}")
         return context
+
+    def keep_kernels(self) -> None:
+        """Keep what was compiled for the shapes so far, where the package compiles here, for the next process."""
+        if self._kernels is not None:
+            self._kernels.keep()
 
     def profile(self, shapes: Mapping[str, Shape]) -> int:
         """Return the number of the optimization profile that has these shapes."""
@@ -98,17 +106,18 @@ class Weights:
         return TensorSpec(name, shape, dtype)
 
 
-def _runtime_config(trt: Any, engine: Any) -> Any:
-    """Return what contexts of TensorRT for RTX are made with; None for TensorRT."""
+def _runtime_config(trt: Any, engine: Any, model: bytes, index: int) -> tuple[Any, KernelCache | None]:
+    """Return what contexts of TensorRT for RTX are made with, and the kernels that they compile; None for TensorRT."""
     if not hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
-        return None
+        return None, None
     config = engine.create_runtime_config()
     config.set_execution_context_allocation_strategy(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
     # Compiled in the background, kernels would change from one run to another, and results with them.
     config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
     config.cuda_graph_strategy = trt.CudaGraphStrategy.DISABLED  # graphs are captured here
-    config.set_runtime_cache(config.create_runtime_cache())  # what one context compiles, all have
-    return config
+    kernels = KernelCache(config.create_runtime_cache(), model, f"{trt.__version__} {card_kind(index)}")
+    config.set_runtime_cache(kernels.theirs)  # what one context compiles, all have
+    return config, kernels
 
 
 def _within(shape: Shape, smallest: Sequence[int], largest: Sequence[int]) -> bool:
