@@ -117,6 +117,7 @@ def test_a_card_is_told_by_its_uuid(monkeypatch):
 
 def test_workers_of_a_machine_share_its_cores(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(112)))
+    monkeypatch.setattr(machine, "core_quota", lambda: None)
     monkeypatch.setattr(machine, "_SHARING", 1)
     assert machine.cores() == 112
     machine.share_cores(8)
