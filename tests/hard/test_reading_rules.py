@@ -47,6 +47,8 @@ def write(folder, dicom):
     """Write an object for every reason; return which SOP Instance UID, or None, should be given which."""
     expected = {code: dicom.write(folder / f"{code}.dcm", **change).SOPInstanceUID for code, change in CHANGES.items()}
     expected[None] = dicom.write(folder / "sound.dcm").SOPInstanceUID
+    for number in (1, 2):
+        dicom.write(folder / f"retake{number}.dcm", StudyInstanceUID="1.2.9", InstanceNumber=number)
     (folder / "not-dicom.dcm").write_text("Dear colleague,")
     original = dicom.write(folder / "a.dcm", StudyInstanceUID="1.2.3")
     dicom.write(
@@ -89,7 +91,7 @@ def test_every_reason_is_given_to_a_real_object(tmp_path, dicom, bundle):
             assert given[code]["sop_uid"] == sop_uid
     done = {row["sop_uid"] for row in rows if row["status"] == "done"}
     assert expected[None] in done
-    assert len(done) == 2
+    assert len(done) == 4
     # The table above says "skipped" or "failed" of each.
     for line in TEXT.splitlines():
         if (found := re.search(r"\| (skipped|failed)[^|]*\| `([a-z-]+)` \|$", line)) and found[2] != "bad-header":
@@ -99,7 +101,10 @@ def test_every_reason_is_given_to_a_real_object(tmp_path, dicom, bundle):
     assert mammofast("screen", tmp_path / "archive.zarr", plain, "--bundle", bundle, "--workers", 1).returncode == 3
     statuses = {row["sop_uid"]: row["status"] for row in open_results(plain).images().to_pylist()}
     assert all(statuses[expected[code]] == "done" for code in ("laterality", "view", "view-modifier"))
-    assert len(list(open_archive(tmp_path / "archive.zarr").images())) == 6
+    assert len(list(open_archive(tmp_path / "archive.zarr").images())) == 8
+    assert mammofast("report", plain, "--to", "html", "--out", tmp_path).returncode == 0
+    page = (tmp_path / "index.html").read_text()
+    assert [page.count(f"{number} of 2 of this view") for number in (1, 2, 3)] == [1, 1, 0]
 
 
 def test_the_page_names_all_reasons_there_are():
