@@ -199,3 +199,26 @@ def test_a_threads_card_is_its_own_again_afterwards(on_host):
         return between, control.current, control.contexts()
 
     assert in_a_new_thread(on_the_first) == (0, 0, {0, 1})
+
+
+@pytest.mark.parametrize("shape", [(3,), (4, 5), (2, 3, 6)])
+def test_a_row_is_that_element_of_the_array(native, shape):
+    values = np.random.default_rng(1).integers(0, 99, shape).astype(np.int32)
+    array = native.to_device(values)
+    for i in range(shape[0]):
+        found = device.to_host(device.row(array, i))
+        assert (found.shape, found.dtype) == (shape[1:], values.dtype)
+        np.testing.assert_array_equal(found, values[i])
+    for i in (-1, shape[0]):
+        with pytest.raises(ValueError, match=f"i: got {i}, expected one of {shape[0]} elements"):
+            device.row(array, i)
+
+
+def test_a_row_is_of_a_contiguous_array_on_a_card(native):
+    with pytest.raises(ValueError, match="array: got ndarray"):
+        device.row(np.zeros((2, 2)), 0)
+    array = native.to_device(np.zeros((4, 4), np.int32))
+    with pytest.raises(ValueError, match="array: got strides"):
+        device.row(Interface(array, shape=(4, 2), strides=(16, 4)), 0)
+    with pytest.raises(ValueError, match="one of 0 elements"):
+        device.row(native.to_device(np.array(3, np.int32)), 0)
