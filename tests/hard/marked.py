@@ -57,6 +57,7 @@ class Marked:
 
     def __init__(self):
         self._numbers = itertools.count(1)
+        self._patients = {}  # by study
 
     def mark(self):
         return f"{_MARK}{next(self._numbers):05d}"
@@ -70,6 +71,7 @@ class Marked:
             if keyword and keyword not in _READ and tag >> 16 not in (0x0000, 0x0002, 0x0004, 0x5400, 0x7FE0, 0xFFFA):
                 self._add(ds, tag, vr, name)
         ds.PatientName, ds.PatientWeight = name, _NUMBER
+        ds.PatientID = self._patients.setdefault(study, self.mark())
         inner = Dataset()
         inner.PatientName, inner.PatientID, inner.PatientBirthDate = name, self.mark(), _DATE
         inner.RequestAttributesSequence = Sequence([self._item(name)])
@@ -164,7 +166,7 @@ def write_everything(folder, bright_pixels):
         # Valid in no VR that these have, so that pydicom complains; of implicit VR it knows its dictionary's.
         put(marked.bytes(image(syntax=syntax), **{keyword: f"{_MARK}^a"}))
     # Longer than a number may be: read all the same, and complained of.
-    put(marked.bytes(image(syntax=IMPLICIT), RescaleIntercept=f"{_NUMBER}00000000001"))
+    put(marked.bytes(image(syntax=IMPLICIT), RescaleIntercept="77.00000000000000001"))
     for sop_class in ("1.2.840.10008.5.1.4.1.1.13.1.3", "1.2.840.10008.5.1.4.1.1.7", "1.2.840.10008.5.1.4.1.1.88.50"):
         ds = image()
         ds.SOPClassUID = sop_class

@@ -91,11 +91,12 @@ def test_nothing_says_who_they_are(tmp_path, source, bundle, networks, how):
     out = tmp_path / "out"
     broken = networks.write_bundle(tmp_path / "broken", segmenter=networks.bright_segmenter(bias=float("nan")))
     archive, results, failed = out / "archive.zarr", out / "results", out / "failed"
+    objects = [word for form in FORMS if form not in ("html", "csv", "parquet", "json") for word in ("--to", form)]
     commands = [
         ["ingest", folder, archive, "--verbose", "--workers", "2"],
         ["screen", archive, results, "--bundle", bundle, "--workers", "1", "--verbose"],
         ["archive", "verify", archive, "--verbose"],
-        *(["report", results, "--to", form, "--out", out / f"report-{form}"] for form in FORMS),
+        *(["report", results, "--to", form, "--out", out / f"report-{form}"] for form in FORMS if form not in objects),
     ]
     if how == "listening":
         commands += [
@@ -111,6 +112,8 @@ def test_nothing_says_who_they_are(tmp_path, source, bundle, networks, how):
             ["evaluate", results, "--truth", out],
             ["bench", "archive", archive, "--json", out / "archive.json"],
             ["doctor"],
+            ["report", results, *objects, "--out", out / "identified"],
+            ["report", results, *objects, "--out", out / "de-identified", "--deidentify"],
         ]
     said = run(tmp_path, how, *commands)
     assert leaks(said) == []
@@ -121,6 +124,10 @@ def test_nothing_says_who_they_are(tmp_path, source, bundle, networks, how):
     assert sum(row["status"] == "failed" for row in rows) > 10
     assert (out / "report-html" / "index.html").exists()
     if how == "listening":
+        identified, others = (list((out / name).rglob("*.dcm")) for name in ("identified", "de-identified"))
+        assert len(identified) == len(others) > 10
+        assert all(leaks(path.read_bytes()) for path in identified)
+        assert not [found for path in others for found in leaks(path.read_bytes())]
         assert {row["status"] for row in mammofast.open_results(failed).images().to_pylist()} >= {"failed", "skipped"}
 
 
