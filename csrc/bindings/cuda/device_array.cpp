@@ -93,9 +93,9 @@ bool has_context() {
         void* found = nullptr;
         cudaDriverEntryPointQueryResult status{};
         // The version that cuCtxGetCurrent came with.
-        const auto asked = cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &found, 4000, cudaEnableDefault, &status);
-        if (asked != cudaSuccess) cudaGetLastError();
-        return asked == cudaSuccess ? reinterpret_cast<int (*)(void**)>(found) : nullptr;
+        const auto got = cudaGetDriverEntryPointByVersion("cuCtxGetCurrent", &found, 4000, cudaEnableDefault, &status);
+        if (got != cudaSuccess) cudaGetLastError();
+        return got == cudaSuccess ? reinterpret_cast<int (*)(void**)>(found) : nullptr;
     }();
     void* context = nullptr;
     return get_current == nullptr || get_current(&context) != 0 || context != nullptr;
