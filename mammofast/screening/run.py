@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -161,6 +162,8 @@ def screen(
                 try:
                     with traced_driver(trace):
                         job.record(dispatcher, chain([first], pending), watch)
+                    with suppress(OSError):  # a scheduler that has gone by now
+                        facts["lost_cards"] = [words for _, words in client.get_events(name) or ()]
                 finally:
                     if scheduler and client.status == "running":
                         client.unregister_worker_plugin(name)

@@ -4,7 +4,6 @@ A worker process opens the bundle once. A task is a few images; what it returns 
 the ledger will hold, so that whoever writes them need not understand them.
 """
 
-import logging
 import os
 import pickle
 import signal
@@ -13,14 +12,14 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
-from distributed import WorkerPlugin
+from distributed import WorkerPlugin, get_worker
 
 from mammofast.archive import ArchiveImage
 from mammofast.errors import DeviceLostError, EngineError, ImageError, MammofastError, Reason
@@ -79,6 +78,7 @@ class Opened:
             self.users.pop()
 
 
+_LAST_WORDS_SECONDS = 0.5
 # Screeners of this process, by run.
 _OPEN: dict[str, Opened] = {}
 
@@ -209,20 +209,22 @@ def screen_task(name: str, task: bytes, deadline: float) -> bytes:
     here, images = opened(name), unpacked(task)
     with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
-        with ends_within(deadline * len(images)), _ends_with_its_card():
+        with ends_within(deadline * len(images)), _ends_with_its_card(name):
             encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return packed([(status, content, seconds) for status, content in encoded])
 
 
 @contextmanager
-def _ends_with_its_card() -> Iterator[None]:
+def _ends_with_its_card(name: str) -> Iterator[None]:
     """End this process where the block loses the card: its nanny starts another one, and the images are tried alone."""
     try:
         yield
     except DeviceLostError as error:
-        # The only trace where the images then succeed.
-        logging.getLogger(__name__).error("a worker ends: %s", error)
+        # The only trace where the images then succeed; it has to leave before the process ends.
+        with suppress(ValueError):  # no worker of Dask's
+            get_worker().log_event(name, str(error))
+            time.sleep(_LAST_WORDS_SECONDS)
         os._exit(1)  # closing in order may wait for the card for ever
 
 

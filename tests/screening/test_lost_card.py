@@ -1,6 +1,5 @@
 """A worker whose card answers no more: it ends, and what is left of the run is as if it had not."""
 
-import logging
 import os
 import shutil
 import threading
@@ -62,13 +61,14 @@ def test_an_image_that_loses_the_card_again_and_again_fails_alone(
     assert all(pid not in pids[ONE][:1] or uid == ONE for uid, of in pids.items() for pid in of[1:])
 
 
-def test_a_card_that_was_lost_once_costs_no_image(archive, private_bundle, undisturbed, tmp_path, fakes, capfd):
+def test_a_card_that_was_lost_once_costs_no_image(archive, private_bundle, undisturbed, tmp_path, fakes):
     (private_bundle / "lose").write_text(OTHER)
     (private_bundle / "passing").write_text(OTHER)
     report = screen(archive, tmp_path / "results", private_bundle, workers=1, opener=fakes.misbehaving)
     assert (report.done, report.failed) == (6, 0)
     assert snapshot(tmp_path / "results") == undisturbed
-    assert "a worker ends: card 0 is lost to this process" in capfd.readouterr().err
+    (timing,) = open_results(tmp_path / "results").runs()[0]["timings"]
+    assert timing["lost_cards"] == ["card 0 is lost to this process (an illegal memory access)"]
 
 
 def test_a_worker_whose_card_stays_lost_leaves_the_others_to_it(archive, private_bundle, undisturbed, tmp_path, fakes):
@@ -119,7 +119,7 @@ def test_a_worker_that_cannot_open_the_bundle_leaves_where_it_came_later(is_ther
     assert "run" not in worker._OPEN
 
 
-def test_a_task_that_loses_the_card_ends_its_process_at_once(monkeypatch, caplog):
+def test_a_task_that_loses_the_card_ends_its_process_at_once(monkeypatch):
     class Ended(BaseException):
         pass
 
@@ -130,7 +130,6 @@ def test_a_task_that_loses_the_card_ends_its_process_at_once(monkeypatch, caplog
     screener = Screener(image2=DeviceLostError("card 0 is lost"))
     monkeypatch.setitem(worker._OPEN, "run", worker.Opened(screener, None, None))
     monkeypatch.setattr(os, "_exit", end)
-    with caplog.at_level(logging.ERROR), pytest.raises(Ended):
+    with pytest.raises(Ended):
         worker.screen_task("run", worker.packed([image(number) for number in (1, 2, 3)]), 60.0)
     assert screener.calls == [[1, 2, 3]]  # none was tried on a card that is not there
-    assert caplog.messages == ["a worker ends: card 0 is lost"]
