@@ -342,6 +342,27 @@ def test_a_device_that_is_lost_ends_all_runs_and_blames_no_image():
     flow.close()
 
 
+def test_nothing_is_begun_on_a_device_that_is_lost():
+    worked = []
+
+    def detect(item):
+        worked.append(item)
+        if item == 0:
+            is_so(lambda: len(worked) == 2)
+            raise DeviceLostError("card 0 is lost")
+        is_so(lambda: flow._broken is not None)
+        return item
+
+    flow = Flow([Stage(name="detect", work=each(detect), workers=2, room=9, device=True)])
+    with pytest.raises(DeviceLostError):
+        flow.results(range(9))
+    for thread in threading.enumerate():
+        if thread.name == "detect":
+            thread.join(PATIENCE)
+    assert sorted(worked) == [0, 1]
+    flow.close()
+
+
 def test_two_runs_of_one_thread_do_not_wait_for_each_other():
     """A batch that only the other run could fill starts all the same: the other one is away."""
     with Flow(stages(detect={"batch": 4}, segment={"batch": 16, "room": 64})) as flow:
