@@ -359,6 +359,7 @@ def test_nothing_is_begun_on_a_device_that_is_lost():
     for thread in threading.enumerate():
         if thread.name == "detect":
             thread.join(PATIENCE)
+            assert not thread.is_alive()
     assert sorted(worked) == [0, 1]
     flow.close()
 
