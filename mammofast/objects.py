@@ -104,7 +104,7 @@ class ObjectPath(PosixPath):
         names = [*found["common_prefixes"], *(entry["path"] for entry in found["objects"])]
         yield from (self / name.rstrip("/").rpartition("/")[2] for name in sorted(names))
 
-    def glob(self, pattern: str) -> Iterator[Self]:
+    def glob(self, pattern: str) -> Generator[Self, None, None]:
         """Yield what matches, as of files: ``*`` within a name, no ``**``."""
         first, _, rest = pattern.partition("/")
         if not rest:
