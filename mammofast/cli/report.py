@@ -30,7 +30,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--archive", type=_FOLDER, help="Where the archive is, if it moved.")
 @click.option("--bundle-id", help="DICOM: which run, where RESULTS holds several; its first digits will do.")
 @click.option("--settings-id", help="DICOM: the same by its settings.")
-@click.option("--deidentify", is_flag=True, help="DICOM: by PS3.15's basic profile.")
+@click.option("--deidentify", is_flag=True, help="DICOM: by PS3.15's basic profile, as new patients each time.")
 @click.option(
     "--deidentify-key",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -67,10 +67,16 @@ def report_command(
     """  # noqa: D301
     from mammofast.screening import open_results
 
+    others = [form for form in dict.fromkeys(forms) if form not in _OBJECTS]
+    if others and (deidentify or deidentify_key):
+        raise click.UsageError(
+            f"got --deidentify and --to {', '.join(others)}, expected DICOM objects alone: page and tables bear the "
+            "images' own UIDs; write them by a call of their own, to another folder"
+        )
     opened = open_results(results)
     written: list[Path] = []
     said: dict[str, Any] = {}
-    for form in (form for form in dict.fromkeys(forms) if form not in _OBJECTS):
+    for form in others:
         if form == "html":
             from mammofast.report.html import write_html
 
@@ -121,7 +127,8 @@ def _deidentifier(key: Path | None) -> "Deidentifier":
 
 
 def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
-    for path in written if not said else (path for path in written if path.suffix != ".dcm"):
+    # Every form of tables has the same notice beside it.
+    for path in dict.fromkeys(path for path in written if path.suffix != ".dcm"):
         click.echo(str(path))
     if said:
         kinds = ", ".join(f"{number} {kind}" for kind, number in said["objects"].items()) or "no object"

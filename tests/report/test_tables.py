@@ -86,6 +86,25 @@ def test_the_command(ledger, tmp_path):
     assert CliRunner().invoke(main, ["report", str(tmp_path), "--to", "csv", "--out", str(out)]).exit_code == 1
 
 
+def test_the_notice_beside_all_tables_is_named_once(ledger, tmp_path):
+    out = tmp_path / "out"
+    tables = [word for form in ("csv", "json", "parquet") for word in ("--to", form)]
+    done = CliRunner().invoke(main, ["report", str(ledger.path), *tables, "--out", str(out)])
+    assert sorted(done.stdout.split()) == sorted(map(str, out.iterdir()))
+    assert len(done.stdout.split()) == 7
+
+
+@pytest.mark.parametrize("form", ["html", "csv", "parquet", "json"])
+@pytest.mark.parametrize("switch", [["--deidentify"], ["--deidentify-key", "key"]])
+def test_what_bears_the_images_uids_is_never_written_as_de_identified(ledger, tmp_path, form, switch):
+    out = tmp_path / "out"
+    command = ["report", str(ledger.path), "--to", "cad-sr", "--to", form, "--out", str(out), *switch]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert f"got --deidentify and --to {form}, expected DICOM objects alone" in done.stderr
+    assert not out.exists()
+
+
 def test_the_command_writes_the_page(ledger, tmp_path):
     done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "html", "--out", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output
