@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 TLS = click.option(
-    "--tls", nargs=3, type=FILE, metavar="CERT KEY CA", help="TLS: our certificate and key, and the CA of who connects."
+    "--tls", nargs=3, type=FILE, metavar="CERT KEY CA", help="TLS: our certificate and key, and the other side's CA."
 )
 
 
