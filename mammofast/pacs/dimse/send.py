@@ -47,17 +47,16 @@ def send(
         waiting, lost_at = list(group), None
         while waiting:
             with _associated(peer, calling, tls, waiting) as association:
-                held = _held(association, waiting)
-                while waiting:
+                held, is_lost = _held(association, waiting), False
+                while waiting and not is_lost:
                     each = waiting[0]
                     if each.sop_uid in held:
                         report.present += 1
-                    elif not _store(association, each, report):
-                        if lost_at == each.sop_uid:
-                            report.failures[each.sop_uid] = "not stored: twice the connection broke off meanwhile"
-                        else:
+                    elif is_lost := not _store(association, each, report):
+                        if lost_at != each.sop_uid:
                             lost_at = each.sop_uid
-                            break
+                            continue
+                        report.failures[each.sop_uid] = "not stored: twice the connection broke off meanwhile"
                     waiting.pop(0)
                     progress(1)
 
@@ -133,6 +132,8 @@ def _held(association: Association, objects: Iterable[Outgoing]) -> set[str]:
             query.QueryRetrieveLevel = "IMAGE"
             query.StudyInstanceUID, query.SeriesInstanceUID = study_uid, series_uid
             query.SOPInstanceUID = wanted[start : start + _ASKED_AT_ONCE]
+            if not association.is_established:  # a peer that hangs up on a query may take objects all the same
+                return held
             for status, match in association.send_c_find(query, _FIND):
                 if status.get("Status") in _PENDING and match is not None:
                     held.add(str(match.get("SOPInstanceUID", "")))
