@@ -35,6 +35,7 @@ from mammofast.archive.store import ArchiveImage
 from mammofast.archive.writer import Staged, Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
 from mammofast.machine import cores
+from mammofast.objects import ObjectPath, place
 from mammofast.ops._native import kernels
 
 # Files being worked on, together, for each thread: what is decoded may wait a while for the disk and for its turn.
@@ -120,7 +121,9 @@ class Ingest:
         workers = cores() if workers is None else workers
         if workers < 1:
             raise ValueError(f"workers: got {workers}, expected an integer >= 1")
-        self._path, self._workers = Path(archive_path), workers
+        self._path, self._workers = place(archive_path), workers
+        if isinstance(self._path, ObjectPath):
+            raise ArchiveError("an archive is made on a file system: ingest to one, then copy the archive to s3://")
 
     def __enter__(self) -> "Ingest":
         kernels()  # or else every single file would fail for want of them

@@ -88,7 +88,7 @@ def screen(
         cluster must find it under the same path.
     log: a file to which a line is added for each study that is complete, see
         :class:`mammofast.screening.study_log.StudyLog`; by default one of its own in RESULTS/logs, "-" for standard
-        error.
+        error. On ``s3://``, where nothing can be added to a file, there is none.
     grace: seconds after Ctrl-C, SIGTERM or SIGHUP after which this process ends in any case, with exit status 1; by
         default it takes what it takes, mostly that of ending workers.
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mammofast.objects import place
 from mammofast.screening.entry import DONE, FAILED, SKIPPED
 
 STDERR = "-"
@@ -77,9 +78,10 @@ class StudyLog:
 def lines_to(where: Path | str) -> Say:
     """Return what appends lines of JSON to a file, made with its folder at the first; ``"-"`` is standard error.
 
-    What cannot be written is left out: no run fails for its log.
+    What cannot be written is left out: no run fails for its log. That is all of it on ``s3://``, where nothing can be
+    added to what is there.
     """
-    path = None if where == STDERR else Path(where)
+    path = None if where == STDERR else place(where)
 
     def say(line: Mapping[str, Any]) -> None:
         content = json.dumps(line).encode() + b"\n"

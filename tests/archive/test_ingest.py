@@ -501,6 +501,8 @@ def test_wrong_arguments(tmp_path, dicom):
     with pytest.raises(ValueError, match="does not exist") as caught:
         ingest([tmp_path / "in", tmp_path / "SECRET"], tmp_path / "a.zarr")
     assert "SECRET" not in str(caught.value)
+    with pytest.raises(ArchiveError, match="ingest to one, then copy"):
+        ingest(tmp_path / "in", "s3://bucket/a.zarr")
     assert not (tmp_path / "a.zarr").exists()
     assert ingest(iter([tmp_path / "in"]), tmp_path / "a.zarr") == IngestReport(added=1)
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mammofast import open_archive, open_results
+from mammofast.objects import place
 from mammofast.screening import screen
 from mammofast.screening.study_log import StudyLog, lines_to
 from mammofast.screening.timing import _KEPT, Stopwatch, timed
@@ -68,7 +69,10 @@ def test_lines_go_to_a_file_whose_folder_is_made_or_to_standard_error(tmp_path, 
     assert capfd.readouterr().err == '{"c": 3}\n'
 
 
-def test_a_log_that_cannot_be_written_ends_nothing(tmp_path):
+def test_a_log_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines_to(place("s3://bucket/logs/log.jsonl"))({"a": 1})
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
     lines_to(tmp_path / "file" / "log.jsonl")({"a": 1})
     lines_to(tmp_path)({"a": 1})
