@@ -18,7 +18,7 @@ def read_folder(folder: Path) -> Dataset:
     Raises
     ------
     DatasetError
-        When it is not there, or an image's patient is not stated in the table.
+        When it is not there, or the table has other columns.
 
     """
     patients = _patients(folder / "patients.csv")
