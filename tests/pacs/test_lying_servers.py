@@ -218,6 +218,22 @@ def test_who_is_not_let_in_hears_what_to_set(tmp_path, pacs, status):
         fetch(pacs, tmp_path / "a.zarr")
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_was_refused_hears_that_and_not_only_what_to_set(tmp_path, pacs, monkeypatch, status):
+    monkeypatch.setenv("MAMMOFAST_PACS_TOKEN", "SECRET")
+    pacs.answers["/studies"] = lambda h: h.send(status)
+    with pytest.raises(PacsError, match="it refuses the user, or token, that it was given; set") as raised:
+        fetch(pacs, tmp_path / "a.zarr")
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("status", [400, 404, 405])
+def test_who_asks_in_a_wrong_place_hears_what_is_expected(tmp_path, pacs, status):
+    pacs.answers["/studies"] = lambda h: h.send(status)
+    with pytest.raises(PacsError, match=f"HTTP status {status}: is the URL its DICOMweb root"):
+        fetch(pacs, tmp_path / "a.zarr")
+
+
 def test_a_study_that_cannot_be_listed_fails_alone(tmp_path, dicom, pacs):
     bad, good = pacs.add(dicom.dataset()), pacs.add(dicom.dataset(dicom.pixels(seed=1)))
     archive = tmp_path / "a.zarr"

@@ -235,10 +235,15 @@ def _refusal(response: requests.Response) -> HttpError:
     status = response.status_code
     advice = ""
     if status in (401, 403):
+        given = (
+            "it refuses the user, or token, that it was given; " if "Authorization" in response.request.headers else ""
+        )
         advice = (
-            ": set MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, or MAMMOFAST_PACS_TOKEN, "
+            f": {given}set MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, or MAMMOFAST_PACS_TOKEN, "
             "or have the host in your .netrc"
         )
+    elif status in (400, 404, 405):
+        advice = ": is the URL its DICOMweb root, say https://pacs/dicom-web?"
     said = response.headers.get("Retry-After", "")
     retry_after = min(float(said), _LONGEST_WAIT) if said.isdecimal() else 0.0
     return HttpError(status, f"the server answers with HTTP status {status}{advice}", retry_after)
