@@ -169,7 +169,6 @@ class Dispatcher:
             else:
                 _raise_if_hopeless(result, task, self._client.status == "running")
                 self._suspect(task)
-            # Only now: until its images are recorded, the result stays where it can be fetched again.
             del self._in_flight[future]
             future.release()
             sample(IN_FLIGHT, len(self._in_flight))

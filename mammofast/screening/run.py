@@ -149,7 +149,7 @@ def screen(
             }
             n_local = None if scheduler else n_workers
             with timed(put_timing, n_local, call, facts, job.report.counts) as watch, connect as client:
-                there = tuple(client.scheduler_info()["workers"])
+                there = tuple(client.scheduler_info(n_workers=-1)["workers"])  # by default some versions name five
                 plugin = ScreenerPlugin(
                     name, run, folder, device, settings, ours=not scheduler, opener=opener, trace=trace, there=there
                 )

@@ -1,7 +1,6 @@
 """When to stop before everything is done: Ctrl-C, SIGTERM, SIGHUP, or a time of day."""
 
 import faulthandler
-import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,10 +8,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from types import FrameType
 
+from mammofast.screening.watch import NOWHERE
+
 # SIGHUP is a terminal that is closed, a connection that broke.
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# faulthandler writes where every thread was; it wants a file that is really one, for as long as it may write.
-_NOWHERE = os.open(os.devnull, os.O_WRONLY)
 
 
 class Interrupt:
@@ -48,7 +47,7 @@ def interruptible(grace: float | None = None) -> Iterator[Interrupt]:
         restore()
         if grace is not None:
             # Its thread needs nothing of Python's: not even a call that never comes back keeps this process.
-            faulthandler.dump_traceback_later(grace, exit=True, file=_NOWHERE)
+            faulthandler.dump_traceback_later(grace, exit=True, file=NOWHERE)
 
     for number in SIGNALS:
         # What the program ignores, say under nohup, it goes on ignoring.

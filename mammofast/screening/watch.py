@@ -13,7 +13,7 @@ from contextlib import contextmanager
 _LOCK = threading.Lock()
 _ENDS: dict[object, float] = {}
 # faulthandler writes where every thread was; it wants a file that is really one, for as long as it may write.
-_NOWHERE = os.open(os.devnull, os.O_WRONLY)
+NOWHERE = os.open(os.devnull, os.O_WRONLY)
 
 
 @contextmanager
@@ -35,6 +35,6 @@ def _set() -> None:
     """Set the one alarm that faulthandler has, a thread without Python in it, to the block that ends first."""
     if _ENDS:
         left = max(min(_ENDS.values()) - time.monotonic(), 0.001)
-        faulthandler.dump_traceback_later(left, exit=True, file=_NOWHERE)
+        faulthandler.dump_traceback_later(left, exit=True, file=NOWHERE)
     else:
         faulthandler.cancel_dump_traceback_later()
