@@ -50,24 +50,31 @@ def send_command(
     if not objects and not report.failed:
         raise click.UsageError("there is no *.dcm file under DIR; write some with `mammofast report`")
     try:
+        if is_url(destination):
+            from mammofast.pacs.dicomweb.address import parse_url
+
+            root = parse_url(destination).root
+        else:
+            from mammofast.pacs.dimse.entity import Credentials, checked_aet, parse_peer
+
+            peer, title = parse_peer(destination), checked_aet(calling)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    try:
         with progress("Sending objects", len(objects), quiet) as advance:
             if is_url(destination):
                 from mammofast.pacs.dicomweb import store
-                from mammofast.pacs.dicomweb.address import parse_url
                 from mammofast.pacs.dicomweb.server import Server
 
-                with Server(parse_url(destination).root, ca) as server:
+                with Server(root, ca) as server:
                     if server.credentials_are_exposed:
                         click.echo("mammofast: user, password or token can be read on their way: it is http", err=True)
                     store(server, objects, report, progress=advance)
             else:
-                from mammofast.pacs.dimse.entity import Credentials, checked_aet, parse_peer
                 from mammofast.pacs.dimse.send import send
 
-                peer, secured = parse_peer(destination), Credentials(*tls) if tls else None
-                send(peer, objects, report, calling=checked_aet(calling), tls=secured, progress=advance)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
+                secured = Credentials(*tls) if tls else None
+                send(peer, objects, report, calling=title, tls=secured, progress=advance)
     finally:
         # Also of a run that could not go on: what is there is there.
         if as_json:

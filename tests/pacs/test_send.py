@@ -322,7 +322,8 @@ def test_tls_both_ways(objects, tls):
 def test_what_is_no_address_is_misuse(objects, text):
     with pytest.raises(ValueError, match=r"expected"):
         parse_peer(text)
-    assert run(objects[0], text).exit_code == 2
+    done = run(objects[0], text)
+    assert (done.exit_code, done.stdout) == (2, "")
 
 
 def test_addresses():
