@@ -99,7 +99,9 @@ class Server:
         """Whether a user and password, or a token, can be read on their way."""
         parts = urlsplit(self.root)
         private = parts.scheme == "https" or parts.hostname in ("localhost", "127.0.0.1", "::1")
-        return self._session.auth is not None and not private
+        if private:
+            return False
+        return self._session.auth is not None or requests.utils.get_netrc_auth(self.root) is not None
 
     def close(self) -> None:
         """Close all connections."""
