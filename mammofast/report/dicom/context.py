@@ -58,11 +58,11 @@ _DATED = (
 
 
 def put_context(
-    dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage], number: int = 1
+    dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage]
 ) -> None:
     """Put the shared modules into an object, over whatever stands there; SOP class and modality stay as they are.
 
-    kind: a key of ``SERIES``. images: what the object was made from, which dates it. number: Instance Number.
+    kind: a key of ``SERIES``. images: what the object was made from, which dates it.
     """
     date, time = moment(image.header for image in images)
     with config.disable_value_validation():
@@ -71,7 +71,7 @@ def put_context(
         dataset.StudyInstanceUID = study.study_uid
         dataset.SeriesInstanceUID = series_uid(study, kind)
         dataset.SeriesNumber, dataset.SeriesDescription = SERIES[kind]
-        dataset.SOPInstanceUID, dataset.InstanceNumber = sop_uid, number
+        dataset.SOPInstanceUID, dataset.InstanceNumber = sop_uid, 1
         dataset.Manufacturer = MANUFACTURER
         dataset.ManufacturerModelName = study.algorithm.name[:64] or MANUFACTURER
         dataset.SoftwareVersions = [f"writer {WRITER}", study.algorithm.version]
@@ -79,6 +79,9 @@ def put_context(
         for keyword in _DATED:
             if keyword in dataset:
                 setattr(dataset, keyword, date if "Date" in keyword else time)
+    # highdicom names itself there, with the moment it ran.
+    if "ContributingEquipmentSequence" in dataset:
+        del dataset.ContributingEquipmentSequence
     dataset.preamble = b"\0" * 128
     dataset.file_meta = _file_meta(dataset)
 

@@ -23,12 +23,12 @@ from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
 from pydicom.sr.codedict import codes
-from pydicom.sr.coding import Code
 from pydicom.uid import UID_dictionary
 
 from mammofast.errors import Reason, ResultsError, UnusableImage
 from mammofast.report.dicom.burned_in import may_show_a_name
 from mammofast.report.dicom.context import MANUFACTURER
+from mammofast.report.dicom.vocabulary import code_item
 
 try:
     from dicomanonymizer.dicomfields_selector import dicom_anonymization_database_selector
@@ -120,7 +120,7 @@ class Deidentifier:
         new.PatientName = f"De-identified^{new.PatientID}"
         new.PatientIdentityRemoved = "YES"
         new.DeidentificationMethod = _METHOD
-        new.DeidentificationMethodCodeSequence = [_item(code) for code in (*_PROFILE, *(_OPTIONS if ours else ()))]
+        new.DeidentificationMethodCodeSequence = [code_item(code) for code in (*_PROFILE, *(_OPTIONS if ours else ()))]
         new.LongitudinalTemporalInformationModified = "REMOVED"
         kept = {element.tag: element for element in dataset.file_meta if element.keyword in _META}
         new.file_meta = FileMetaDataset(self._cleaned(Dataset(kept)))
@@ -198,9 +198,3 @@ def _is_removed(element: DataElement) -> bool:
     edition.
     """
     return (element.tag.group, element.tag.element) in _REMOVED or not dictionary_has_tag(element.tag)
-
-
-def _item(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item

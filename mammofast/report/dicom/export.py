@@ -12,9 +12,8 @@ from pydicom import Dataset
 from mammofast.archive import open_archive
 from mammofast.archive.patients import patient_of
 from mammofast.archive.quiet import quiet
-from mammofast.report.dicom import gsps, picture, seg, tid1500
+from mammofast.report.dicom import cad_sr, gsps, picture, seg, tid1500
 from mammofast.report.dicom.burned_in import may_show_a_name
-from mammofast.report.dicom.cad_sr import cad_sr
 from mammofast.report.dicom.references import Reference
 from mammofast.report.dicom.study import StudyImage, StudyResults, choose_run, studies
 from mammofast.screening import open_results
@@ -24,7 +23,7 @@ _OF_IMAGES: Mapping[str, Callable[[StudyResults, StudyImage], Dataset | None]] =
     {seg.KIND: seg.segmentation, gsps.KIND: gsps.presentation_state, picture.KIND: picture.picture}
 )
 _OF_STUDIES: Mapping[str, Callable[[StudyResults, Sequence[Reference]], Dataset | None]] = MappingProxyType(
-    {tid1500.KIND: tid1500.measurement_report, "cad-sr": lambda study, _: cad_sr(study)}
+    {tid1500.KIND: tid1500.measurement_report, cad_sr.KIND: lambda study, _: cad_sr.cad_sr(study)}
 )
 KINDS = (*_OF_STUDIES, *_OF_IMAGES)
 

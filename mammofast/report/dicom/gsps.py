@@ -59,8 +59,6 @@ def presentation_state(study: StudyResults, image: StudyImage) -> Dataset | None
     _put_spacing(area, spacing_of(image))
     # Both breasts are in the series, which has to say one side or none.
     dataset.Laterality = ""
-    if "ContributingEquipmentSequence" in dataset:
-        del dataset.ContributingEquipmentSequence
     put_context(dataset, study, KIND, str(dataset.SOPInstanceUID), images=[image])
     return dataset
 

@@ -16,6 +16,7 @@ from mammofast.report.dicom.identity import image_object_uid, series_uid
 from mammofast.report.dicom.references import Reference
 from mammofast.report.dicom.source import orientation_of, source_of, spacing_of
 from mammofast.report.dicom.study import StudyImage, StudyResults
+from mammofast.report.dicom.vocabulary import code_item
 from mammofast.report.pictures import grey_picture, picture_level
 
 KIND = "picture"
@@ -57,8 +58,6 @@ def picture(study: StudyResults, image: StudyImage) -> Dataset | None:
     dataset.Laterality = ""
     _put_derivation(dataset, study, image)
     _put_spacing(dataset, image, level)
-    if "ContributingEquipmentSequence" in dataset:
-        del dataset.ContributingEquipmentSequence
     put_context(dataset, study, KIND, str(dataset.SOPInstanceUID), images=[image])
     return dataset
 
@@ -89,10 +88,8 @@ def _grown(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _put_derivation(dataset: Dataset, study: StudyResults, image: StudyImage) -> None:
     dataset.DerivationDescription = "Outlines of CAD findings drawn on a reduced picture"
     item = Reference.to_image(image).item
-    purpose = codes.DCM.SourceImageForImageProcessingOperation
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = purpose[:3]
-    item.PurposeOfReferenceCodeSequence = Sequence([code])
+    purpose = code_item(codes.DCM.SourceImageForImageProcessingOperation)
+    item.PurposeOfReferenceCodeSequence = Sequence([purpose])
     dataset.SourceImageSequence = Sequence([item])
     # What is burnt into the source is burnt into the picture; where the source does not say, neither can we.
     burnt_in = text_of(image.header, "BurnedInAnnotation")

@@ -5,14 +5,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.sequence import Sequence
-from pydicom.sr.coding import Code
 
 from mammofast.records import Finding, combine_masks
 from mammofast.report.dicom.context import put_context
 from mammofast.report.dicom.identity import derived_uid, image_object_uid, series_uid, tracking_id, tracking_uid
 from mammofast.report.dicom.source import orientation_of, source_of, spacing_of
 from mammofast.report.dicom.study import StudyImage, StudyResults
-from mammofast.report.dicom.vocabulary import ABNORMAL, BREAST, MASS, SIDES, algorithm_identification
+from mammofast.report.dicom.vocabulary import ABNORMAL, BREAST, MASS, SIDES, algorithm_identification, code_item
 
 KIND = "dicom-seg"
 
@@ -56,7 +55,6 @@ def segmentation(study: StudyResults, image: StudyImage) -> Dataset | None:
     dataset.PatientOrientation = list(orientation_of(image))
     if image.info.laterality is not None:
         dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = Sequence([_anatomy(image.info.laterality)])
-    del dataset.ContributingEquipmentSequence
     organization = derived_uid("dimensions", dataset.SOPInstanceUID)
     for item in (*dataset.DimensionOrganizationSequence, *dataset.DimensionIndexSequence):
         item.DimensionOrganizationUID = organization
@@ -96,19 +94,13 @@ def _segment(study: StudyResults, image: StudyImage, number: int, segment: int) 
     )
     side = SIDES.get(image.info.laterality)
     if side is not None:
-        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = Sequence([_item(side)])
+        description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = Sequence([code_item(side)])
     return description
 
 
 def _anatomy(laterality: str) -> Dataset:
     """Return Frame Anatomy (PS3.3 C.7.6.16.2.8): both breasts' segmentations are in one series, which cannot tell."""
     item = Dataset()
-    item.AnatomicRegionSequence = Sequence([_item(BREAST)])
+    item.AnatomicRegionSequence = Sequence([code_item(BREAST)])
     item.FrameLaterality = laterality
-    return item
-
-
-def _item(code: Code) -> Dataset:
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
     return item

@@ -16,6 +16,7 @@ from mammofast.report.dicom.references import Reference, evidence
 from mammofast.report.dicom.source import source_of
 from mammofast.report.dicom.study import Algorithm, StudyImage, StudyResults
 from mammofast.report.dicom.vocabulary import ABNORMAL, BREAST, MASS, SIDES
+from mammofast.screening.columns import area_mm2
 
 KIND = "tid1500"
 _NO_UNITS, _PIXELS = Code("1", "UCUM", "no units"), Code("{pixels}", "UCUM", "pixels")
@@ -51,8 +52,6 @@ def measurement_report(study: StudyResults, references: Sequence[Reference] = ()
     )
     sources = [Reference.to_image(image) for image in images]
     dataset.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_uid, [*sources, *references])
-    if "ContributingEquipmentSequence" in dataset:
-        del dataset.ContributingEquipmentSequence
     put_context(dataset, study, KIND, str(dataset.SOPInstanceUID), images=images)
     return dataset
 
@@ -103,11 +102,11 @@ def _algorithm(algorithm: Algorithm) -> sr.AlgorithmIdentification:
 
 
 def _measurements(image: StudyImage, finding: Finding) -> Iterator[sr.Measurement]:
-    spacing = image.info.pixel_spacing
-    if spacing is None:
+    area = area_mm2(finding.area_px, image.info)
+    if area is None:
         yield sr.Measurement(codes.SCT.Area, finding.area_px, _PIXELS)
     else:
-        yield sr.Measurement(codes.SCT.Area, finding.area_px * spacing[0] * spacing[1], codes.UCUM.SquareMillimeter)
+        yield sr.Measurement(codes.SCT.Area, area, codes.UCUM.SquareMillimeter)
     # An absolute value that may pass 1, so it is no percentage.
     yield sr.Measurement(codes.DCM.CertaintyOfFinding, finding.confidence, _NO_UNITS)
     yield sr.Measurement(_SCORE, finding.score, _NO_UNITS)

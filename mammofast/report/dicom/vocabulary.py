@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from highdicom import AlgorithmIdentificationSequence
+from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
@@ -17,6 +18,13 @@ BREAST = Code("76752008", "SCT", "Breast")
 SIDES: Mapping[str | None, Code] = MappingProxyType(
     {"L": Code("7771000", "SCT", "Left"), "R": Code("24028007", "SCT", "Right")}
 )
+
+
+def code_item(code: Code) -> Dataset:
+    """Return a code as an item of a code sequence (PS3.3 8)."""
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
+    return item
 
 
 def algorithm_identification(algorithm: Algorithm) -> AlgorithmIdentificationSequence:

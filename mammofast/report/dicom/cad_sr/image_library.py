@@ -4,19 +4,19 @@ A workstation that has another copy of an image (For Presentation beside For Pro
 be moved (PS3.17 E.5).
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
-from pydicom.valuerep import DA, TM
 
 from mammofast.archive.views import modifiers_of
 from mammofast.report.dicom.cad_sr import content
 from mammofast.report.dicom.cad_sr.content import HAS_ACQ_CONTEXT, HAS_CONCEPT_MOD
 from mammofast.report.dicom.context import text_of
+from mammofast.report.dicom.identity import TIME, is_day
+from mammofast.report.dicom.source import orientation_of
 from mammofast.report.dicom.study import StudyImage
 
 MILLIMETRE, PIXELS = Code("mm", "UCUM", "millimeter"), Code("{pixels}", "UCUM", "pixels")
@@ -69,8 +69,6 @@ _DATES = (  # rows 7 to 10
     (codes.DCM.StudyDate, codes.DCM.StudyTime, "Study"),
     (codes.DCM.ContentDate, codes.DCM.ContentTime, "Content"),
 )
-_FORM = {DA: re.compile(r"\d{8}"), TM: re.compile(r"\d{2}(\d{2}(\d{2}(\.\d{1,6})?)?)?")}
-_DIRECTION = re.compile(r"[APLRHF]{1,3}")
 
 
 def image_library_entry(image: StudyImage) -> Dataset:
@@ -89,15 +87,15 @@ def _context(image: StudyImage) -> Iterator[Dataset]:
         named = (_MODIFIERS[word] for word in modifiers_of(header) if word in _MODIFIERS)
         modifiers = (content.code(HAS_CONCEPT_MOD, codes.DCM.ImageViewModifier, modifier) for modifier in named)
         yield content.code(HAS_ACQ_CONTEXT, codes.DCM.ImageView, view, modifiers)
-    orientation = text_of(header, "PatientOrientation").split("\\")
-    if len(orientation) == 2 and all(map(_DIRECTION.fullmatch, orientation)):  # TID 4020 rows 5, 6
+    orientation = orientation_of(image)
+    if orientation:  # TID 4020 rows 5, 6
         yield content.text(HAS_ACQ_CONTEXT, codes.DCM.PatientOrientationRow, orientation[0])
         yield content.text(HAS_ACQ_CONTEXT, codes.DCM.PatientOrientationColumn, orientation[1])
     for date_name, time_name, what in _DATES:  # TID 4020 rows 7 to 10
         date, time = text_of(header, f"{what}Date"), text_of(header, f"{what}Time")
-        if _is(DA, date):
+        if is_day(date):
             yield content.date(HAS_ACQ_CONTEXT, date_name, date)
-        if _is(TM, time):
+        if TIME.fullmatch(time):
             yield content.time(HAS_ACQ_CONTEXT, time_name, time)
     spacing = info.pixel_spacing
     if spacing is not None:  # TID 4020 rows 11, 12: between columns, then between rows
@@ -106,11 +104,3 @@ def _context(image: StudyImage) -> Iterator[Dataset]:
     rows, cols = image.shape  # TID 4020 rows 27, 28: what the marks' coordinates are within
     yield content.num(HAS_ACQ_CONTEXT, codes.DCM.PixelDataRows, rows, PIXELS)
     yield content.num(HAS_ACQ_CONTEXT, codes.DCM.PixelDataColumns, cols, PIXELS)
-
-
-def _is(kind: type[DA] | type[TM], value: str) -> bool:
-    """Say whether this is a day, or a time of day, as DICOM writes them."""
-    try:
-        return _FORM[kind].fullmatch(value) is not None and kind(value) is not None
-    except ValueError:
-        return False
