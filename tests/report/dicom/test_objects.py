@@ -54,14 +54,15 @@ def test_validators_find_nothing_to_say_whatever_the_header(study, tmp_path, sty
 
 
 @pytest.mark.parametrize("number", [0, 1, 10])
-def test_every_view_with_no_one_and_ten_findings(night, tmp_path, number):
+def test_every_view_with_no_and_one_finding_and_three_with_ten(night, tmp_path, number):
     images = [
         mammogram(laterality="LR"[k % 2], view=view, StudyInstanceUID=generate_uid(entropy_srcs=["one study"]))
-        for k, view in enumerate(VIEWS)
+        # Of a report with a hundred findings PixelMed's validator takes more memory than there is.
+        for k, view in enumerate(list(VIEWS)[: 3 if number == 10 else None])
     ]
     (study,) = night.screen(images, lambda r: ImageResult((96, 80), some_findings(number, (96, 80))))
     objects = written(study, tmp_path)
-    per_image = len(VIEWS) if number else 0
+    per_image = len(images) if number else 0
     assert {kind: len(found) for kind, found in objects.items()} == {
         **{"cad-sr": 1, "tid1500": int(number > 0)},
         **dict.fromkeys(("dicom-seg", "gsps", "picture"), per_image),
