@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.errors import ArchiveError
 
 if TYPE_CHECKING:
     from mammofast.report.dicom.deidentify import Deidentifier
@@ -67,6 +68,8 @@ def report_command(
     """  # noqa: D301
     from mammofast.screening import open_results
 
+    if out.parts[:1] == ("s3:",):
+        raise click.UsageError("--out: got an address on s3://, expected a folder; copy it to the store from there")
     others = [form for form in dict.fromkeys(forms) if form not in _OBJECTS]
     if others and (deidentify or deidentify_key):
         raise click.UsageError(
@@ -88,8 +91,13 @@ def report_command(
             written += write_tables(results, out, form)
     kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
     if kinds:
+        from mammofast.archive import open_archive
         from mammofast.report.dicom.export import export
 
+        try:
+            open_archive(archive or opened.archive_path)
+        except ArchiveError as error:
+            raise ArchiveError(f"{error}; where it moved, say with --archive where it is now") from None
         with progress("Writing studies", quiet=quiet) as advance:
             exported = export(
                 results,

@@ -105,6 +105,13 @@ def test_what_bears_the_images_uids_is_never_written_as_de_identified(ledger, tm
     assert not out.exists()
 
 
+def test_objects_of_an_archive_that_moved_say_how_to_name_it(ledger, tmp_path):
+    done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "gsps", "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "there is no archive at that path" in done.stderr
+    assert "say with --archive where it is now" in done.stderr
+
+
 def test_the_command_writes_the_page(ledger, tmp_path):
     done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "html", "--out", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output
