@@ -91,7 +91,7 @@ def read_cbis_ddsm(folder: Path) -> Dataset:
 def _rows(path: Path) -> Iterator[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
         for row in csv.DictReader(file):
-            yield {(key or "").strip(): (value or "").strip() for key, value in row.items()}
+            yield {key.strip(): (value or "").strip() for key, value in row.items() if key is not None}
 
 
 def _take(row: dict[str, str], split: str, images: dict[tuple[str, str, str], _Image], left_out: list[LeftOut]) -> None:

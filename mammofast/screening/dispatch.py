@@ -52,10 +52,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """Images that go to a worker together. alone: how often they were sent to be screened in a process of their own."""
+    """Images that go to a worker together.
+
+    alone: how often they were sent to be screened in a process of their own. others: how many tasks had ended well when
+    they first were.
+    """
 
     images: list[ArchiveImage]
     alone: int = 0
+    others: int = 0
     sent: float = field(default=0.0, compare=False)
 
 
@@ -92,6 +97,7 @@ class Dispatcher:
         # When it was first seen that a task has ended, of those that are in flight all the same.
         self._ended: dict[Any, float] = {}
         self._given_up: deque[Outcome] = deque()
+        self._ended_well = 0
         self._workers = 0
         self._threads = 0
         self._counted = float("-inf")
@@ -135,7 +141,8 @@ class Dispatcher:
         while not self._stop():
             alone = sum(task.alone > 0 for task in self._in_flight.values())
             if self._suspects and alone < max(self._workers, 1):
-                self._send(self._suspects.popleft(), screen_alone)
+                suspect = self._suspects.popleft()
+                self._send(suspect, screen_alone if suspect.alone else screen_task)
             elif len(self._in_flight) < TASKS_PER_WORKER * max(self._threads, 1):
                 with span(LIST):
                     task = next(tasks, None)
@@ -165,20 +172,24 @@ class Dispatcher:
                 continue
             task = self._in_flight[future]
             if future.status == "finished":
+                self._ended_well += 1
                 yield [Outcome(image, *outcome) for image, outcome in zip(task.images, unpacked(result), strict=True)]
             else:
-                _raise_if_hopeless(result, task, self._client.status == "running")
+                _raise_if_hopeless(result, task, self._client.status == "running", self._ended_well > task.others)
                 self._suspect(task)
             del self._in_flight[future]
             future.release()
             sample(IN_FLIGHT, len(self._in_flight))
 
     def _suspect(self, task: _Task) -> None:
-        """Have a task's images screened alone; give them up where that has taken too many workers."""
-        if task.alone >= TRIES_ALONE:
+        """Have a task's images screened alone; where that went wrong too often, each by itself; then give it up."""
+        if task.alone >= TRIES_ALONE and len(task.images) > 1:
+            self._suspects.extend(_Task([image]) for image in task.images)
+        elif task.alone >= TRIES_ALONE:
             self._given_up.extend(Outcome(image) for image in task.images)
         else:
-            self._suspects.append(replace(task, alone=task.alone + 1))
+            others = task.others if task.alone else self._ended_well
+            self._suspects.append(replace(task, alone=task.alone + 1, others=others))
 
     def _look_after_workers(self) -> None:
         now = time.monotonic()
@@ -252,13 +263,13 @@ def _cut(images: Iterator[ArchiveImage], size: int) -> Iterator[_Task]:
         yield _Task(task)
 
 
-def _raise_if_hopeless(result: Any, task: _Task, connected: bool) -> None:
+def _raise_if_hopeless(result: Any, task: _Task, connected: bool, others_go_on: bool) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
     error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
         return
-    if isinstance(error, EngineError) and task.alone < TRIES_ALONE:
-        return  # a second bundle found no room beside the first; it may elsewhere, or later
+    if isinstance(error, EngineError) and (task.alone < TRIES_ALONE or others_go_on):
+        return  # a second bundle found no room beside the first; it may elsewhere, or later, or this image fails
     if isinstance(error, MammofastError):
         raise error
     if isinstance(error, CancelledError) and not connected:

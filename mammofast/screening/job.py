@@ -168,7 +168,7 @@ class Job:
         info = ImageInfo.of(outcome.image.record)
         with span(RECORD):
             if outcome.status is None or outcome.content is None:
-                words = f"{Reason.WORKER}: {TRIES_ALONE + 1} workers ended while they held this image"
+                words = f"{Reason.WORKER}: given up after {TRIES_ALONE + 1} tries, workers ended or had no room"
                 self._ledger.record(Entry(info, self._run, FAILED, words))
                 return _Recorded(outcome.image, FAILED, words, outcome.seconds)
             self._ledger.put(info, self._run, outcome.content)

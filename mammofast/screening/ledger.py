@@ -7,6 +7,7 @@ name of its own, beside the old results (:mod:`mammofast.screening.layout`). Fil
 
 import os
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,8 +142,9 @@ class Results:
         self._names = None
         if write_once(path, content):
             return True
-        if is_whole(path.read_bytes()):
-            return False
+        with suppress(FileNotFoundError):  # forgotten meanwhile by a run that screens failed images again
+            if is_whole(path.read_bytes()):
+                return False
         write_over(path, content)
         return True
 

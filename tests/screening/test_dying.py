@@ -286,10 +286,11 @@ def test_images_whose_workers_always_die_are_given_up_in_the_end(monkeypatch):
         return KilledWorker("task", None, 0) if dead else good(what, images)
 
     client, outcomes = dispatched(monkeypatch, fake_images(6), dies, size=2)
-    assert sorted(outcome.image.record.number for outcome in outcomes if outcome.status is None) == [0, 1]
+    assert [outcome.image.record.number for outcome in outcomes if outcome.status is None] == [1]
     assert len(outcomes) == 6
     assert client.sent.count(("screen_task", [0, 1])) == 1
     assert client.sent.count(("screen_alone", [0, 1])) == dispatch.TRIES_ALONE
+    assert client.sent.count(("screen_alone", [1])) == dispatch.TRIES_ALONE
 
 
 def test_a_bundle_without_room_for_a_second_is_tried_again(monkeypatch):
@@ -306,6 +307,19 @@ def test_a_bundle_without_room_for_a_second_is_tried_again(monkeypatch):
     assert [outcome.status for outcome in outcomes] == ["done"]
     with pytest.raises(EngineError, match="no room"):
         dispatched(monkeypatch, fake_images(1), lambda what, images: EngineError("no room"))
+
+
+def test_an_image_for_which_there_is_never_room_ends_no_run_that_goes_on(monkeypatch):
+    def cramped(what, images):
+        from distributed import KilledWorker
+
+        if any(image.record.number == 1 for image in images):
+            return KilledWorker("task", None, 0) if what == "screen_task" else EngineError("no room")
+        return good(what, images)
+
+    _, outcomes = dispatched(monkeypatch, fake_images(40), cramped)
+    assert [outcome.image.record.number for outcome in outcomes if outcome.status is None] == [1]
+    assert len(outcomes) == 40
 
 
 def test_workers_that_cannot_run_tasks_end_the_run(monkeypatch):

@@ -8,10 +8,11 @@ from pydicom import Dataset
 
 from mammofast.archive.mammogram import uid
 from mammofast.errors import PacsError
-from mammofast.pacs.dicomweb.server import Server
+from mammofast.pacs.dicomweb.server import HttpError, Server
 
 # What a page is asked to hold; servers may give less.
 _PAGE = 500
+_NOT_FOUND = 404
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _MODALITY, _RELATED_INSTANCES = "00080060", "00201208"
 # Mammography, and what its modality is cut off to: ingest looks at more than this word.
@@ -74,10 +75,14 @@ def find_instances(server: Server, study_uid: str) -> Iterator[Instance]:
 
 
 def held_instances(server: Server, study_uid: str) -> set[str]:
-    """Return the SOP Instance UIDs of all that a server has of a study."""
-    return {
-        _uid(item, _INSTANCE, "instance") for item in _pages(server, f"/studies/{study_uid}/instances", (), _INSTANCE)
-    }
+    """Return the SOP Instance UIDs of all that a server has of a study; none where it says 404, it does not know it."""
+    found = _pages(server, f"/studies/{study_uid}/instances", (), _INSTANCE)
+    try:
+        return {_uid(item, _INSTANCE, "instance") for item in found}
+    except HttpError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return set()
 
 
 def _pages(server: Server, path: str, query: Query, key: str) -> Iterator[dict[str, Any]]:

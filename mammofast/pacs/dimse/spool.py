@@ -73,11 +73,15 @@ class Spool:
 
     def files(self, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
         """Yield what is there now, the oldest first."""
-        for path in sorted(self._folder.glob("*.dcm"), key=lambda path: path.stat().st_mtime_ns):
+        ages = {}
+        for path in self._folder.glob("*.dcm"):
+            with contextlib.suppress(FileNotFoundError):  # taken back: its sender was told that it failed
+                ages[path] = path.stat()
+        for path in sorted(ages, key=lambda path: ages[path].st_mtime_ns):
             if self._stop():
                 return
             place = hashlib.sha256(f"received\0{path.name}".encode()).hexdigest()
-            yield SourceFile(place, path.stat().st_size, partial(_open, path), settled=partial(_settled, path))
+            yield SourceFile(place, ages[path].st_size, partial(_open, path), settled=partial(_settled, path))
 
 
 def _open(path: Path) -> BinaryIO:
