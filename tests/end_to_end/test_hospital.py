@@ -43,6 +43,7 @@ def test_a_night_and_the_next(demo, orthanc, tmp_path, elsewhere):
             shutil.rmtree(tmp_path / name)
         again = night(orthanc, tmp_path, **elsewhere)
         assert again["ingest"]["added"] == (images if "archive.zarr" in forgotten else 0)
+        assert again["ingest"]["skipped"] == 0, "our own objects are no mammograms to look at"
         assert (again["send"]["sent"], again["send"]["present"]) == (0, len(objects))
         assert held(orthanc) == after_one
     # The next night has one more study.

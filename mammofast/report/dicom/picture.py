@@ -51,7 +51,7 @@ def picture(study: StudyResults, image: StudyImage) -> Dataset | None:
         patient_orientation=("L", "P"),  # it knows no oblique directions; the image's own follow below
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
-    dataset.Modality = "MG"
+    dataset.Modality = "OT"  # what searches a PACS for mammograms is not to find it
     dataset.ImageType = ["DERIVED", "SECONDARY"]
     dataset.ConversionType = "WSD"
     dataset.PatientOrientation = list(orientation_of(image))

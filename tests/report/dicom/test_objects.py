@@ -22,7 +22,7 @@ from tests.report.dicom.conftest import RUN, SUMMARY, ellipse, some_findings
 from tests.report.dicom.headers import STYLES, VIEWS, mammogram
 from tests.report.dicom.validators import assert_valid, dciodvfy
 
-MODALITY = {"cad-sr": "SR", "tid1500": "SR", "dicom-seg": "SEG", "gsps": "PR", "picture": "MG"}
+MODALITY = {"cad-sr": "SR", "tid1500": "SR", "dicom-seg": "SEG", "gsps": "PR", "picture": "OT"}
 
 
 def written(study, folder, kinds=KINDS):

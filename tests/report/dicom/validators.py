@@ -86,7 +86,7 @@ def dcmtk_draws(path):
     return done.stderr.splitlines() if done.returncode else []
 
 
-_SECOND = {"PR": dcmpschk, "MG": dcmtk_draws}
+_SECOND = {"PR": dcmpschk, "OT": dcmtk_draws}
 
 
 @functools.cache
