@@ -27,7 +27,6 @@ def mammofast(*arguments, **options):
 
 def store_as_modality(orthanc, folder):
     """Store a folder's objects by a DICOM client that is not ours; as they are, but for what neither of them knows."""
-    need("dcmsend")
     with tempfile.TemporaryDirectory() as known:
         for path in Path(folder).rglob("*.dcm"):
             dataset = dcmread(path)
@@ -35,7 +34,7 @@ def store_as_modality(orthanc, folder):
                 dataset.decompress(generate_instance_uid=False)
             dataset.save_as(Path(known) / path.name)
         as_they_are = ["--decompress-never", "--scan-directories"]
-        command = ["dcmsend", *as_they_are, "-aec", orthanc.aet, "127.0.0.1", str(orthanc.port), known]
+        command = [need("dcmsend"), *as_they_are, "-aec", orthanc.aet, "127.0.0.1", str(orthanc.port), known]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 

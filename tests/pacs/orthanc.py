@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sysconfig
 import time
 import urllib.error
 import urllib.request
@@ -18,12 +19,18 @@ PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 USER, PASSWORD = "night", "run"
 
 
-def need(*programs):
-    """Skip, or fail where tools are required, when a program is not there."""
-    for program in programs:
-        if shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin") is None:
-            complain = pytest.fail if os.environ.get("MAMMOFAST_REQUIRE_TOOLS") else pytest.skip
-            complain(f"PACS NOT TESTED: no {program}; apt install orthanc orthanc-dicomweb dcmtk")
+def need(program):
+    """Return where a program is; skip, or fail where tools are required, when it is not there.
+
+    Python's own folder does not count: pynetdicom installs programs of the names of DCMTK's.
+    """
+    folders = [*os.environ["PATH"].split(os.pathsep), "/usr/sbin"]
+    apart = os.pathsep.join(folder for folder in folders if Path(folder) != Path(sysconfig.get_path("scripts")))
+    found = shutil.which(program, path=apart)
+    if found is None:
+        complain = pytest.fail if os.environ.get("MAMMOFAST_REQUIRE_TOOLS") else pytest.skip
+        complain(f"PACS NOT TESTED: no {program}; apt install orthanc orthanc-dicomweb dcmtk")
+    return found
 
 
 def free_port():

@@ -97,8 +97,7 @@ def associate(port, sop_class, syntaxes=None, **options):
 
 
 def storescu(port, *arguments, aec="MAMMOFAST", check=True):
-    need("storescu")
-    command = ["storescu", "-aec", aec, "-aet", "MODALITY", "127.0.0.1", str(port)]
+    command = [need("storescu"), "-aec", aec, "-aet", "MODALITY", "127.0.0.1", str(port)]
     done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
@@ -106,8 +105,7 @@ def storescu(port, *arguments, aec="MAMMOFAST", check=True):
 
 
 def echoscu(port, *options):
-    need("echoscu")
-    command = ["echoscu", "-to", "5", *options, "127.0.0.1", str(port)]
+    command = [need("echoscu"), "-to", "5", *options, "127.0.0.1", str(port)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -285,7 +283,7 @@ def test_tls_and_silent_clients(tmp_path, dicom, tls, start):
         assert store(served.port, dicom, tmp_path / "in" / "0.dcm", tls_args=(context, "127.0.0.1")) == 0
         done = subprocess.run(
             [
-                "storescu",
+                need("storescu"),
                 *map(str, files),
                 "-aec",
                 "MAMMOFAST",
