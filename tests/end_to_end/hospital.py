@@ -19,7 +19,7 @@ FORMS = ("cad-sr", "tid1500", "dicom-seg", "gsps", "picture")
 
 def mammofast(*arguments, **options):
     """Run a command as a shell does; return the JSON it prints."""
-    command = [sys.executable, "-m", "mammofast", *map(str, arguments), "--quiet", "--json"]
+    command = [sys.executable, "-P", "-m", "mammofast", *map(str, arguments), "--quiet", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     assert done.returncode == 0, f"{arguments[0]}: {done.stdout}{done.stderr}"
     return json.loads(done.stdout)

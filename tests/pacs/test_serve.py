@@ -35,7 +35,7 @@ class Served:
     """``mammofast serve`` as a process of its own."""
 
     def __init__(self, archive, elsewhere, *options):
-        command = [sys.executable, "-m", "mammofast", "serve", "--aet", "MAMMOFAST", "--port", "0", "--json"]
+        command = [sys.executable, "-P", "-m", "mammofast", "serve", "--aet", "MAMMOFAST", "--port", "0", "--json"]
         self.archive = archive
         self.process = subprocess.Popen(
             [*command, *map(str, options), str(archive)],

@@ -114,7 +114,7 @@ def process(stack, module, *arguments):
     """Start one of Dask's programs."""
     environment = os.environ | {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}:{HERE}"}
     process = subprocess.Popen(
-        [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)],
+        [sys.executable, "-P", "-m", f"distributed.cli.{module}", *map(str, arguments)],
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -520,7 +520,7 @@ def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(archive, private
 
         def start(module, *arguments):
             process = subprocess.Popen(
-                [sys.executable, "-m", f"distributed.cli.{module}", *arguments],
+                [sys.executable, "-P", "-m", f"distributed.cli.{module}", *arguments],
                 env=environment,
                 cwd=tmp_path,
                 stdout=subprocess.DEVNULL,
