@@ -37,6 +37,14 @@ PROGRAM = """
 """
 
 
+@pytest.fixture(autouse=True)
+def hang_ups_are_heard():
+    """Under nohup SIGHUP is ignored, here and in what is started here."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def private_bundle(bundle, tmp_path):
     return Path(shutil.copytree(bundle, tmp_path / "bundle"))
