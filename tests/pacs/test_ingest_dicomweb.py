@@ -150,7 +150,7 @@ def test_a_killed_fetch_goes_on(tmp_path, dicom, orthanc, elsewhere):
     process.send_signal(signal.SIGKILL)
     process.wait()
     had = len(sop_uids(archive))
-    assert 6 <= had < 24
+    assert 0 < had < 24  # some of the six folders were not finished
     report, _ = fetch(orthanc.web, archive)
     assert report.added == report.files == 24 - had
     assert sop_uids(archive) == sorted(ds.SOPInstanceUID for ds in stored)
