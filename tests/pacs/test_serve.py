@@ -37,6 +37,8 @@ class Served:
     def __init__(self, archive, elsewhere, *options):
         command = [sys.executable, "-P", "-m", "mammofast", "serve", "--aet", "MAMMOFAST", "--port", "0", "--json"]
         self.archive = archive
+        # Ignored where a shell runs the tests in its background, and then by what is started here.
+        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
         self.process = subprocess.Popen(
             [*command, *map(str, options), str(archive)],
             **elsewhere,
@@ -44,6 +46,7 @@ class Served:
             stderr=subprocess.PIPE,
             text=True,
         )
+        signal.signal(signal.SIGINT, before)
         line = self.process.stdout.readline()
         assert line, self.process.communicate()[1]
         self.port = json.loads(line)["port"]
