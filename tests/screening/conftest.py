@@ -1,6 +1,7 @@
 """Real archives of small images, and bundles whose networks find what is bright."""
 
 import importlib.util
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from mammofast.archive import ingest
+from mammofast.screening import screen
+from tests.screening import runs
 
 HERE = Path(__file__).parent
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
@@ -89,6 +92,20 @@ def make_bundle():
 def archive(tmp_path_factory):
     """Six images of three studies, with 0, 1 and 2 bright ellipses; not to be changed."""
     return make_archive(tmp_path_factory.mktemp("archive"))
+
+
+@pytest.fixture
+def private_bundle(bundle, tmp_path):
+    """The same bundle in a folder that a test may write to."""
+    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(archive, bundle, tmp_path_factory):
+    """What a run that nothing disturbs leaves."""
+    results = tmp_path_factory.mktemp("undisturbed") / "results"
+    screen(archive, results, bundle, workers=1, images_per_task=1)
+    return runs.snapshot(results)
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ import itertools
 import json
 import os
 import pickle
-import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,38 +17,10 @@ import mammofast
 from mammofast import open_results
 from mammofast.errors import EngineError, SchedulerError
 from mammofast.screening import dispatch, screen
+from tests.screening.runs import snapshot, started, wait_until
 
 HERE = Path(__file__).parent
 ONE, OTHER = "1.2.1.1.1", "1.2.3.4.1"
-
-
-def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
-
-
-def wait_until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def started(folder):
-    """SOP Instance UIDs that a misbehaving screener began, each with the processes that did."""
-    texts = {path.name: path.read_text().split() for path in folder.glob("started/*")}
-    return {uid: processes for uid, processes in texts.items() if processes}  # a file is there before its first line
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive, bundle, tmp_path_factory):
-    results = tmp_path_factory.mktemp("undisturbed") / "results"
-    screen(archive, results, bundle, workers=1)
-    return snapshot(results)
-
-
-@pytest.fixture
-def private_bundle(bundle, tmp_path):
-    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
 def reasons(results, undisturbed):

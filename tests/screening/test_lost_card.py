@@ -1,10 +1,8 @@
 """A worker whose card answers no more: it ends, and what is left of the run is as if it had not."""
 
 import os
-import shutil
 import threading
 import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -14,31 +12,10 @@ from mammofast.errors import DeviceLostError, EngineError
 from mammofast.screening import screen, worker
 from mammofast.screening.entry import Run
 from mammofast.settings import Settings
+from tests.screening.runs import snapshot, started
 from tests.screening.test_worker import Screener, image
 
 ONE, OTHER = "1.2.1.1.1", "1.2.3.4.1"
-
-
-def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
-
-
-def started(folder):
-    """UIDs that a misbehaving screener began, each with the processes that did."""
-    texts = {path.name: path.read_text().split() for path in folder.glob("started/*")}
-    return {uid: processes for uid, processes in texts.items() if processes}  # a file is there before its first line
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive, bundle, tmp_path_factory):
-    results = tmp_path_factory.mktemp("undisturbed") / "results"
-    screen(archive, results, bundle, workers=1)
-    return snapshot(results)
-
-
-@pytest.fixture
-def private_bundle(bundle, tmp_path):
-    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
 def reasons(results):

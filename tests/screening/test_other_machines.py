@@ -14,22 +14,11 @@ from distributed.security import Security
 
 import mammofast
 from mammofast.errors import SchedulerError
-from mammofast.screening import screen
 from mammofast.screening.cluster import Access
+from tests.screening.runs import snapshot
 
 REQUIRED = "MAMMOFAST_REQUIRE_TOOLS" in os.environ
 CLIENT, SCHEDULER, WORKERS = "10.213.7.1", "10.213.7.2", ("10.213.7.3", "10.213.7.4")
-
-
-def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive, bundle, tmp_path_factory):
-    results = tmp_path_factory.mktemp("undisturbed") / "results"
-    screen(archive, results, bundle, workers=1)
-    return snapshot(results)
 
 
 @pytest.fixture(scope="module")

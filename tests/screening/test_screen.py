@@ -11,7 +11,6 @@ import sys
 import tempfile
 import textwrap
 import threading
-import time
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -28,13 +27,10 @@ from mammofast.errors import ArchiveError, BundleError, EngineError, ResultsErro
 from mammofast.records import combine_masks
 from mammofast.screening import run as run_module
 from mammofast.screening import screen
+from tests.screening.runs import snapshot, started, wait_until
 
 HERE = Path(__file__).parent
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
-
-
-def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
 
 
 def snapshot_of(folder):
@@ -43,20 +39,6 @@ def snapshot_of(folder):
 
 def tree(folder):
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(folder).rglob("*")}
-
-
-@pytest.fixture(scope="module")
-def undisturbed(archive, bundle, tmp_path_factory):
-    """What a run that nothing disturbs leaves."""
-    results = tmp_path_factory.mktemp("undisturbed") / "results"
-    screen(archive, results, bundle, workers=1, images_per_task=1)
-    return snapshot(results)
-
-
-@pytest.fixture
-def private_bundle(bundle, tmp_path):
-    """The same bundle in a folder that a test may write to."""
-    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
 @pytest.fixture
@@ -68,19 +50,6 @@ def no_cluster(monkeypatch):
 
     monkeypatch.setattr(run_module, "local_client", start)
     monkeypatch.setattr(run_module, "remote_client", start)
-
-
-def wait_until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def started(folder):
-    """SOP Instance UIDs that a misbehaving screener began, each with the processes that did."""
-    texts = {path.name: path.read_text().split() for path in folder.glob("started/*")}
-    return {uid: processes for uid, processes in texts.items() if processes}  # a file is there before its first line
 
 
 def test_every_image_is_done_and_equals_what_embedding_finds(archive, bundle, tmp_path):

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from mammofast import open_results
 from mammofast.cli.screen import GRACE_SECONDS
 from mammofast.screening.entry import parse_entry
 from mammofast.screening.stopping import interruptible
+from tests.screening.runs import wait_until
 
 HERE = Path(__file__).parent
 # An image of the third study, whichever comes first.
@@ -43,11 +43,6 @@ def hang_ups_are_heard():
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture
-def private_bundle(bundle, tmp_path):
-    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
 @contextlib.contextmanager
@@ -83,13 +78,6 @@ def session(leader):
             if int(sid) == leader and state not in "ZX":
                 found.add(int(stat.parent.name))
     return found
-
-
-def wait_until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 def recorded(results):

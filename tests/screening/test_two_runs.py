@@ -2,33 +2,20 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
-import pytest
 from distributed import Client, LocalCluster
 
 import mammofast
 from mammofast import open_results
 from mammofast.screening import screen
+from tests.screening.runs import snapshot, wait_until
 
 HERE = Path(__file__).parent
-
-
-def snapshot(results):
-    return {path.name: path.read_bytes() for path in Path(results).glob("images/*/[!.]*")}
-
-
-def wait_until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 PROGRAM = """
@@ -68,11 +55,6 @@ def program(path, **words):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-
-
-@pytest.fixture
-def private_bundle(bundle, tmp_path):
-    return Path(shutil.copytree(bundle, tmp_path / "bundle"))
 
 
 def test_of_two_runs_at_once_one_writes_each_image(archive, private_bundle, bundle, tmp_path):
