@@ -119,7 +119,7 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
         sop_uid=_required_uid(header, "SOPInstanceUID"),
         laterality=laterality_of(header),
         view=view,
-        frame=_frame(header),
+        frame=frame_format(header),
         photometric=photometric,
         presentation_intent=_intent(header),
         pixel_spacing=spacing,
@@ -185,7 +185,15 @@ def _check_view(header: Dataset, view: str | None, modifiers: tuple[str, ...]) -
         raise UnusableImage(Reason.IMPLANT, "Breast Implant Present is YES, and it is not displaced from the view")
 
 
-def _frame(header: Dataset) -> FrameFormat:
+def frame_format(header: Dataset) -> FrameFormat:
+    """Return what the header says of its pixels.
+
+    Raises
+    ------
+    BrokenImage
+        BAD_HEADER, when what it says is missing or impossible; TOO_LARGE.
+
+    """
     frame = FrameFormat(
         rows=_integer(header, "Rows"),
         cols=_integer(header, "Columns"),

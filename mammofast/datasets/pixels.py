@@ -8,13 +8,18 @@ import numpy.typing as npt
 from pydicom import Dataset, dcmread
 from pydicom.errors import InvalidDicomError
 
-from mammofast.errors import DatasetError
+from mammofast.archive.mammogram import frame_format
+from mammofast.archive.reading import read_dicom
+from mammofast.archive.reading import read_pixels as decode_pixels
+from mammofast.errors import DatasetError, ImageError
 
 _DICOM = {".dcm", ".dicom"}
 
 
 def read_pixels(path: Path) -> npt.NDArray[Any]:
     """Return the stored values of a DICOM object, or of a PNG, JPEG or TIFF: (rows, cols) or (rows, cols, 3).
+
+    DICOM objects are decoded as an archive decodes them: every transfer syntax that is ingested is read here too.
 
     Raises
     ------
@@ -24,11 +29,15 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
     """
     try:
         if path.suffix.lower() in _DICOM:
-            pixels = dcmread(path).pixel_array
+            with path.open("rb") as stream:
+                header = read_dicom(stream)
+            pixels = decode_pixels(header, frame_format(header))
         else:
             import imagecodecs
 
             pixels = imagecodecs.imread(path)
+    except ImageError as error:
+        raise DatasetError(f"{path.name}: {error}") from error
     except Exception as error:  # whatever a codec makes of a damaged file
         raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
     if pixels.ndim == 3 and pixels.shape[2] == 4:

@@ -194,6 +194,7 @@ def summary(bundle: Bundle, settings: Settings) -> dict[str, Any]:
     return {
         "name": bundle.name,
         "method": bundle.method,
+        "parameters": dict(bundle.parameters),
         "notice": bundle.notice,
         "operating_points": bundle.operating_points,
         "networks": {name: network.sha256 for name, network in bundle.networks.items()},
