@@ -49,6 +49,44 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def ratio_interval(
+    parts: npt.ArrayLike,
+    wholes: npt.ArrayLike,
+    groups: Sequence[object],
+    *,
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Return a percentile interval of a ratio of sums, such as masses found / masses, by bootstrap over groups.
+
+    Draws in which nothing is to be divided by are left out.
+
+    Parameters
+    ----------
+    parts, wholes: (n,) of each image or volume. groups: (n,) whose it is.
+
+    Returns
+    -------
+    (low, high), or None where there are fewer than two groups, or nothing to divide by.
+
+    """
+    above, below = _finite("parts", parts), _finite("wholes", wholes)
+    if not len(above) == len(below) == len(groups):
+        raise ValueError(f"wholes, groups: got {len(below)} and {len(groups)}, expected {len(above)}, as in parts")
+    _, which = np.unique(np.array([str(name) for name in groups]), return_inverse=True)
+    n = int(which.max(initial=-1)) + 1
+    if n < 2:
+        return None
+    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=samples)
+    part, whole = (weights @ np.bincount(which, values, n) for values in (above, below))
+    known = whole > 0
+    if not known.any():
+        return None
+    low, high = np.percentile(part[known] / whole[known], [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
 def wilcoxon(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test on paired values, as P2 compares systems.
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from mammofast.evaluation import bootstrap_interval, cumulative, wilcoxon
+from mammofast.evaluation.statistics import ratio_interval
 
 
 def exact_wilcoxon(a, b):
@@ -92,3 +93,30 @@ def test_cumulative():
 def test_misuse(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_a_ratio_of_sums_is_scipys_over_pairs():
+    rng = np.random.default_rng(5)
+    wholes = rng.integers(0, 5, 40)
+    parts = rng.binomial(wholes, 0.7)
+    low, high = ratio_interval(parts, wholes, range(40), level=0.5, samples=20_000)
+    expected = stats.bootstrap(
+        (parts, wholes), lambda p, w, axis: p.sum(axis) / w.sum(axis), paired=True, vectorized=True,
+        confidence_level=0.5, n_resamples=20_000, method="percentile", rng=np.random.default_rng(1),
+    ).confidence_interval  # fmt: skip
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.004)
+
+
+def test_a_ratio_s_groups_are_drawn_whole():
+    # Of one group all, of the other nothing: no draw can lie outside the ratios of 0, 1 or 2 times either.
+    parts, wholes, groups = [1] * 30 + [0] * 10, [1] * 40, ["a"] * 30 + ["b"] * 10
+    assert ratio_interval(parts, wholes, groups, level=0.99) == (0.0, 1.0)
+    assert ratio_interval([3, 4], [6, 8], ["a", "b"]) == (0.5, 0.5)
+
+
+def test_a_ratio_of_one_group_or_of_nothing_has_no_interval():
+    assert ratio_interval([1, 2], [2, 3], ["a", "a"]) is None
+    assert ratio_interval([0, 0], [0, 0], ["a", "b"]) is None
+    assert ratio_interval([], [], []) is None
+    with pytest.raises(ValueError, match="wholes, groups: got 1 and 2, expected 2"):
+        ratio_interval([1, 2], [2], ["a", "b"])
