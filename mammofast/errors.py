@@ -13,7 +13,8 @@ MammofastError
 ├── PhantomError        phantoms cannot be written into this folder
 ├── ProfilingError      something cannot be measured, or not compared
 ├── ResultsError        the results folder cannot be used
-└── SchedulerError      the workers cannot be started or reached
+├── SchedulerError      the workers cannot be started or reached
+└── TrainingError       a recipe, a checkpoint or what a training is given cannot be used, or it went astray
 
 Arguments of the wrong shape or type raise ``ValueError``. No message holds anything that may identify a patient:
 no names, no patient numbers, no file names; UIDs and hashes only.
@@ -127,3 +128,7 @@ class ResultsError(MammofastError):
 
 class SchedulerError(MammofastError):
     """The workers cannot be started or reached."""
+
+
+class TrainingError(MammofastError):
+    """A recipe, a checkpoint or what a training is given cannot be used, or the training went astray."""
