@@ -101,10 +101,10 @@ def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
 
 def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
     _check_class(header)
-    if header.get("NumberOfFrames") not in (None, "") and _integer(header, "NumberOfFrames") > 1:
-        raise UnusableImage(Reason.MULTI_FRAME, f"{_integer(header, 'NumberOfFrames')} frames, expected 1")
+    if header.get("NumberOfFrames") not in (None, "") and integer(header, "NumberOfFrames") > 1:
+        raise UnusableImage(Reason.MULTI_FRAME, f"{integer(header, 'NumberOfFrames')} frames, expected 1")
     photometric = str(header.get("PhotometricInterpretation", "")).strip()
-    if _integer(header, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+    if integer(header, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
         if "MONOCHROME1".startswith(photometric) and photometric != "MONOCHROME1":
             raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing or cut off")
         raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
@@ -112,11 +112,11 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
     _check_view(header, view, modifiers)
     if pixels_read and not any(tag in header for tag in _PIXELS):
         raise BrokenImage(Reason.NO_PIXELS, "there is no Pixel Data, or the file is cut off within it")
-    spacing, spacing_from = _spacing(header)
+    spacing, spacing_from = pixel_spacing(header)
     return Mammogram(
-        study_uid=_required_uid(header, "StudyInstanceUID"),
-        series_uid=_required_uid(header, "SeriesInstanceUID"),
-        sop_uid=_required_uid(header, "SOPInstanceUID"),
+        study_uid=required_uid(header, "StudyInstanceUID"),
+        series_uid=required_uid(header, "SeriesInstanceUID"),
+        sop_uid=required_uid(header, "SOPInstanceUID"),
         laterality=laterality_of(header),
         view=view,
         frame=frame_format(header),
@@ -195,11 +195,11 @@ def frame_format(header: Dataset) -> FrameFormat:
 
     """
     frame = FrameFormat(
-        rows=_integer(header, "Rows"),
-        cols=_integer(header, "Columns"),
-        bits_allocated=_integer(header, "BitsAllocated"),
-        bits_stored=_integer(header, "BitsStored"),
-        signed=bool(_integer(header, "PixelRepresentation", 0)),
+        rows=integer(header, "Rows"),
+        cols=integer(header, "Columns"),
+        bits_allocated=integer(header, "BitsAllocated"),
+        bits_stored=integer(header, "BitsStored"),
+        signed=bool(integer(header, "PixelRepresentation", 0)),
     )
     if frame.rows < 1 or frame.cols < 1:
         raise BrokenImage(Reason.BAD_HEADER, f"Rows {frame.rows}, Columns {frame.cols}; expected both >= 1")
@@ -210,7 +210,7 @@ def frame_format(header: Dataset) -> FrameFormat:
             Reason.BAD_HEADER,
             f"Bits Allocated {frame.bits_allocated}, Bits Stored {frame.bits_stored}; expected 8 or 16, and no more",
         )
-    high_bit = _integer(header, "HighBit", frame.bits_stored - 1)
+    high_bit = integer(header, "HighBit", frame.bits_stored - 1)
     if high_bit != frame.bits_stored - 1:
         # PS3.5 8.1.1 allows nothing else any more, and guessing would shift every grey value.
         raise BrokenImage(Reason.BAD_HEADER, f"High Bit {high_bit}, expected Bits Stored - 1 = {frame.bits_stored - 1}")
@@ -227,7 +227,7 @@ def _intent(header: Dataset) -> str | None:
     return by_class or by_attribute
 
 
-def _spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
+def pixel_spacing(header: Dataset) -> tuple[tuple[float, float] | None, str | None]:
     """Return mm between rows and columns, and the attribute they are from.
 
     Imager Pixel Spacing is at the detector, on all machines, and never adjusted; the mammography classes require it.
@@ -252,7 +252,8 @@ def _positive(value: Any) -> float | None:
     return number if math.isfinite(number) and number > 0 else None
 
 
-def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:
+def integer(header: Dataset, keyword: str, default: int | None = None) -> int:
+    """Return an attribute that is one integer; BAD_HEADER where it is not, ``default`` where there is none."""
     value = header.get(keyword)
     if value in (None, "") and default is not None:
         return default
@@ -266,11 +267,12 @@ def _integer(header: Dataset, keyword: str, default: int | None = None) -> int:
 
 def _size(header: Dataset, keyword: str) -> int | None:
     """Return Rows or Columns where it is what two bytes can hold, whatever a wrong VR made of it."""
-    value = _integer(header, keyword)
+    value = integer(header, keyword)
     return value if 0 <= value < 1 << 16 else None
 
 
-def _required_uid(header: Dataset, keyword: str) -> str:
+def required_uid(header: Dataset, keyword: str) -> str:
+    """Return a UID; BAD_HEADER where there is none."""
     value = uid(header, keyword)
     if value is None:
         raise BrokenImage(Reason.BAD_HEADER, f"{keyword} is missing or not a UID")

@@ -126,30 +126,15 @@ class Tiled:
 
     def _prepare(self, case: _Case) -> None:
         """Bring an image to working pixels."""
-        pixels = self.read(case)
-        with span("prepare"):
-            case.low, case.high = self._parameters.scaling.contrast.window(pixels, case.table)
-            (case.grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [case.shape])
+        case.grey = grey_input(case, self._parameters)
+        case.tiles = self._lay(*case.shape)
         case.probabilities = np.empty(case.shape, dtype=np.float32)
         case.left = len(case.tiles)
 
     def read(self, case: MapCase) -> npt.NDArray[np.generic]:
         """Read an image as finely as its working pixels need; return the pixels, the case knows its tiles."""
-        p = self._parameters
-        spacing = p.spacing(case.image)
-        level = 0
-        while level < LAST_LEVEL and max(spacing) * 2 ** (level + 1) <= p.pixel_size_mm * (1 + _TOLERANCE):
-            level += 1
-        with span("read"):
-            pixels = case.image.read(level=level)
-            case.table = case.image.grey_table(p.grey)
-        case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
-        rows, cols = (max(round(side * mm / p.pixel_size_mm), 1) for side, mm in zip(case.frame, spacing, strict=True))
-        if rows * cols > _MAX_PIXELS:
-            raise BrokenImage(Reason.TOO_LARGE, f"{rows} x {cols} pixels of the bundle's {p.pixel_size_mm} mm")
-        case.shape = (rows, cols)
-        case.region = (0, 0, case.frame[1], case.frame[0])
-        case.tiles = self._lay(rows, cols)
+        pixels = read_working(case, self._parameters)
+        case.tiles = self._lay(*case.shape)
         return pixels
 
     def _lay(self, rows: int, cols: int) -> list[tuple[Piece, Piece]]:
@@ -180,3 +165,31 @@ class Tiled:
         if case.left == 0:
             case.findings = find_components(case.probabilities, case.region, case.image, self._parameters)
             case.probabilities = None
+
+
+def grey_input(case: MapCase, parameters: TiledParameters) -> npt.NDArray[np.float32]:
+    """Read an image and return it in working pixels (rows, cols), in 0..1, before it is scaled for the channels."""
+    pixels = read_working(case, parameters)
+    with span("prepare"):
+        case.low, case.high = parameters.scaling.contrast.window(pixels, case.table)
+        (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [case.shape])
+    return grey
+
+
+def read_working(case: MapCase, parameters: TiledParameters) -> npt.NDArray[np.generic]:
+    """Read an image as finely as its working pixels need; return the pixels, the case knows their number and frame."""
+    p = parameters
+    spacing = p.spacing(case.image)
+    level = 0
+    while level < LAST_LEVEL and max(spacing) * 2 ** (level + 1) <= p.pixel_size_mm * (1 + _TOLERANCE):
+        level += 1
+    with span("read"):
+        pixels = case.image.read(level=level)
+        case.table = case.image.grey_table(p.grey)
+    case.frame = (pixels.shape[0] << level, pixels.shape[1] << level)
+    rows, cols = (max(round(side * mm / p.pixel_size_mm), 1) for side, mm in zip(case.frame, spacing, strict=True))
+    if rows * cols > _MAX_PIXELS:
+        raise BrokenImage(Reason.TOO_LARGE, f"{rows} x {cols} pixels of the bundle's {p.pixel_size_mm} mm")
+    case.shape = (rows, cols)
+    case.region = (0, 0, case.frame[1], case.frame[0])
+    return pixels

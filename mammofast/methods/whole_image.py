@@ -81,37 +81,48 @@ class WholeImage:
 
     def _prepare(self, case: MapCase) -> npt.NDArray[np.float32]:
         """Read an image and return its row of the network's input (channels, rows, cols)."""
-        p = self._parameters
-        pixels = self.read(case)
+        grey = grey_input(case, self._parameters)
         with span("prepare"):
-            case.low, case.high = p.scaling.contrast.window(pixels, case.table)
-            (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [p.shape])
-            return p.scaling.rows(grey)
+            return self._parameters.scaling.rows(grey)
 
     def read(self, case: MapCase) -> npt.NDArray[np.generic]:
         """Read an image as finely as its foreground needs; return the pixels, the case knows what they are of."""
-        p = self._parameters
-        level = coarsest_level(case.image.shape, p.shape)
-        with span("read"):
-            pixels = case.image.read(level=level)
-            case.table = case.image.grey_table(p.grey)
-        region: Box = (0, 0, pixels.shape[1], pixels.shape[0])
-        if p.background is not None:
-            with span("prepare"):
-                region = _foreground(pixels, case.table, p.background)
-            finer, window = _fine_enough(region, level, case.image.shape, p.shape)
-            if finer < level:
-                level, region = finer, window
-                with span("read"):
-                    pixels = case.image.read(level=level, window=region)
-            else:
-                x_min, y_min, x_max, y_max = region
-                pixels = pixels[y_min:y_max, x_min:x_max]
-        x_min, y_min, x_max, y_max = region
-        case.region = (x_min << level, y_min << level, x_max << level, y_max << level)
-        case.shape = p.shape
-        case.tiles = [(Piece(0, 0, p.shape[0]), Piece(0, 0, p.shape[1]))]
-        return pixels
+        return read_foreground(case, self._parameters)
+
+
+def grey_input(case: MapCase, parameters: WholeImageParameters) -> npt.NDArray[np.float32]:
+    """Read an image and return the network's input (rows, cols) in 0..1, before it is scaled for the channels."""
+    pixels = read_foreground(case, parameters)
+    with span("prepare"):
+        case.low, case.high = parameters.scaling.contrast.window(pixels, case.table)
+        (grey,) = ops.detection_inputs(pixels, case.table, case.low, case.high, [parameters.shape])
+    return grey
+
+
+def read_foreground(case: MapCase, parameters: WholeImageParameters) -> npt.NDArray[np.generic]:
+    """Read an image as finely as its foreground needs; return the pixels, the case knows what they are of."""
+    p = parameters
+    level = coarsest_level(case.image.shape, p.shape)
+    with span("read"):
+        pixels = case.image.read(level=level)
+        case.table = case.image.grey_table(p.grey)
+    region: Box = (0, 0, pixels.shape[1], pixels.shape[0])
+    if p.background is not None:
+        with span("prepare"):
+            region = _foreground(pixels, case.table, p.background)
+        finer, window = _fine_enough(region, level, case.image.shape, p.shape)
+        if finer < level:
+            level, region = finer, window
+            with span("read"):
+                pixels = case.image.read(level=level, window=region)
+        else:
+            x_min, y_min, x_max, y_max = region
+            pixels = pixels[y_min:y_max, x_min:x_max]
+    x_min, y_min, x_max, y_max = region
+    case.region = (x_min << level, y_min << level, x_max << level, y_max << level)
+    case.shape = p.shape
+    case.tiles = [(Piece(0, 0, p.shape[0]), Piece(0, 0, p.shape[1]))]
+    return pixels
 
 
 def _fine_enough(box: Box, level: int, shape: tuple[int, int], needed: tuple[int, int]) -> tuple[int, Box]:

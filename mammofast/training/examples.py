@@ -1,0 +1,148 @@
+"""Examples made once from samples and kept on disk: decoding a mammogram takes longer than learning from it."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mammofast.datasets import Sample
+from mammofast.errors import DatasetError, ImageError, TrainingError
+from mammofast.training.tasks.task import Example, Task
+
+_NAMES = "names.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """SHA-256 (hex) of a sample's image file, and of its truth: files where it has files, else outlines in words."""
+
+    image: str
+    truth: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What samples gave: their digests and examples, and why some gave nothing, each by its image's digest."""
+
+    digests: tuple[Digest, ...]
+    examples: tuple[Example, ...]
+    left_out: tuple[tuple[str, str], ...]
+
+
+class Kept(Mapping[str, npt.NDArray[Any]]):
+    """An example in a folder, each array opened when it is asked for: there may be more of them than open files."""
+
+    def __init__(self, folder: Path, names: Sequence[str]) -> None:
+        self._files = {name: folder / f"{name}.npy" for name in names}
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        """Return an array, read-only; of a large one only what is used is read."""
+        path = self._files[name]
+        try:
+            array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except ValueError:  # an array without elements cannot be mapped
+            array = np.load(path, allow_pickle=False)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+
+def prepare(
+    task: Task, samples: Sequence[Sample], folder: Path, advance: Callable[[int], None] = lambda n: None
+) -> Prepared:
+    """Return all samples' examples, made now or found in ``folder``; what cannot be read is left out, with its reason.
+
+    Raises
+    ------
+    TrainingError
+        When samples were given and all of them had to be left out.
+
+    """
+    digests, examples, left_out = [], [], []
+    for sample in samples:
+        try:
+            digest = digest_of(sample)
+            examples += _prepared(task, sample, digest, folder)
+            digests.append(digest)
+        except (DatasetError, ImageError) as error:
+            # An ImageError's words hold no names; a data set's may.
+            reason = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}"
+            left_out.append((_sha256_of(sample.image), reason))
+        advance(1)
+    if samples and not digests:
+        raise TrainingError(f"none of {len(samples)} images can be used; the first: {left_out[0][1]}")
+    return Prepared(tuple(digests), tuple(examples), tuple(left_out))
+
+
+def digest_of(sample: Sample) -> Digest:
+    """Return what identifies a sample's content, whatever it is called.
+
+    Raises
+    ------
+    DatasetError
+        When a file cannot be read.
+
+    """
+    truth = hashlib.sha256()
+    if sample.labels is not None:
+        truth.update(_sha256(sample.labels).encode())
+    truth.update(json.dumps(sorted((sample.classes or {}).items())).encode())
+    for lesion in sample.lesions:
+        file = getattr(lesion.region, "path", None)
+        truth.update(f"{lesion.kind} {_sha256(file) if file is not None else lesion.region!r}\n".encode())
+    return Digest(_sha256(sample.image), truth.hexdigest())
+
+
+def _prepared(task: Task, sample: Sample, digest: Digest, folder: Path) -> list[Example]:
+    recorded = [type(task).__name__, dict(task.preparation), digest.image, digest.truth]
+    key = hashlib.sha256(json.dumps(recorded, sort_keys=True).encode()).hexdigest()
+    place = folder / key
+    if not (place / _NAMES).is_file():
+        _keep(task.prepare(sample), place)
+    listed = json.loads((place / _NAMES).read_text(encoding="utf-8"))
+    return [Kept(place / str(k), names) for k, names in enumerate(listed)]
+
+
+def _keep(examples: Sequence[Example], place: Path) -> None:
+    """Write a sample's examples whole or not at all; who else made the same meanwhile made the same."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
+    try:
+        for k, example in enumerate(examples):
+            (beside / str(k)).mkdir()
+            for name, array in example.items():
+                np.save(beside / str(k) / f"{name}.npy", array, allow_pickle=False)
+        (beside / _NAMES).write_text(json.dumps([sorted(example) for example in examples]), encoding="utf-8")
+        try:
+            beside.rename(place)
+        except OSError:
+            if not (place / _NAMES).is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        return _sha256(path)
+    except DatasetError:
+        return "not readable"
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{path.name}: cannot be read ({error.strerror})") from error
