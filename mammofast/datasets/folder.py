@@ -1,10 +1,12 @@
 """Plain folders: images with masks of the same name, and phantoms as ``mammofast phantom`` writes them."""
 
 import csv
+import json
+from collections import defaultdict
 from pathlib import Path
 
 from mammofast.datasets.pixels import read_header
-from mammofast.datasets.record import MASS, Dataset, LeftOut, Lesion, MaskFile, Sample, dataset
+from mammofast.datasets.record import MASS, Dataset, LabelRegion, LeftOut, Lesion, MaskFile, Sample, dataset
 from mammofast.errors import DatasetError
 
 _IMAGES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom"}
@@ -48,6 +50,8 @@ def _patients(path: Path) -> dict[str, str] | None:
 def read_phantoms(folder: Path) -> Dataset:
     """Read what ``mammofast phantom`` wrote: objects under ``dicom``, ``truth/SOP_INSTANCE_UID.png`` for each.
 
+    ``truth/masses.json``, where it is there, says what the masses are; subtlety is "subtle" or "plain".
+
     Raises
     ------
     DatasetError
@@ -55,12 +59,27 @@ def read_phantoms(folder: Path) -> Dataset:
 
     """
     samples, left_out = [], []
+    masses = _masses(folder / "truth")
     for path in sorted((folder / "dicom").rglob("*.dcm")):
         header = read_header(path)
         truth = folder / "truth" / f"{header.SOPInstanceUID}.png"
         if truth.is_file():
             place = header.ImageLaterality, header.ViewPosition
-            samples.append(Sample(str(header.SOPInstanceUID), header.StudyInstanceUID, path, *place, labels=truth))
+            uid = str(header.SOPInstanceUID)
+            samples.append(Sample(uid, header.StudyInstanceUID, path, *place, lesions=tuple(masses[uid]), labels=truth))
         else:
             left_out.append(LeftOut(path.name, f"truth/{truth.name} is missing"))
     return dataset("phantoms", samples, left_out)
+
+
+def _masses(truth: Path) -> dict[str, list[Lesion]]:
+    """Return the masses of each image, by rising label."""
+    found: dict[str, list[Lesion]] = defaultdict(list)
+    path = truth / "masses.json"
+    if path.is_file():
+        for mass in sorted(json.loads(path.read_text(encoding="utf-8")), key=lambda mass: mass["mass"]):
+            subtlety = "subtle" if mass["subtle"] else "plain"
+            region = LabelRegion(truth / f"{mass['sop_uid']}.png", mass["mass"])
+            attributes = {"shape": mass["shape"], "margin": mass["margin"], "subtlety": subtlety}
+            found[mass["sop_uid"]].append(Lesion(MASS, region, attributes))
+    return found

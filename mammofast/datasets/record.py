@@ -50,8 +50,9 @@ class Sample:
     image: a DICOM object, PNG, JPEG or TIFF. laterality: "L" or "R". view: such as "CC" and "MLO".
     split: where the data set itself has put it, such as "train" or "test".
     lesions: all findings, masses and others.
-    labels: a picture instead, where that is what is known: of masses, 0 = none, k = mass k, or, with ``classes``, of
-        other things. classes: the class of each value of ``labels`` that counts.
+    labels: a picture instead, where that is what is known: of masses, 0 = none, k = mass k, the k-th of ``lesions``
+        where these are known too, or, with ``classes``, of other things.
+    classes: the class of each value of ``labels`` that counts.
     """
 
     name: str
@@ -114,10 +115,7 @@ class Sample:
     def _labels(self, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
         if self.labels is None:
             raise DatasetError(f"{self.name}: has classes, expected a picture of them too")
-        labels = read_labels(self.labels)
-        if labels.shape != shape:
-            raise DatasetError(f"{self.labels.name}: got {labels.shape}, the image is {shape}: another's?")
-        return labels
+        return read_image_labels(self.labels, shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +217,40 @@ class MaskFile:
             ((np.arange(size) + 0.5) * own / size).astype(int) for size, own in zip(shape, found.shape, strict=True)
         )
         return np.asarray(found[np.ix_(rows, cols)])
+
+
+@dataclass(frozen=True, slots=True)
+class LabelRegion:
+    """What has one value in a picture of labels."""
+
+    path: Path
+    value: int
+
+    def mask(self, shape: tuple[int, int]) -> Mask:
+        """Return its pixels.
+
+        Raises
+        ------
+        DatasetError
+            When the picture cannot be read, or is not of the image's shape.
+
+        """
+        return np.asarray(read_image_labels(self.path, shape) == self.value)
+
+
+def read_image_labels(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return a picture of labels, uint8 (rows, cols).
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read, or is not of the image's shape.
+
+    """
+    labels = read_labels(path)
+    if labels.shape != shape:
+        raise DatasetError(f"{path.name}: got {labels.shape}, the image is {shape}: another's?")
+    return labels
 
 
 def in_proportion(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
