@@ -15,12 +15,6 @@ from mammofast.profiling.record import Case, Record, read_record
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def on_path(monkeypatch):
-    # Behind the installed package: the source tree's own mammofast need have no extension.
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-
-
 @pytest.fixture
 def steps():
     return importlib.import_module("bench.gpu.steps")

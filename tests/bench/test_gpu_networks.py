@@ -17,11 +17,6 @@ from mammofast.screening.entry import Entry, ImageInfo, Run
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def on_path(monkeypatch):
-    monkeypatch.setattr(sys, "path", [*sys.path, str(ROOT)])
-
-
 def module(name):
     return importlib.import_module(f"bench.gpu.{name}")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import mammofast
 from bench.scale import measure
 from bench.scale.listing import RUN, measured, pending, write_archive, write_results
 from bench.scale.model import CRASH, MACHINE, POISON, SOUND, UNREADABLE, Model, SimulatedArchive
@@ -31,7 +32,7 @@ MODEL = Model(
 
 @pytest.fixture
 def found_by_processes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(mammofast.__file__).parents[1]), str(ROOT)]))
 
 
 def fates(archive):
