@@ -17,7 +17,7 @@ from mammofast.phantom.plan import PlannedView
 
 # SNOMED CT codes of PS3.16's context groups 4014 (view), 4 (region) and 244 (laterality is an attribute of its own).
 _VIEWS = {"CC": ("399162004", "cranio-caudal"), "MLO": ("399368009", "medio-lateral oblique")}
-_IMPLEMENTATION = "2.25.190741267183560217404812398176321087211"
+IMPLEMENTATION = "2.25.190741267183560217404812398176321087211"
 # Phantoms were never acquired; a fixed day keeps the bytes the same.
 _DATE, _TIME = "20260101", "080000"
 
@@ -71,7 +71,7 @@ def _file_meta(planned: PlannedView, syntax: Syntax) -> FileMetaDataset:
     meta.MediaStorageSOPClassUID = DigitalMammographyXRayImageStorageForPresentation
     meta.MediaStorageSOPInstanceUID = sop_uid(planned)
     meta.TransferSyntaxUID = syntax.uid
-    meta.ImplementationClassUID = _IMPLEMENTATION
+    meta.ImplementationClassUID = IMPLEMENTATION
     meta.ImplementationVersionName = f"MAMMOFAST {__version__}"
     return meta
 
@@ -114,9 +114,9 @@ def _anatomy(image: Dataset, planned: PlannedView) -> None:
     image.ImageLaterality = planned.side
     image.BodyPartExamined = "BREAST"
     image.OrganExposed = "BREAST"
-    image.AnatomicRegionSequence = Sequence([_code("76752008", "Breast")])
+    image.AnatomicRegionSequence = Sequence([code("76752008", "Breast")])
     image.ViewPosition = planned.view
-    image.ViewCodeSequence = Sequence([_code(*_VIEWS[planned.view])])
+    image.ViewCodeSequence = Sequence([code(*_VIEWS[planned.view])])
     image.ViewCodeSequence[0].ViewModifierCodeSequence = Sequence()
     # Chest wall at the left edge: columns run to the front, away from it; rows run down (CC: outwards or inwards).
     front = {"L": "A", "R": "P"}[planned.side]
@@ -159,7 +159,8 @@ def _display(image: Dataset, display: Display) -> None:
         image.VOILUTFunction = display.voi
 
 
-def _code(value: str, meaning: str) -> Dataset:
+def code(value: str, meaning: str) -> Dataset:
+    """Return a SNOMED CT code's item."""
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
     return item

@@ -13,28 +13,37 @@ _FFT_MULTIPLE = 32
 
 
 def power_law(
-    shape: tuple[int, int], spacing: float, rng: np.random.Generator, outer: float, beta: float = ANATOMICAL_BETA
+    shape: tuple[int, ...],
+    spacing: float | tuple[float, ...],
+    rng: np.random.Generator,
+    outer: float,
+    beta: float = ANATOMICAL_BETA,
 ) -> Field:
     """Return Gaussian noise of mean 0 and deviation 1 whose power falls as 1/f^beta.
 
     Parameters
     ----------
-    shape: rows and columns. spacing: millimetres between pixels.
+    shape: rows and columns, or slices, rows and columns. spacing: millimetres between pixels, along each axis or all.
     outer: wavelength in mm beyond which the spectrum is flat, so that the field has no trend across the image.
     beta: exponent of the power spectrum over spatial frequency.
 
     """
-    rows, cols = (-(-size // _FFT_MULTIPLE) * _FFT_MULTIPLE for size in shape)
-    row_power = (np.fft.fftfreq(rows, spacing) ** 2).astype(np.float32)[:, None]
-    col_power = (np.fft.rfftfreq(cols, spacing) ** 2).astype(np.float32)[None, :]
-    amplitude = (row_power + col_power + np.float32(outer**-2)) ** np.float32(-beta / 4)
-    amplitude[0, 0] = 0
+    spacings = spacing if isinstance(spacing, tuple) else (spacing,) * len(shape)
+    sizes = [-(-size // _FFT_MULTIPLE) * _FFT_MULTIPLE for size in shape]
+    frequencies = [np.fft.fftfreq(*axis) for axis in zip(sizes, spacings, strict=True)]
+    frequencies[-1] = np.fft.rfftfreq(sizes[-1], spacings[-1])
+    power = np.float32(0)
+    for axis, frequency in enumerate(frequencies):
+        others = [i for i in range(len(shape)) if i != axis]
+        power = power + np.expand_dims((frequency**2).astype(np.float32), others)
+    amplitude = (power + np.float32(outer**-2)) ** np.float32(-beta / 4)
+    amplitude.flat[0] = 0
     spectrum = amplitude * (
         rng.standard_normal(amplitude.shape, np.float32) + 1j * rng.standard_normal(amplitude.shape, np.float32)
     )
-    field = np.fft.irfft2(spectrum.astype(np.complex64), (rows, cols))
+    field = np.fft.irfftn(spectrum.astype(np.complex64), sizes, axes=range(len(shape)))
     field /= field.std()
-    return np.ascontiguousarray(field[: shape[0], : shape[1]], dtype=np.float32)
+    return np.ascontiguousarray(field[tuple(slice(size) for size in shape)], dtype=np.float32)
 
 
 def enlarge(image: Field, factor: int, shape: tuple[int, int]) -> Field:
