@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorstore as ts
 
+from mammofast.archive.regular import read_regular
 from mammofast.errors import ArchiveError
 from mammofast.objects import ObjectPath
 from mammofast.records import Window
@@ -86,7 +87,7 @@ def read_group(folder: Path) -> dict[str, Any]:
 
     """
     try:
-        attributes = json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
+        attributes = json.loads(read_regular(folder / "zarr.json"))["attributes"]["mammofast"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise ArchiveError("a zarr.json of the archive is damaged; run `mammofast archive verify`") from None
     if not isinstance(attributes, dict):
@@ -163,6 +164,8 @@ def read(folder: Path, window: Window | None = None, expected: dict[str, Any] | 
         When it is missing or damaged, or says otherwise.
 
     """
+    if not (isinstance(folder, ObjectPath) or (folder / "zarr.json").is_file()):  # tensorstore would wait for a pipe
+        raise FileNotFoundError("the array's zarr.json is missing")
     spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": expected or {}}
     array = ts.open(spec, read=True, open=True).result()
     if not folder.joinpath("c", *("0" for _ in array.shape)).is_file():

@@ -18,6 +18,7 @@ from typing import BinaryIO, Protocol
 from pydicom import Dataset, dcmread
 
 from mammofast.archive.mammogram import uid
+from mammofast.archive.regular import open_regular, read_regular
 from mammofast.errors import BrokenImage, Reason
 
 # Larger than any 2-D image; of what is larger only the header is read.
@@ -186,9 +187,9 @@ def _is_ours(folder: Path, files: list[str]) -> bool:
     """Say whether a folder is an archive, or results of a screening."""
     try:
         if "zarr.json" in files:
-            return "archive_id" in json.loads((folder / "zarr.json").read_bytes())["attributes"]["mammofast"]
+            return "archive_id" in json.loads(read_regular(folder / "zarr.json"))["attributes"]["mammofast"]
         if "results.json" in files:
-            return {"id", "path", "relative"} <= set(json.loads((folder / "results.json").read_bytes())["archive"])
+            return {"id", "path", "relative"} <= set(json.loads(read_regular(folder / "results.json"))["archive"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass  # somebody else's
     return False
@@ -206,9 +207,11 @@ class _Nameless(io.BufferedReader):
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return _Nameless(io.FileIO(path))
+        return _Nameless(io.FileIO(open_regular(path)))
     except OSError as error:
         raise BrokenImage(Reason.READ, f"the file cannot be opened ({error.strerror})") from None
+    except ValueError as error:  # it was a file when its folder was listed
+        raise BrokenImage(Reason.READ, f"the file cannot be opened ({error})") from None
 
 
 def _is_zip(path: Path) -> bool:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mammofast.archive import layout
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
+from mammofast.archive.regular import read_regular
 from mammofast.archive.store import Archive, open_archive
 from mammofast.durable import make_folder, sync, sync_tree
 from mammofast.errors import ArchiveError
@@ -122,7 +123,7 @@ class Writer:
     def _put(self, folder: Path, attributes: dict[str, object]) -> bool:
         text = layout.group_text(attributes)
         try:
-            if (folder / "zarr.json").read_text() == text:
+            if read_regular(folder / "zarr.json") == text.encode():
                 return False
         except (FileNotFoundError, ValueError):
             pass

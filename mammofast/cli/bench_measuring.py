@@ -13,11 +13,22 @@ import click
 
 from mammofast.cli.progress import progress
 from mammofast.errors import ProfilingError
+from mammofast.objects import ObjectPath, place
 
 if TYPE_CHECKING:
     from mammofast.profiling.record import Case, Record
 
-FILE = click.Path(path_type=Path, dir_okay=False, writable=True)
+
+class _File(click.Path):
+    """A file to write: an object's path would be taken for a folder called ``s3:``."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        if isinstance(place(value), ObjectPath):
+            self.fail(f"got {value}, expected a file of this machine; copy it to the object store afterwards")
+        return super().convert(value, parameter, context)
+
+
+FILE = _File(path_type=Path, dir_okay=False, writable=True)
 
 
 def measuring(kind: str) -> Callable[[Callable[..., Any]], Callable[..., None]]:

@@ -1,22 +1,24 @@
 """A card for each worker process of a machine where nobody gave it one: who is first has it, until the process ends."""
 
-import fcntl
+import errno
 import os
-import tempfile
-from pathlib import Path
+import socket
+from contextlib import ExitStack
 
 from mammofast.engine.driver import card_count, card_id
 from mammofast.engine.on_device import card_index
 from mammofast.errors import EngineError
 
-# Locked files, which the system unlocks when this process ends, however it ends; by number of the card.
-_CLAIMED: dict[int, int] = {}
+# Sockets that nobody speaks to, bound to a card's name, by number of the card. Linux knows such a name whatever file
+# systems a process sees, a service with a /tmp of its own too, and forgets it when the process ends, however it ends.
+_CLAIMED: dict[int, socket.socket] = {}
 
 
 def claim_card(device: str) -> str:
     """Return "cuda:i", a card that this process has to itself among the workers of its user on this machine.
 
     Cards are those that ``CUDA_VISIBLE_DEVICES`` lets this process see. A process that has one keeps it for later runs.
+    A container with a network of its own counts as a machine of its own.
 
     Parameters
     ----------
@@ -44,19 +46,14 @@ def _claim(index: int) -> bool:
     identity = card_id(index)
     if identity is None:
         return False
-    file = os.open(_folder() / identity, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        return False
-    _CLAIMED[index] = file
+    with ExitStack() as closed:
+        try:
+            name = closed.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            name.bind(f"\0mammofast-card-{os.getuid()}-{identity}")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise EngineError(f"cards cannot be told apart: no name can be taken here ({error})") from error
+        closed.pop_all()
+    _CLAIMED[index] = name
     return True
-
-
-def _folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"mammofast-cards-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.lstat().st_uid != os.getuid():
-        raise EngineError(f"{folder} is another user's: cards cannot be told apart; remove it, or set TMPDIR")
-    return folder

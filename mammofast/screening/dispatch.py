@@ -104,6 +104,8 @@ class Dispatcher:
         self._none_since: float | None = None
         # When the first task was sent, on the monotonic clock.
         self.began: float | None = None
+        # Whether images were left when it was time to stop.
+        self.left = False
 
     def run(self, images: Iterator[ArchiveImage]) -> Iterator[list[Outcome]]:
         """Yield the outcome of every image, a task's together, in any order, until all are done or stopped.
@@ -123,6 +125,8 @@ class Dispatcher:
                 while self._given_up:
                     yield [self._given_up.popleft()]
                 if not self._in_flight:
+                    # A run that was done when its time was up was not stopped by it.
+                    self.left = bool(self._suspects) or next(tasks, None) is not None
                     return
                 if self._completed.has_ready():
                     yield from self._collect()

@@ -125,6 +125,17 @@ class Results:
             raise ResultsError(f"{self.path}: a result cannot be read ({error.strerror})") from error
         return content if is_whole(content) else None
 
+    def entry(self, image: ImageInfo, run: Run) -> Entry | None:
+        """Return what is on record of an image, None where nothing is; what is damaged is "failed", as in ``entries``.
+
+        Raises
+        ------
+        ResultsError
+            When it cannot be read, or another version of mammofast wrote it.
+
+        """
+        return self._read(layout.entry_path(self.path, image, run))
+
     def record(self, entry: Entry) -> bool:
         """Record one image's outcome; see :meth:`put`."""
         return self.put(entry.image, entry.run, entry.to_bytes())

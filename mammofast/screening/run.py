@@ -17,7 +17,7 @@ from mammofast.engine.driver import card_count
 from mammofast.errors import BundleError
 from mammofast.machine import about, cores
 from mammofast.methods.screener import open_bundle
-from mammofast.objects import place
+from mammofast.objects import ObjectPath, place
 from mammofast.screening.cluster import Access, give_plugin, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import Run
@@ -101,6 +101,8 @@ def screen(
 
     """
     start = time.monotonic()
+    if trace is not None and isinstance(place(trace), ObjectPath):
+        raise ValueError("trace: got an s3:// path, expected a folder: lines are added to what is there")
     trace = None if trace is None else Path(trace).resolve()
     deadline = None if until is None else next_time(until)
     if workers is not None and workers < 1:
@@ -157,7 +159,7 @@ def screen(
                 if settings.device != "cpu":
                     there_now = client.run(card_memory, name, on_error="ignore")
                     facts["card_memory"] = [stated for stated in there_now.values() if stated]
-                stop = _stopper(interrupt, deadline, job.report)
+                stop = _stopper(interrupt, deadline)
                 dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came, image_deadline)
                 try:
                     with traced_driver(trace):
@@ -167,6 +169,7 @@ def screen(
                 finally:
                     if scheduler and client.status == "running":
                         client.unregister_worker_plugin(name)
+                job.report.stopped = TIME_IS_UP if dispatcher.left else None
                 watch.stopped = INTERRUPTED if interrupt else job.report.stopped
         job.report.seconds = time.monotonic() - start
         if interrupt:
@@ -210,10 +213,5 @@ def _accepts(bundle: Bundle) -> Mapping[str, list[str]]:
     return bundle.accepts
 
 
-def _stopper(interrupt: Interrupt, deadline: datetime | None, report: ScreenReport) -> Callable[[], bool]:
-    def stop() -> bool:
-        if deadline is not None and datetime.now() >= deadline:
-            report.stopped = TIME_IS_UP
-        return interrupt.came or report.stopped is not None
-
-    return stop
+def _stopper(interrupt: Interrupt, deadline: datetime | None) -> Callable[[], bool]:
+    return lambda: interrupt.came or (deadline is not None and datetime.now() >= deadline)

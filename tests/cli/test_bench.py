@@ -193,6 +193,8 @@ def test_verbose_says_why_and_what_is_not_installed():
         (("engines", "--batch", "0"), "--batch"),
         (("engines", "--case", "table-6", "--size", "64x64"), "leave --size out"),
         (("ops", "--compare", "a.json", "--against", "venv"), "give one of the two"),
+        (("pipeline", "--trace", "s3://bucket/trace.json"), "got s3://bucket/trace.json, expected a file"),
+        (("ops", "--json", "s3://bucket/ops.json"), "expected a file of this machine"),
     ],
 )
 def test_misuse_ends_with_2(arguments, words):

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from mammofast.errors import EngineError
 from mammofast.screening import cards
 
 cards.card_count = lambda: 2
-cards.card_id = lambda index: ["aa", "bb"][index]
+cards.card_id = lambda index: sys.argv[1:][index]
 for line in sys.stdin:
     try:
         print(cards.claim_card(line.strip()), flush=True)
@@ -31,10 +31,16 @@ for line in sys.stdin:
 
 
 class Process:
-    def __init__(self, folder):
+    def __init__(self, folder, cards):
+        self.cards = cards
+        # A /tmp of its own, as systemd's PrivateTmp gives a service one.
         environment = os.environ | {"TMPDIR": str(folder), "PYTHONPATH": str(Path(mammofast.__file__).parents[1])}
         self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-c", PROGRAM, *cards],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
 
     def claim(self, device="cuda"):
@@ -49,11 +55,13 @@ class Process:
 
 @pytest.fixture
 def start(tmp_path):
-    """Start worker processes of one machine, of two cards."""
-    made = []
+    """Start worker processes of one machine, of two cards; each has its own folder for what is temporary."""
+    made, cards = [], [uuid.uuid4().hex, uuid.uuid4().hex]
 
     def start_one():
-        made.append(Process(tmp_path))
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Process(folder, cards))
         return made[-1]
 
     yield start_one
@@ -82,16 +90,27 @@ def test_a_card_that_is_named_is_taken_or_refused(start):
     assert REFUSED in first.claim("cuda:0")
 
 
-def test_a_card_that_does_not_exist_and_a_folder_of_somebody_else(monkeypatch, tmp_path):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+def test_a_card_that_does_not_exist_and_a_machine_that_gives_no_names(monkeypatch):
     monkeypatch.setattr(cards, "card_count", lambda: 1)
     monkeypatch.setattr(cards, "card_id", lambda index: None)
     with pytest.raises(EngineError, match="'cuda:7'"):
         cards.claim_card("cuda:7")
-    monkeypatch.setattr(cards, "card_id", lambda index: "aa")
-    monkeypatch.setattr(os, "getuid", lambda: 54321)
-    with pytest.raises(EngineError, match="is another user's"):
+    monkeypatch.setattr(cards, "card_id", lambda index: "a" * 200)  # longer than any name
+    with pytest.raises(EngineError, match="cannot be told apart"):
         cards.claim_card("cuda")
+
+
+def test_another_user_s_card_is_not_ours_to_see(start, monkeypatch):
+    first = start()
+    assert first.claim() == "cuda:0"
+    monkeypatch.setattr(cards, "card_count", lambda: 1)
+    monkeypatch.setattr(cards, "card_id", lambda index: first.cards[index])
+    monkeypatch.setattr(cards, "_CLAIMED", {})
+    with pytest.raises(EngineError, match="is another worker's"):
+        cards.claim_card("cuda")
+    monkeypatch.setattr(os, "getuid", lambda: 54321)
+    assert cards.claim_card("cuda") == "cuda:0"
+    cards._CLAIMED[0].close()
 
 
 def test_a_card_is_told_by_its_uuid(monkeypatch):

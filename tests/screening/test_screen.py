@@ -248,6 +248,7 @@ def test_what_cannot_run_says_so_before_workers_are_started(archive, private_bun
         "until": {"until": "25:00"},
         "workers": {"workers": 0},
         "images_per_task": {"images_per_task": 0},
+        "trace": {"trace": "s3://bucket/trace"},
     }.items():
         with pytest.raises(ValueError, match=words):
             screen(archive, tmp_path / "results", private_bundle, **arguments)
@@ -277,6 +278,28 @@ def test_until_ends_the_run_and_the_next_one_goes_on(archive, bundle, undisturbe
     report = screen(archive, results, bundle, workers=1)
     assert (report.stopped, report.done) == (None, 6)
     assert snapshot(results) == undisturbed
+
+
+def test_a_run_that_was_done_when_its_time_was_up_was_not_stopped_by_it(archive, bundle, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    screen(archive, results, bundle, workers=1)
+    # The last one that needs a worker; what follows it in the archive is on record.
+    next(results.glob("images/*/*")).unlink()
+    asked = []
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            asked.append(None)
+            return datetime(2026, 1, 1, 6, 29 if len(asked) == 1 else 30)
+
+    monkeypatch.setattr(run_module, "datetime", Clock)
+    monkeypatch.setattr(run_module, "next_time", lambda until: datetime(2026, 1, 1, 6, 30))
+    report = screen(archive, results, bundle, workers=1, images_per_task=1, until="06:30")
+    assert len(asked) > 1
+    assert (report.stopped, report.done, report.already) == (None, 6, 5)
+    monkeypatch.undo()
+    assert [run["stopped"] for run in open_results(results).runs()[0]["timings"]] == [None, None]
 
 
 def test_the_next_time_a_clock_shows():

@@ -97,18 +97,10 @@ def test_a_run_and_its_resumption_are_two_timings(archive, bundle, tmp_path, mon
     assert 0 < first["steady_seconds"] < first["seconds"]
 
     next(results.glob("images/*/*")).unlink()
-    monkeypatch.setattr(run_module, "_stopper", lambda interrupt, deadline, report: _stop(report))
+    monkeypatch.setattr(run_module, "_stopper", lambda interrupt, deadline: lambda: True)
     screen(archive, results, bundle, workers=1)
     (run,) = open_results(results).runs()
     assert run["timings"][0] == first
     assert [timing["images"] for timing in run["timings"]] == [6, 0]
     assert run["timings"][1]["steady_seconds"] is None
     assert run["timings"][1]["stopped"] == run_module.TIME_IS_UP
-
-
-def _stop(report):
-    def stop():
-        report.stopped = run_module.TIME_IS_UP
-        return True
-
-    return stop

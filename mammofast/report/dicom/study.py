@@ -11,7 +11,7 @@ from mammofast.archive import Archive, ArchiveImage
 from mammofast.errors import ImageError, Reason, ResultsError
 from mammofast.records import Finding
 from mammofast.screening import Results
-from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run, parse_entry
+from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
 
 # An image that the run has not come to yet; the ledger has no word for it because it has no entry.
 PENDING = "pending"
@@ -161,14 +161,14 @@ def _algorithm(results: Results, run: Run) -> Algorithm:
 def _image(results: Results, run: Run, source: ArchiveImage) -> StudyImage | Entry:
     """Return an image's outcome; without its header only what the ledger says of it."""
     info = ImageInfo.of(source.record)
-    content = results.entry_bytes(info, run)
-    entry = Entry(info, run, PENDING) if content is None else parse_entry(content)
+    entry = results.entry(info, run) or Entry(info, run, PENDING)
     try:
         header_bytes, header = source.header_bytes, source.header
     except ImageError as error:
         return Entry(info, run, FAILED, str(error))
     findings = tuple(stored.finding() for stored in entry.findings)
-    identity = _hash(run.bundle_id, run.settings_id, header_bytes, content or source.record.content_sha256)
+    outcome = source.record.content_sha256 if entry.status == PENDING else entry.to_bytes()
+    identity = _hash(run.bundle_id, run.settings_id, header_bytes, outcome)
     return StudyImage(info, source, header, entry.status, entry.reason, findings, identity)
 
 

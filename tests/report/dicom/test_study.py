@@ -1,5 +1,6 @@
 """What writers are told of a study, and the names that follow from it."""
 
+import hashlib
 import re
 from dataclasses import replace
 
@@ -63,6 +64,24 @@ def test_a_file_of_the_study_that_is_no_image_is_told_with_its_reason(night):
     assert left_out.status == "skipped"
     assert left_out.reason.startswith("tomosynthesis:")
     assert len(study.images) == 1
+
+
+def test_an_image_whose_result_a_disk_has_damaged_is_failed_as_in_the_tables(night):
+    (before,) = night.screen(four_views(), found(1))
+    damaged, other = sorted(night.results.path.glob("images/*/*.json"))[:2]
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    (study,) = night.studies()
+    rows = {row["sop_uid"]: (row["status"], row["reason"]) for row in night.results.images().to_pylist()}
+    assert {image.sop_uid: (image.status, image.reason) for image in study.images} == rows
+    assert [image.status for image in study.images].count("failed") == 1
+    assert study.identity != before.identity
+    other.write_bytes(other.read_bytes().replace(b'"format":1', b'"format":7'))
+    assert [image.status for image in next(iter(night.studies())).images].count("failed") == 2
+    # Whole, and of another version.
+    body = other.read_bytes()[len(b'{"result":') : -len(b',"sha256":""}\n') - 64]
+    other.write_bytes(b'{"result":' + body + b',"sha256":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
+    with pytest.raises(ResultsError, match="another version"):
+        list(night.studies())
 
 
 def test_an_image_without_its_header_is_left_out_as_failed(night):
