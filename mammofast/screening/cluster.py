@@ -18,6 +18,7 @@ from mammofast.engine.on_device import card_index
 from mammofast.errors import SchedulerError
 from mammofast.screening.guest import guest
 
+_REMEMBERED = 20
 _CONFIG: dict[str, Any] = {
     # Results are small and go straight to the ledger, while networks and pinned buffers count as "unmanaged": Dask's
     # spilling and pausing would stop a worker for memory that Dask cannot free.
@@ -32,6 +33,8 @@ _CONFIG: dict[str, Any] = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "1s",
     "distributed.admin.system-monitor.interval": "5s",
+    # Of what was sent, whole tasks included, Dask remembers so much for each worker: of 64 workers it would be 4 GB.
+    "distributed.admin.low-level-log-length": _REMEMBERED,
     # No result has a second copy that could be dropped.
     "distributed.scheduler.active-memory-manager.start": False,
     "distributed.worker.multiprocessing-method": "spawn",
@@ -55,6 +58,8 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 _TASKS_PER_CARD = 4
 _LOOPBACK: dict[str, Any] = {
     "host": "127.0.0.1",
+    # Every user of the machine reaches loopback, and whoever speaks to a scheduler or a worker can run programs on it.
+    "protocol": "tls://",
     # Dask opens its HTTP port in any case: on loopback, any that is free, with nothing on it.
     "dashboard_address": "127.0.0.1:0",
 }
@@ -62,7 +67,9 @@ _LOOPBACK: dict[str, Any] = {
 
 @contextmanager
 def local_client(workers: int, cards: Sequence[str] = ()) -> Iterator[Client]:
-    """Start worker processes on this machine, reachable from nowhere else.
+    """Start worker processes on this machine, reachable from nowhere else and by nobody else.
+
+    They know each other by a certificate of their own, made here, whose key is in these processes' memory alone.
 
     workers: how many, one thread each. cards: what ``CUDA_VISIBLE_DEVICES`` is for each worker instead, the card that
     it has to itself.
@@ -74,9 +81,10 @@ def local_client(workers: int, cards: Sequence[str] = ()) -> Iterator[Client]:
 
     """
     with _quiet(), dask.config.set(_CONFIG):
+        security = Security.temporary()
         for chance in reversed(range(_CHANCES)):
             try:
-                cluster = _with_cards(cards) if cards else _without_cards(workers)
+                cluster = _with_cards(cards, security) if cards else _without_cards(workers, security)
                 break
             except (OSError, RuntimeError, TimeoutError) as error:
                 if not chance:
@@ -96,25 +104,28 @@ def visible_cards(count: int, device: str = "cuda") -> list[str]:
     return names if device == "cuda" else names[card_index(device) :][:1]
 
 
-def _without_cards(workers: int) -> LocalCluster:
+def _without_cards(workers: int, security: Security) -> LocalCluster:
     return LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
         scheduler_kwargs={"dashboard": False},
         silence_logs=logging.CRITICAL,
+        security=security,
         **_LOOPBACK,
     )
 
 
-def _with_cards(cards: Sequence[str]) -> SpecCluster:
-    options = {"nthreads": _TASKS_PER_CARD, "silence_logs": logging.CRITICAL, **_LOOPBACK}
+def _with_cards(cards: Sequence[str], security: Security) -> SpecCluster:
+    both = {"security": security, **_LOOPBACK}
+    options = {"nthreads": _TASKS_PER_CARD, "silence_logs": logging.CRITICAL, **both}
     return SpecCluster(
         workers={
             number: {"cls": Nanny, "options": {**options, "env": {VISIBLE: card}}} for number, card in enumerate(cards)
         },
-        scheduler={"cls": Scheduler, "options": {"port": 0, "dashboard": False, **_LOOPBACK}},
+        scheduler={"cls": Scheduler, "options": {"port": 0, "dashboard": False, **both}},
         silence_logs=logging.CRITICAL,
+        security=security,
     )
 
 
@@ -181,7 +192,7 @@ def remote_client(scheduler: str, run: str, access: Access) -> Iterator[Client]:
 
     """
     security = access.security(scheduler)
-    with _quiet():
+    with _quiet(), dask.config.set({"distributed.admin.low-level-log-length": _REMEMBERED}):
         try:
             client = Client(scheduler, set_as_default=False, security=security)
         except (OSError, TimeoutError, ValueError, TypeError) as error:
