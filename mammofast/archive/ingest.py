@@ -33,7 +33,7 @@ from mammofast.archive.sources import (
 )
 from mammofast.archive.store import ArchiveImage
 from mammofast.archive.writer import Staged, Writer
-from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason
+from mammofast.errors import ArchiveError, BrokenImage, ImageError, PacsError, Reason
 from mammofast.machine import cores
 from mammofast.objects import ObjectPath, place
 from mammofast.ops._native import kernels
@@ -136,8 +136,20 @@ class Ingest:
     def __exit__(self, *failure: Any) -> None:
         self._held.__exit__(*failure)
 
+    @property
+    def report(self) -> IngestReport:
+        """The counts of all that was added since it was entered, also by a call that failed."""
+        return self._run.report
+
     def add(self, sources: Source | Iterable[Source], progress: Callable[[int], None] | None = None) -> IngestReport:
-        """Add what is new in some sources; see :func:`ingest`."""
+        """Add what is new in some sources; see :func:`ingest`.
+
+        Raises
+        ------
+        PacsError
+            When a PACS no longer answers; what it gave before is in the archive.
+
+        """
         places, others = _by_kind(sources)
         run, before = self._run, self._run.report
         files = chain(
@@ -357,7 +369,15 @@ def _in_order(
     """Work on a bounded window of files at a time; yield outcomes in the files' order."""
     window: deque[tuple[SourceFile, Future[_Outcome]]] = deque()
     in_flight = 0
-    for file in files:
+    ended_early: PacsError | None = None
+    while True:
+        try:
+            file = next(files)
+        except StopIteration:
+            break
+        except PacsError as error:  # what has come is worked on to its end all the same
+            ended_early = error
+            break
         while window and (len(window) >= most or in_flight + file.size > _IN_FLIGHT_BYTES):
             first, future = window.popleft()
             in_flight -= first.size
@@ -367,6 +387,8 @@ def _in_order(
     while window:
         first, future = window.popleft()
         yield first, future.result()
+    if ended_early is not None:
+        raise ended_early
 
 
 def _sha256(stream: BinaryIO) -> str:

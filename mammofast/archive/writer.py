@@ -52,6 +52,7 @@ class Writer:
     """One run's hold on an archive; a context manager. ``stage`` may run on several threads, the rest on one."""
 
     def __init__(self, path: Path) -> None:
+        self._is_new = not (path / "zarr.json").exists()
         with _written():
             self.archive = _create(path)
         self._staging = path / _STAGING
@@ -66,7 +67,7 @@ class Writer:
             (self._staging / self._run).mkdir()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, failure: object, *_: object) -> None:
         self._syncing.shutdown(cancel_futures=True)
         shutil.rmtree(self._staging / self._run, ignore_errors=True)
         (self._staging / f"{self._run}.lock").unlink(missing_ok=True)
@@ -74,6 +75,8 @@ class Writer:
             os.close(self._lock)
         with contextlib.suppress(OSError):  # another run is at work
             self._staging.rmdir()
+        if failure is not None and self._is_new:
+            _remove_empty(self.archive.path)
 
     def stage(self, record: ImageRecord, levels: dict[int, layout.Pixels], header: bytes) -> Staged:
         """Write an image where nobody looks, and begin to sync it to the disk."""
@@ -164,6 +167,20 @@ def _create(path: Path) -> Archive:
             _make_group(path / group)
         _make_group(path, {"format": layout.FORMAT, "archive_id": uuid.uuid4().hex})
     return open_archive(path)
+
+
+def _remove_empty(path: Path) -> None:
+    """Take away an archive that nothing was added to: what could not begin leaves nothing that looks like a result."""
+    groups = [path / "images", path / "skipped"]
+    if {each.name for each in path.iterdir()} != {"zarr.json", "images", "skipped"}:
+        return
+    if any(each.name != "zarr.json" for group in groups for each in group.iterdir()):
+        return
+    with contextlib.suppress(OSError):
+        for folder in (path, *groups):  # in this order: without the first it is no archive, and may be begun again
+            (folder / "zarr.json").unlink()
+        for folder in (*groups, path):
+            folder.rmdir()
 
 
 def _is_ours(name: str) -> bool:

@@ -10,10 +10,15 @@ import click
 
 from mammofast.cli.progress import progress
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
+from mammofast.errors import MammofastError
 from mammofast.pacs import is_url
 
 if TYPE_CHECKING:
+    from mammofast.archive import IngestReport
     from mammofast.pacs.dicomweb import DicomWeb
+
+# Counts that are told only where there is something to say.
+_RARE = frozenset({"mixed_studies", "volumes"})
 
 
 def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str | Path, ...]:
@@ -55,9 +60,19 @@ def ingest_command(
     """  # noqa: D301
     if not sources:
         raise click.UsageError("got one path, expected two or more: first each SOURCE, then the ARCHIVE to add to")
-    from mammofast.archive import ingest, open_archive
+    from mammofast.archive import open_archive
+    from mammofast.archive.ingest import Ingest
     from mammofast.archive.sources import checked_sources, find_files
     from mammofast.cli.allocator import keep_memory_flat
+
+    def tell(report: "IngestReport") -> None:
+        if as_json:
+            counts = {name: count for name, count in asdict(report).items() if count or name not in _RARE}
+            click.echo(json.dumps(counts))
+        elif not quiet or report.failed:
+            click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
+            if report.failed:
+                click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
 
     keep_memory_flat()
     places = [source for source in sources if isinstance(source, Path)]
@@ -67,37 +82,36 @@ def ingest_command(
             servers = [held.enter_context(_server(source, ca)) for source in sources if isinstance(source, str)]
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        run = held.enter_context(Ingest(archive, workers=workers))
         try:
             # Counted first, so that the bar knows its end; opening is what takes time. A PACS is asked only once.
             total = None if quiet or servers else sum(1 for _ in find_files(places, exclude=archive))
             with progress("Ingesting files", total, quiet) as advance:
-                report = ingest([*places, *servers], archive, workers=workers, progress=advance)
+                run.add([*places, *servers], advance)
         except KeyboardInterrupt:
+            tell(run.report)
             click.echo("mammofast: stopped; what was added is safe, run the same command again to go on", err=True)
             ctx.exit(COULD_NOT_RUN)
-    if verbose:
-        for server in servers:
-            click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
-        for record in open_archive(archive).skipped():
-            click.echo(f"{record.status}: {record.sop_uid or record.source_sha256 or '-'}: {record.reason}", err=True)
-    if as_json:
-        # Rare, so that it is said only where there is something to say.
-        counts = {name: count for name, count in asdict(report).items() if count or name != "mixed_studies"}
-        click.echo(json.dumps(counts))
-    elif not quiet or report.failed:
-        click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
-        if report.failed:
-            click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
-    empty = [str(number) for number, path in enumerate(places, start=1) if not any(True for _ in find_files(path))]
-    if empty:
-        # A share that is not mounted is an empty folder, and must not pass for a night without images.
-        click.echo(
-            f"mammofast: no file in source {' and '.join(empty)}, archives and results of mammofast aside; "
-            "look whether its disk or share is mounted, and run again",
-            err=True,
-        )
-        ctx.exit(COULD_NOT_RUN)
-    if report.failed:
+        except MammofastError:
+            tell(run.report)
+            raise
+        if verbose:
+            for server in servers:
+                click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
+            for record in open_archive(archive).skipped():
+                what = record.sop_uid or record.source_sha256 or "-"
+                click.echo(f"{record.status}: {what}: {record.reason}", err=True)
+        tell(run.report)
+        empty = [str(number) for number, path in enumerate(places, start=1) if not any(True for _ in find_files(path))]
+        if empty:
+            # A share that is not mounted is an empty folder, and must not pass for a night without images.
+            click.echo(
+                f"mammofast: no file in source {' and '.join(empty)}, archives and results of mammofast aside; "
+                "look whether its disk or share is mounted, and run again",
+                err=True,
+            )
+            ctx.exit(COULD_NOT_RUN)  # within: an archive that was begun and is empty goes again
+    if run.report.failed:
         ctx.exit(SOME_FAILED)
 
 

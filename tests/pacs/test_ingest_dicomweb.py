@@ -100,6 +100,7 @@ def test_tomosynthesis_is_recorded_and_never_fetched(tmp_path, dicom, orthanc):
 
 
 def test_password_and_tls(tmp_path, dicom, secure_orthanc, tls, monkeypatch):
+    secure_orthanc.clear()
     stored = study(dicom, secure_orthanc, 1)
     with pytest.raises(PacsError, match="certificate is not trusted"):
         fetch(secure_orthanc.web, tmp_path / "a.zarr")

@@ -1,6 +1,7 @@
 """Mammograms from a DICOM client, dcmtk's, into an archive: what was acknowledged is never lost."""
 
 import errno
+import io
 import json
 import os
 import signal
@@ -10,12 +11,18 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from itertools import islice
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from pydicom import dcmread
 from pynetdicom import AE, build_context, evt
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
+from pynetdicom.pdu_primitives import P_DATA
 
 from mammofast.archive import open_archive
 from mammofast.archive.codecs import DECODERS
@@ -268,6 +275,77 @@ def test_who_sends_without_end_is_hung_up_on(tmp_path, dicom, receiver, monkeypa
     monkeypatch.setattr("mammofast.pacs.dimse.receive.MAX_FILE_BYTES", 10_000)
     assert store(receiver.port, dicom, tmp_path / "in" / "0.dcm") is None
     assert spooled(tmp_path) == []
+
+
+def post(association, path, pieces=None):
+    """Send an object, or the first so many pieces of it, and await no answer."""
+    ds = dcmread(path)
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    request.DataSet = io.BytesIO(encode(ds, False, True))
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    for piece in islice(message.encode_msg(1, 4096), pieces):
+        association.dul.send_pdu(piece)
+
+
+def until(true):
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError
+
+
+def test_an_object_is_on_the_disk_as_it_arrives(tmp_path, dicom, receiver):
+    dicom.write(tmp_path / "in" / "0.dcm", dicom.pixels(1000, 800))
+    association = associate(receiver.port, dicom.for_presentation)
+    post(association, tmp_path / "in" / "0.dcm", pieces=101)
+    until(lambda: [p for p in (tmp_path / "spool").glob("*.part") if p.stat().st_size > 300_000])
+    # Its sender dies: nothing is left of it.
+    association.dul.socket.close()
+    until(lambda: spooled(tmp_path) == [])
+    association.abort()
+
+
+def test_large_objects_are_not_held_in_memory(tmp_path, dicom, receiver):
+    dicom.write(tmp_path / "in" / "0.dcm", dicom.pixels(4000, 3000))
+    storescu(receiver.port, tmp_path / "in" / "0.dcm")  # what is loaded once
+    tracemalloc.start()
+    try:
+        storescu(receiver.port, tmp_path / "in" / "0.dcm")
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
+    assert [path.stat().st_size > 23_999_999 for path in (tmp_path / "spool").glob("*.dcm")] == [True, True]
+
+
+def test_who_does_not_wait_for_answers_is_told_so(tmp_path, dicom, receiver, monkeypatch):
+    write(tmp_path / "in", dicom, 1)
+    held = threading.Event()
+    fsync = os.fsync
+    monkeypatch.setattr("os.fsync", lambda fd: held.wait(10) and fsync(fd))
+    association = associate(receiver.port, dicom.for_presentation)
+    association._reactor_checkpoint.clear()  # answers are read here
+    for _ in range(8):
+        post(association, tmp_path / "in" / "0.dcm")
+    (served,) = receiver._server.active_associations
+    until(lambda: served.dimse.msg_queue.qsize() == 7)
+    held.set()
+    statuses = [association.dimse.get_msg(block=True)[1].Status for _ in range(8)]
+    association.abort()
+    assert statuses == [0] * 5 + [0xA700] * 3
+    assert spooled(tmp_path) == [".dcm"] * 5
+
+
+def test_a_command_without_end_is_hung_up_on(dicom, receiver):
+    association = associate(receiver.port, dicom.for_presentation)
+    for _ in range(40):
+        piece = P_DATA()
+        piece.presentation_data_value_list.append([1, b"\x01" + bytes(4000)])
+        association.dul.send_pdu(piece)
+    until(lambda: association.is_aborted)
 
 
 def test_there_are_not_too_many_associations(dicom, receiver):

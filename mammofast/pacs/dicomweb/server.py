@@ -17,6 +17,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from mammofast.errors import PacsError
+from mammofast.pacs.causes import BROKEN_OFF, cause
 
 # Seconds before each new try.
 WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -81,6 +82,7 @@ class Server:
             self._verify = str(ca)
         self._waits = tuple(waits)
         self._failed_in_a_row = 0
+        self._has_answered = False
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_maxsize=64, max_retries=0)
         self._session.mount("https://", adapter)
@@ -132,6 +134,12 @@ class Server:
         """GET DICOM JSON; None where the server says that there is nothing."""
         return self.get(path, "application/dicom+json", read_json, query)
 
+    def _cause(self, error: Exception) -> str:
+        why = cause(error)
+        # What wants TLS hangs up on whoever speaks none.
+        is_it_tls = why == BROKEN_OFF and self.root.startswith("http:") and not self._has_answered
+        return f"{why}; does it want https?" if is_it_tls else why
+
     def again(self, attempt: Callable[[], _Read]) -> _Read:
         """Call until it succeeds, its error is for good, or all tries are used up."""
         waits = iter(self._waits if self._failed_in_a_row < _GIVES_UP_AFTER else ())
@@ -170,20 +178,23 @@ class Server:
                     verify=self._verify,
                     **options,
                 ) as response:
+                    self._has_answered = True
                     if response.status_code not in _REDIRECTS:
                         if response.status_code not in answers:
                             raise _refusal(response)
                         return read(response)
                     target = urljoin(url, response.headers.get("Location", ""))
-            except requests.exceptions.SSLError:
-                raise PacsError(
-                    "no TLS connection: the server's certificate is not trusted, or is another host's; "
-                    "give its CA's certificate with --ca FILE"
-                ) from None
+            except requests.exceptions.SSLError as error:
+                advice = "give its CA's certificate with --ca FILE" if "certificate" in cause(error) else "is it http?"
+                raise PacsError(f"no TLS connection to the server: {cause(error)}; {advice}") from None
             except requests.exceptions.ChunkedEncodingError:
                 raise BrokenAnswer("the server's answer broke off") from None
-            except (requests.ConnectionError, requests.Timeout):
-                raise Unreachable("the server does not answer, or the connection broke off") from None
+            except requests.ConnectTimeout:
+                raise Unreachable(f"no connection to the server within {_TIMEOUTS[0]:.0f} s") from None
+            except requests.ReadTimeout:
+                raise Unreachable(f"the server says nothing for {_TIMEOUTS[1]:.0f} s") from None
+            except requests.ConnectionError as error:
+                raise Unreachable(f"no connection to the server: {self._cause(error)}") from None
             except requests.RequestException as error:
                 raise PacsError(f"the server cannot be asked ({type(error).__name__})") from None
             if urlsplit(target)[:2] != urlsplit(self.root)[:2]:

@@ -4,23 +4,23 @@ import contextlib
 import logging
 import time
 from collections.abc import Iterable
-from typing import Any, BinaryIO
+from typing import Any
 
-from pydicom.filewriter import write_file_meta_info
 from pynetdicom import AE, evt
 
 from mammofast.archive.codecs import DECODERS
 from mammofast.archive.mammogram import KEPT_CLASSES
 from mammofast.archive.sources import MAX_FILE_BYTES
 from mammofast.errors import PacsError
+from mammofast.pacs.dimse.arriving import SpoolingProvider
 from mammofast.pacs.dimse.entity import Credentials, close_surely
 from mammofast.pacs.dimse.spool import Spool
 
 _VERIFICATION = "1.2.840.10008.1.1"
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
-# What we ask senders to keep to, and what we hang up on.
+# What we ask senders to keep to, and what we hang up on: a PDU is in memory some four times.
 _MAX_PDU_BYTES = 1 << 18
-_REFUSED_PDU_BYTES = 1 << 24
+_REFUSED_PDU_BYTES = 1 << 20
 _MAX_ASSOCIATIONS = 16
 _TIMEOUT = 60.0
 # How long associations may go on after we are told to end.
@@ -72,7 +72,13 @@ class Receiver:
     def __enter__(self) -> "Receiver":
         # Its messages quote what peers send. They are for nobody, whatever the program logs otherwise.
         logging.getLogger("pynetdicom").propagate = False
-        handlers = [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_CONN_OPEN, _limit), (evt.EVT_C_STORE, self._store)]
+        handlers = [
+            (evt.EVT_CONN_OPEN, close_surely),
+            (evt.EVT_CONN_OPEN, _limit),
+            (evt.EVT_CONN_OPEN, self._spool_what_arrives),
+            (evt.EVT_CONN_CLOSE, _discard),
+            (evt.EVT_C_STORE, self._store),
+        ]
         context = None if self._tls is None else self._tls.context(server=True)
         try:
             self._server = self._entity.start_server(
@@ -95,16 +101,12 @@ class Receiver:
         """Say whether nobody is connected, or has sent an object for some seconds."""
         return time.monotonic() - self._last_object > seconds or not self._server.active_associations
 
+    def _spool_what_arrives(self, event: Any) -> None:
+        event.assoc.dimse = SpoolingProvider(event.assoc, self._spool)
+
     def _store(self, event: Any) -> int:
-        request = event.request
-
-        def write(file: BinaryIO) -> None:
-            file.write(bytes(128) + b"DICM")
-            write_file_meta_info(file, event.file_meta)
-            file.write(request.DataSet.getbuffer())
-
         try:
-            self._spool.put(write)
+            event.request.DataSet.keep()
         except OSError:
             return _OUT_OF_RESOURCES
         except Exception:
@@ -115,8 +117,13 @@ class Receiver:
         return _SUCCESS
 
 
+def _discard(event: Any) -> None:
+    """Leave nothing of what its sender did not end."""
+    event.assoc.dimse.discard()
+
+
 def _limit(event: Any) -> None:
-    """Hang up on whoever announces more than is ever read: all of it would be held in memory."""
+    """Hang up on whoever announces more than is ever read: a PDU is held in memory, an object on the disk."""
     connection = event.assoc.dul.socket
     connection.received = 0
     receive = connection.recv

@@ -10,7 +10,8 @@ from pynetdicom import AE, Association, _config, evt
 from pynetdicom.presentation import build_context
 
 from mammofast.errors import PacsError
-from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely
+from mammofast.pacs.causes import cause
+from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely, hear_of_the_end
 from mammofast.pacs.sending import Outgoing, SendReport, in_words
 
 _VERIFICATION = "1.2.840.10008.1.1"
@@ -19,6 +20,7 @@ _UNCOMPRESSED = "1.2.840.10008.1.2"
 # An association has at most 128 presentation contexts (PS3.8 9.3.2.2); two are not for storage.
 _MOST_CONTEXTS = 126
 _TIMEOUT = 60.0
+_CONNECT_TIMEOUT = 10.0
 # UIDs in one query; each has up to 64 characters.
 _ASKED_AT_ONCE = 100
 _PENDING = (0xFF00, 0xFF01)
@@ -87,12 +89,9 @@ def _associated(
     contexts = [build_context(_VERIFICATION, _UNCOMPRESSED), build_context(_FIND, _UNCOMPRESSED)]
     contexts += [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
     secured = None if tls is None else (tls.context(server=False), peer.host)
-    try:  # pynetdicom leaves open what it cannot connect, and does not say why
-        socket.create_connection((peer.host, peer.port), _TIMEOUT).close()
-    except OSError as error:
-        raise PacsError(f"{peer.host}, port {peer.port}, cannot be reached ({error.strerror})") from None
-    closing = [(evt.EVT_CONN_OPEN, close_surely)]
-    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured, evt_handlers=closing)
+    _try_connection(peer, tls)
+    opened = [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_CONN_OPEN, hear_of_the_end)]
+    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured, evt_handlers=opened)
     try:
         if not association.is_established:
             raise PacsError(_why_not(association))
@@ -101,6 +100,16 @@ def _associated(
     finally:
         if association.is_established:
             association.release()
+
+
+def _try_connection(peer: Peer, tls: Credentials | None) -> None:
+    """Raise PacsError where there is none, and say why: pynetdicom does not, and leaves open what it cannot connect."""
+    try:
+        with socket.create_connection((peer.host, peer.port), _CONNECT_TIMEOUT) as raw:
+            if tls is not None:
+                tls.context(server=False).wrap_socket(raw, server_hostname=peer.host).close()
+    except OSError as error:
+        raise PacsError(f"{peer.host}, port {peer.port}, cannot be reached: {cause(error)}") from None
 
 
 def _why_not(association: Association) -> str:

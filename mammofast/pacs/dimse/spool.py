@@ -44,29 +44,9 @@ class Spool:
     def __exit__(self, *_: object) -> None:
         os.close(self._lock)
 
-    def put(self, write: Callable[[BinaryIO], object]) -> None:
-        """Keep what is written to a file; return when it outlasts a power cut.
-
-        Raises
-        ------
-        OSError
-            When it cannot be kept, for one because the disk is full; nothing is left of it.
-
-        """
-        name = uuid.uuid4().hex
-        part = self._folder / f"{name}.part"
-        try:
-            with part.open("xb") as file:
-                write(file)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(self._folder / f"{name}.dcm")
-            sync(self._folder)
-        except BaseException:
-            for path in (part, self._folder / f"{name}.dcm"):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-            raise
+    def part(self) -> "Part":
+        """Return where an object goes as it arrives; OSError where nothing can be written."""
+        return Part(self._folder)
 
     def __len__(self) -> int:
         return sum(1 for _ in self._folder.glob("*.dcm"))
@@ -82,6 +62,41 @@ class Spool:
                 return
             place = hashlib.sha256(f"received\0{path.name}".encode()).hexdigest()
             yield SourceFile(place, ages[path].st_size, partial(_open, path), settled=partial(_settled, path))
+
+
+class Part:
+    """An object on its way in: its bytes go to a file as they come, which counts for nothing before it is kept."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._name = folder, uuid.uuid4().hex
+        self.file: BinaryIO = (folder / f"{self._name}.part").open("xb")
+
+    def keep(self) -> None:
+        """Make it one of the spool's objects; return when it outlasts a power cut.
+
+        Raises
+        ------
+        OSError
+            When it cannot be kept, for one because the disk is full; nothing is left of it.
+
+        """
+        try:
+            with self.file:
+                self.file.flush()
+                os.fsync(self.file.fileno())
+            (self._folder / f"{self._name}.part").rename(self._folder / f"{self._name}.dcm")
+            sync(self._folder)
+        except BaseException:
+            self.discard()
+            raise
+
+    def discard(self) -> None:
+        """Leave nothing of it."""
+        with contextlib.suppress(OSError):  # of what is still to be written to a full disk
+            self.file.close()
+        for suffix in ("part", "dcm"):
+            with contextlib.suppress(OSError):
+                (self._folder / f"{self._name}.{suffix}").unlink()
 
 
 def _open(path: Path) -> BinaryIO:
