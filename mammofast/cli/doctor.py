@@ -14,6 +14,7 @@ _OPTIONAL = {
     "openvino": ("openvino", "bundles compiled for OpenVINO"),
     "torch": ("torch", "the papers' networks, compiling and training"),
     "evaluation": ("scipy", "distances and intervals of `evaluate`"),
+    "dicom": ("highdicom", "results as DICOM objects"),
     "deidentify": ("dicom-anonymizer", "de-identified DICOM objects"),
     "s3": ("obstore", "archives and results in S3-compatible storage"),
     "pacs": ("pynetdicom", "images from a PACS, and results to it"),

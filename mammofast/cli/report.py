@@ -31,7 +31,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--archive", type=_FOLDER, help="Where the archive is, if it moved.")
 @click.option("--bundle-id", help="DICOM: which run, where RESULTS holds several; its first digits will do.")
 @click.option("--settings-id", help="DICOM: the same by its settings.")
-@click.option("--deidentify", is_flag=True, help="DICOM: by PS3.15's basic profile, as new patients each time.")
+@click.option("--deidentify", is_flag=True, help="DICOM: by PS3.15's basic profile, as new patients, to a new folder.")
 @click.option(
     "--deidentify-key",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -77,12 +77,19 @@ def report_command(
             "images' own UIDs; write them by a call of their own, to another folder"
         )
     opened = open_results(results)
+    deidentifier = _deidentifier(out, deidentify_key) if deidentify or deidentify_key else None
     written: list[Path] = []
     said: dict[str, Any] = {}
     for form in others:
         if form == "html":
-            from mammofast.report.html import write_html
+            from mammofast.report.html import archive_of, write_html
 
+            if archive_of(opened, archive) is None and not quiet:
+                click.echo(
+                    "mammofast: the archive is not where it was screened: the page shows outlines and no pictures; "
+                    "where it moved, say with --archive where it is now",
+                    err=True,
+                )
             with progress("Drawing studies", quiet=quiet) as advance:
                 written.append(write_html(results, out, archive, progress=advance))
         else:
@@ -106,7 +113,7 @@ def report_command(
                 archive=archive,
                 bundle_id=bundle_id,
                 settings_id=settings_id,
-                deidentify=_deidentifier(deidentify_key) if deidentify or deidentify_key else None,
+                deidentify=deidentifier,
                 progress=advance,
             )
         said = {
@@ -128,10 +135,15 @@ def report_command(
             click.echo(notice, err=True)
 
 
-def _deidentifier(key: Path | None) -> "Deidentifier":
-    from mammofast.report.dicom.deidentify import Deidentifier, read_key
+def _deidentifier(out: Path, key: Path | None) -> "Deidentifier":
+    from mammofast.report.dicom.deidentify import Deidentifier, check_folder, read_key
 
-    return Deidentifier(None if key is None else read_key(key))
+    secret = None if key is None else read_key(key)
+    try:
+        check_folder(out, with_key=key is not None)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return Deidentifier(secret)
 
 
 def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:

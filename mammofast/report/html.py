@@ -123,7 +123,7 @@ def write_html(
 
     """
     opened = open_results(results)
-    found = _archive(opened, archive)
+    found = archive_of(opened, archive)
     runs = overviews(opened, found)
     # Of each run as many as the page has room for.
     most = max(MAX_PICTURED_STUDIES // max(len(runs), 1), 1)
@@ -233,7 +233,7 @@ def _zoom(finding: Finding, entry: Entry, pictures: _Pictures) -> _Zoom | None:
     return None if part is None else _Zoom(shown, part, svg_outline(finding.mask, x_min, y_min, 2 ** max(level, 1)))
 
 
-def _archive(results: Results, archive: str | Path | None) -> Archive | None:
+def archive_of(results: Results, archive: str | Path | None) -> Archive | None:
     """Return the archive the results are of; None where it is not there any more."""
     try:
         found = open_archive(archive or results.archive_path)

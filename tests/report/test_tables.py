@@ -1,5 +1,7 @@
 import csv
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -116,3 +118,53 @@ def test_the_command_writes_the_page(ledger, tmp_path):
     done = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "html", "--out", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "page" / "index.html").is_file()
+    assert "the archive is not where it was screened" in done.stderr
+    assert "say with --archive" in done.stderr
+
+
+def deidentified(ledger, tmp_path, *options):
+    arguments = ["report", str(ledger.path), "--to", "gsps", "--out", str(tmp_path / "out"), *options]
+    return CliRunner().invoke(main, [*arguments, "--archive", str(tmp_path / "none")])
+
+
+def test_an_export_without_a_key_goes_to_a_folder_of_its_own(ledger, tmp_path, dicom):
+    key = tmp_path / "key"
+    key.write_bytes(bytes(32))
+    # Where there is nothing, and where there is an export that a key made, it is the archive that is missing here.
+    assert "no archive at that path" in deidentified(ledger, tmp_path, "--deidentify").stderr
+    dicom.write(tmp_path / "out" / "study" / "a.dcm", PatientIdentityRemoved="YES")
+    assert "no archive at that path" in deidentified(ledger, tmp_path, "--deidentify-key", str(key)).stderr
+    done = deidentified(ledger, tmp_path, "--deidentify")
+    assert done.exit_code == 2
+    assert "its patients would be in it twice" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize("switch", ["--deidentify", "--deidentify-key"])
+def test_an_export_is_never_put_beside_objects_that_name_patients(ledger, tmp_path, dicom, switch):
+    (tmp_path / "key").write_bytes(bytes(32))
+    dicom.write(tmp_path / "out" / "study" / "a.dcm", PatientIdentityRemoved="YES")
+    dicom.write(tmp_path / "out" / "study" / "b.dcm")
+    done = deidentified(ledger, tmp_path, switch, *([str(tmp_path / "key")] if switch.endswith("key") else []))
+    assert done.exit_code == 2
+    (tmp_path / "out" / "study" / "b.dcm").write_bytes(b"damaged")
+    assert deidentified(ledger, tmp_path, "--deidentify-key", str(tmp_path / "key")).exit_code == 2
+
+
+def test_without_highdicom_only_dicom_objects_are_out_of_reach(ledger, tmp_path, elsewhere):
+    hidden = (
+        "import importlib.util as u, sys; find = u.find_spec; sys.modules['highdicom'] = None; "
+        "u.find_spec = lambda name, *more: None if name == 'highdicom' else find(name, *more); "
+        "from mammofast.cli import main; main()"
+    )
+
+    def run(form):
+        command = [sys.executable, "-c", hidden, "report", ledger.path, "--to", form, "--out", tmp_path / form]
+        return subprocess.run(command, **elsewhere, capture_output=True, text=True, check=False)
+
+    assert run("html").returncode == run("csv").returncode == 0
+    done = run("dicom-seg")
+    assert done.returncode == 1
+    assert (
+        'mammofast: highdicom is not installed, and DICOM objects need it: pip install "mammofast[dicom]"'
+        in done.stderr
+    )

@@ -18,7 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pydicom import DataElement, Dataset
+from pydicom import DataElement, Dataset, dcmread
 from pydicom.datadict import dictionary_has_tag
 from pydicom.dataset import FileMetaDataset
 from pydicom.multival import MultiValue
@@ -88,6 +88,38 @@ def read_key(path: str | Path) -> bytes:
             "which patient a pseudonym stands for; make one with `openssl rand -out FILE 32`"
         )
     return key
+
+
+def check_folder(folder: Path, with_key: bool) -> None:
+    """Refuse to add to what would give a patient away, or count one twice.
+
+    Raises
+    ------
+    ValueError
+        When the folder holds objects that name a patient; or any at all, and there is no key: whoever is in them
+        already would be in the export again, as somebody else.
+
+    """
+    for path in folder.rglob("*.dcm"):
+        if not with_key:
+            raise ValueError(
+                "--deidentify makes new pseudonyms each time, and there is an export in --out: its patients would be "
+                "in it twice; give another folder (also where that export was broken off), or --deidentify-key FILE, "
+                "the same for every export"
+            )
+        if not _is_deidentified(path):
+            raise ValueError(
+                "--out holds objects that are not de-identified: who gets the export would get them, too; "
+                "give another folder"
+            )
+
+
+def _is_deidentified(path: Path) -> bool:
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["PatientIdentityRemoved"])
+    except Exception:  # who knows what is in it
+        return False
+    return bool(header.get("PatientIdentityRemoved") == "YES")
 
 
 class Deidentifier:
