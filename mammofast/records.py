@@ -4,7 +4,7 @@ Axes are ``(rows, cols)``. Boxes are ``(x_min, y_min, x_max, y_max)``, half-open
 with the origin at the outer corner of the first pixel.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Protocol, runtime_checkable
 
@@ -67,6 +67,26 @@ class ImageSource(Protocol):
 
     def grey_table(self, pipeline: GreyPipeline) -> GreyTable | None:
         """Return the pipeline as a table over stored values; None where values are presentation values already."""
+
+
+@runtime_checkable
+class VolumeSource(Protocol):
+    """A dynamic series as methods see it, wherever its pixels are kept."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Slices, rows and columns."""
+
+    @property
+    def phases(self) -> int:
+        """How many phases there are, the baseline, which is the first, included."""
+
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Millimetres between slices, rows and columns, where known."""
+
+    def values(self, phase: int, slices: tuple[int, int] | None = None) -> npt.NDArray[np.float32]:
+        """Return a phase (slices, rows, cols), or slices (first, last) of it; a negative phase counts from the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +152,58 @@ class ImageResult:
     def mask(self) -> npt.NDArray[np.bool_]:
         """All findings' masks in the native frame, bool (rows, cols)."""
         return combine_masks(self.findings, self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeFinding:
+    """One mass candidate of a volume.
+
+    box: (x_min, y_min, x_max, y_max) in native pixels. z_min, z_max: slices, half-open.
+    score, confidence: the same; the highest of its boxes'.
+    """
+
+    box: Box
+    z_min: int
+    z_max: int
+    score: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class VolumeResult:
+    """All findings of one volume, or why there are none to trust.
+
+    shape: (slices, rows, cols). error: None, or the reason in words; then the others mean nothing.
+    region: bool, of ``shape``: the breasts, as the bundle's first network sees them.
+    """
+
+    shape: tuple[int, int, int]
+    findings: tuple[VolumeFinding, ...] = ()
+    error: str | None = None
+    region: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0, 0), dtype=bool), repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, VolumeResult):
+            return NotImplemented
+        mine, theirs = (self.shape, self.findings, self.error), (other.shape, other.findings, other.error)
+        return mine == theirs and np.array_equal(self.region, other.region)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """All findings' boxes as far as they are within the region, bool (slices, rows, cols)."""
+        return combine_boxes(self.findings, self.region)
+
+
+def combine_boxes(findings: Iterable[VolumeFinding], region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """OR the findings' boxes, and AND them with the region (slices, rows, cols)."""
+    canvas = np.zeros(region.shape, dtype=bool)
+    for finding in findings:
+        x_min, y_min, x_max, y_max = finding.box
+        canvas[finding.z_min : finding.z_max, y_min:y_max, x_min:x_max] = True
+    canvas &= region
+    return canvas
 
 
 def combine_masks(findings: Sequence[Finding], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -66,12 +66,12 @@ def _finding(entry: Entry, number: int, finding: StoredFinding) -> dict[str, Any
         "y_min": y_min,
         "x_max": x_max,
         "y_max": y_max,
-        "z_min": None,
-        "z_max": None,
+        "z_min": None if finding.z is None else finding.z[0],
+        "z_max": None if finding.z is None else finding.z[1],
         "score": finding.score,
         "confidence": finding.confidence,
         "area_px": finding.area_px,
-        "area_mm2": area_mm2(finding.area_px, entry.image),
+        "area_mm2": None if finding.area_px is None else area_mm2(finding.area_px, entry.image),
     }
 
 

@@ -1,7 +1,8 @@
 """One image's results as the bytes of one file: the same image, bundle and settings always give the same bytes.
 
 The file is ``{"result": R, "sha256": H}`` on one line, where H is the SHA-256 of R's bytes as they stand there and R is
-JSON with sorted keys and no spaces. It holds no clock, no host name and no path.
+JSON with sorted keys and no spaces. It holds no clock, no host name and no path. What only volumes have is left out of
+an image's.
 """
 
 import base64
@@ -15,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import Reason
-from mammofast.records import Box, Finding, ImageResult
+from mammofast.records import Box, Finding, ImageResult, VolumeFinding, VolumeResult
 from mammofast.screening.runs import decode_mask, encode_mask
 
 if TYPE_CHECKING:  # reading results needs nothing that reads archives
-    from mammofast.archive import ImageRecord, SkippedRecord
+    from mammofast.archive import ImageRecord, SkippedRecord, VolumeRecord
 
 FORMAT = 1
 _DETECTIONS = np.dtype("<f4")
@@ -36,12 +37,13 @@ _STATUS = b'"status":"%s"}'
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What a result says of its image.
+    """What a result says of its image, or of its volume.
 
     content_sha256: of the image's pixels; of a file that is no image, None where it could not be read.
     pixel_spacing: mm between rows and between columns, where known.
     file_key: the archive's name for a file that never became an image, all that tells two unreadable ones apart; None
     for an image.
+    slices: of a volume, which its first slice in its first phase names; None of an image. slice_spacing: mm between.
     """
 
     study_uid: str | None
@@ -54,16 +56,25 @@ class ImageInfo:
     pixel_spacing: tuple[float, float] | None
     content_sha256: str | None
     file_key: str | None = None
+    slices: int | None = None
+    slice_spacing: float | None = None
 
     @property
     def is_image(self) -> bool:
         """False for a file that never became one."""
         return self.file_key is None
 
+    @property
+    def is_volume(self) -> bool:
+        """Whether it is one volume, not an image."""
+        return self.slices is not None
+
     @classmethod
-    def of(cls, record: "ImageRecord") -> "ImageInfo":
-        """Take over an archive's record of an image."""
+    def of(cls, record: "ImageRecord | VolumeRecord") -> "ImageInfo":
+        """Take over an archive's record of an image, or of a volume."""
         spacing = record.pixel_spacing
+        # Not by its class: who reads results needs nothing that reads archives.
+        slices, steps = getattr(record, "slices", None), getattr(record, "spacing", None)
         return cls(
             study_uid=record.study_uid,
             series_uid=record.series_uid,
@@ -74,6 +85,8 @@ class ImageInfo:
             cols=int(record.cols),
             pixel_spacing=None if spacing is None else (float(spacing[0]), float(spacing[1])),
             content_sha256=record.content_sha256,
+            slices=None if slices is None else int(slices),
+            slice_spacing=None if steps is None else float(steps[0]),
         )
 
     @classmethod
@@ -92,6 +105,11 @@ class ImageInfo:
             file_key=record.key,
         )
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        of_volumes = () if self.is_volume else ("slices", "slice_spacing")
+        return {name: value for name, value in asdict(self).items() if name not in of_volumes}
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -103,34 +121,71 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StoredFinding:
-    """A finding as results keep it; ``runs``: its mask, see :mod:`mammofast.screening.runs`."""
+    """A finding as results keep it.
+
+    area_px, runs: of an image's; ``runs`` is its mask, see :mod:`mammofast.screening.runs`.
+    z: of a volume's, which has no mask of its own: its slices (z_min, z_max), half-open.
+    """
 
     box: Box
     score: float
     confidence: float
-    area_px: int
+    area_px: int | None
     runs: bytes
+    z: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, finding: Finding) -> "StoredFinding":
+    def of(cls, finding: Finding | VolumeFinding) -> "StoredFinding":
         """Encode a finding."""
+        if isinstance(finding, VolumeFinding):
+            x_min, y_min, x_max, y_max = map(int, finding.box)
+            z = int(finding.z_min), int(finding.z_max)
+            return cls((x_min, y_min, x_max, y_max), float(finding.score), float(finding.confidence), None, b"", z)
         x_min, y_min, x_max, y_max = map(int, finding.box)
         if finding.mask.shape != (y_max - y_min, x_max - x_min):
             raise ValueError(f"mask: got shape {finding.mask.shape}, expected the size of the box {finding.box}")
         runs = encode_mask(finding.mask)
         return cls((x_min, y_min, x_max, y_max), float(finding.score), float(finding.confidence), finding.area_px, runs)
 
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "StoredFinding":
+        """Return the finding that ``as_dict`` wrote."""
+        x_min, y_min, x_max, y_max = values["box"]
+        z = values.get("z")
+        return cls(
+            (x_min, y_min, x_max, y_max),
+            values["score"],
+            values["confidence"],
+            values.get("area_px"),
+            base64.b64decode(values.get("mask", ""), validate=True),
+            None if z is None else (z[0], z[1]),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready values."""
+        values = {"box": self.box, "score": self.score, "confidence": self.confidence}
+        if self.z is not None:
+            return {**values, "z": self.z}
+        return {**values, "area_px": self.area_px, "mask": base64.b64encode(self.runs).decode()}
+
     def finding(self) -> Finding:
-        """Decode the finding."""
+        """Decode an image's finding."""
         x_min, y_min, x_max, y_max = self.box
         return Finding(self.box, self.score, self.confidence, decode_mask(self.runs, (y_max - y_min, x_max - x_min)))
+
+    def volume_finding(self) -> VolumeFinding:
+        """Decode a volume's finding."""
+        if self.z is None:
+            raise ValueError("z: got none, expected the slices of a volume's finding")
+        return VolumeFinding(self.box, *self.z, self.score, self.confidence)
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image's outcome in one run.
+    """One image's, or one volume's, outcome in one run.
 
     reason: "<Reason>: detail" unless done. detections: :attr:`ImageResult.detections` as little-endian bytes.
+    region: of a volume, :attr:`VolumeResult.region` as runs, slice after slice; None of an image.
     """
 
     image: ImageInfo
@@ -139,15 +194,20 @@ class Entry:
     reason: str | None = None
     findings: tuple[StoredFinding, ...] = ()
     detections: bytes = b""
+    region: bytes | None = None
 
     @classmethod
-    def of(cls, image: ImageInfo, run: Run, result: ImageResult) -> "Entry":
+    def of(cls, image: ImageInfo, run: Run, result: ImageResult | VolumeResult) -> "Entry":
         """Take over what a method found, or why it found nothing to trust."""
         if result.error is not None:
             return cls(image, run, FAILED, result.error)
         if not all(math.isfinite(f.score) and math.isfinite(f.confidence) for f in result.findings):
             return cls(image, run, FAILED, f"{Reason.NOT_FINITE}: a finding's score is NaN or infinity")
         findings = tuple(StoredFinding.of(finding) for finding in result.findings)
+        if isinstance(result, VolumeResult):
+            if (*result.region.shape,) != result.shape:
+                raise ValueError(f"region: got shape {result.region.shape}, expected the volume's {result.shape}")
+            return cls(image, run, DONE, None, findings, region=encode_mask(_flat(result.region)))
         if result.detections.ndim != 2 or result.detections.shape[1] != _DETECTION_COLUMNS:
             raise ValueError(f"detections: got shape {result.detections.shape}, expected (n, {_DETECTION_COLUMNS})")
         return cls(image, run, DONE, None, findings, result.detections.astype(_DETECTIONS).tobytes())
@@ -156,25 +216,24 @@ class Entry:
         """Return :attr:`ImageResult.detections`."""
         return np.frombuffer(self.detections, _DETECTIONS).astype(np.float32).reshape(-1, _DETECTION_COLUMNS)
 
+    def region_mask(self) -> npt.NDArray[np.bool_] | None:
+        """Return :attr:`VolumeResult.region`, bool (slices, rows, cols); None of an image, and of what is not done."""
+        if self.region is None:
+            return None
+        slices, rows, cols = self.image.slices or 0, self.image.rows or 0, self.image.cols or 0
+        return decode_mask(self.region, (slices * rows, cols)).reshape(slices, rows, cols)
+
     def to_bytes(self) -> bytes:
         """Return the file's content."""
         result = {
             "format": FORMAT,
-            "image": asdict(self.image),
+            "image": self.image.as_dict(),
             **asdict(self.run),
             "status": self.status,
             "reason": self.reason,
             "detections": base64.b64encode(self.detections).decode(),
-            "findings": [
-                {
-                    "box": finding.box,
-                    "score": finding.score,
-                    "confidence": finding.confidence,
-                    "area_px": finding.area_px,
-                    "mask": base64.b64encode(finding.runs).decode(),
-                }
-                for finding in self.findings
-            ],
+            "findings": [finding.as_dict() for finding in self.findings],
+            **({} if self.region is None else {"region": base64.b64encode(self.region).decode()}),
         }
         body = json.dumps(result, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
         return _HEAD + body + _MIDDLE + hashlib.sha256(body).hexdigest().encode() + _TAIL
@@ -210,21 +269,18 @@ def parse_entry(content: bytes) -> Entry:
         raise ValueError(f"got format {result['format']!r}, expected {FORMAT}: written by another version of mammofast")
     image = result["image"]
     spacing = image.pop("pixel_spacing")
-    findings = (
-        StoredFinding(
-            (f["box"][0], f["box"][1], f["box"][2], f["box"][3]),
-            f["score"],
-            f["confidence"],
-            f["area_px"],
-            base64.b64decode(f["mask"], validate=True),
-        )
-        for f in result["findings"]
-    )
+    region = result.get("region")
     return Entry(
         ImageInfo(**image, pixel_spacing=None if spacing is None else (spacing[0], spacing[1])),
         Run(result["bundle_id"], result["settings_id"]),
         result["status"],
         result["reason"],
-        tuple(findings),
+        tuple(map(StoredFinding.from_dict, result["findings"])),
         base64.b64decode(result["detections"], validate=True),
+        None if region is None else base64.b64decode(region, validate=True),
     )
+
+
+def _flat(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return a volume's mask as one of two dimensions, slice below slice."""
+    return region.reshape(-1, region.shape[2])

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mammofast.errors import ResultsError
 from mammofast.objects import ObjectPath, place
-from mammofast.records import combine_masks
+from mammofast.records import combine_boxes, combine_masks
 from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry, status_of
 from mammofast.screening.files import (
@@ -229,6 +229,8 @@ class Results:
     def mask(self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None) -> npt.NDArray[np.bool_]:
         """Return all findings of an image as one mask, bool (rows, cols), native resolution.
 
+        Of a volume it is bool (slices, rows, cols): the findings' boxes as far as they are within the breast region.
+
         bundle_id, settings_id: which run's; needed where there are several.
 
         Raises
@@ -240,9 +242,41 @@ class Results:
         entry = self._done(sop_uid, bundle_id, settings_id)
         shape = (entry.image.rows or 0, entry.image.cols or 0)
         try:
+            if (region := entry.region_mask()) is not None:
+                return combine_boxes((stored.volume_finding() for stored in entry.findings), region)
             return combine_masks([stored.finding() for stored in entry.findings], shape)
         except (ValueError, IndexError) as error:
             raise ResultsError(f"{sop_uid}: its mask cannot be read: {error}") from error
+
+    def region(
+        self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
+    ) -> npt.NDArray[np.bool_]:
+        """Return a volume's breast region, bool (slices, rows, cols).
+
+        bundle_id, settings_id: which run's; needed where there are several.
+
+        Raises
+        ------
+        ResultsError
+            As :meth:`mask`, and where it is an image.
+
+        """
+        try:
+            region = self._done(sop_uid, bundle_id, settings_id).region_mask()
+        except ValueError as error:
+            raise ResultsError(f"{sop_uid}: its breast region cannot be read: {error}") from error
+        if region is None:
+            raise ResultsError(f"{sop_uid} is an image, expected a volume: only that has a breast region")
+        return region
+
+    def spacing(
+        self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
+    ) -> tuple[float, float, float] | None:
+        """Return a volume's mm between slices, rows and columns, where known; parameters and errors as of ``mask``."""
+        image = self._done(sop_uid, bundle_id, settings_id).image
+        if image.slice_spacing is None or image.pixel_spacing is None:
+            return None
+        return (image.slice_spacing, *image.pixel_spacing)
 
     def pixel_spacing(
         self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
