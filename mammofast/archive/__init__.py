@@ -3,5 +3,16 @@
 from mammofast.archive.ingest import IngestReport, ingest
 from mammofast.archive.record import ImageRecord, SkippedRecord
 from mammofast.archive.store import Archive, ArchiveImage, open_archive
+from mammofast.archive.volumes import ArchiveVolume, VolumeRecord
 
-__all__ = ["Archive", "ArchiveImage", "ImageRecord", "IngestReport", "SkippedRecord", "ingest", "open_archive"]
+__all__ = [
+    "Archive",
+    "ArchiveImage",
+    "ArchiveVolume",
+    "ImageRecord",
+    "IngestReport",
+    "SkippedRecord",
+    "VolumeRecord",
+    "ingest",
+    "open_archive",
+]

@@ -15,14 +15,20 @@ def check_decoded(pixels: Stored, frame: FrameFormat) -> None:
         VALUE_RANGE, CONSTANT_PIXELS.
 
     """
+    low, high = check_range(pixels, frame)
+    if low == high:
+        raise BrokenImage(Reason.CONSTANT_PIXELS, f"all pixels are {low}")
+
+
+def check_range(pixels: Stored, frame: FrameFormat) -> tuple[int, int]:
+    """Return the smallest and the largest value; VALUE_RANGE where Bits Stored cannot hold them."""
     low, high = int(pixels.min()), int(pixels.max())
     lowest = -(1 << (frame.bits_stored - 1)) if frame.signed else 0
     highest = lowest + (1 << frame.bits_stored) - 1
     if low < lowest or high > highest:
         detail = f"decoded to {low} ... {high}, but {frame.bits_stored} bits stored hold {lowest} ... {highest}"
         raise BrokenImage(Reason.VALUE_RANGE, detail)
-    if low == high:
-        raise BrokenImage(Reason.CONSTANT_PIXELS, f"all pixels are {low}")
+    return low, high
 
 
 def background_of(pixels: Stored) -> int:

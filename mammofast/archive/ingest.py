@@ -32,6 +32,9 @@ from mammofast.archive.sources import (
     missing_place,
 )
 from mammofast.archive.store import ArchiveImage
+from mammofast.archive.volumes.gathering import Arrival, Gathering
+from mammofast.archive.volumes.record import MrObject
+from mammofast.archive.volumes.triage import is_mr
 from mammofast.archive.writer import Staged, Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, PacsError, Reason
 from mammofast.machine import cores
@@ -50,6 +53,8 @@ _RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
 class IngestReport:
     """How many files were new images, known before, not usable, and damaged.
 
+    A file of an MR series is added once its volume is: until then it counts as what the series is. volumes: how many
+    were made, or made anew as more of their series came.
     mixed_studies: to how many studies an image was added that names another patient than the image before it.
     """
 
@@ -58,6 +63,7 @@ class IngestReport:
     skipped: int = 0
     failed: int = 0
     mixed_studies: int = 0
+    volumes: int = 0
 
     @property
     def files(self) -> int:
@@ -69,6 +75,8 @@ class IngestReport:
 
     def __str__(self) -> str:
         text = f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
+        if self.volumes:
+            text += f"; volumes: {self.volumes}"
         if self.mixed_studies:
             text += f"; studies with images of several patients: {self.mixed_studies}"
         return text
@@ -162,8 +170,12 @@ class Ingest:
                 run.settle(file, outcome)
                 if progress is not None:
                     progress(1)
+        except PacsError:
+            run.put_together()
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+        run.put_together()
         return run.report - before
 
 
@@ -180,7 +192,10 @@ def _by_kind(sources: Source | Iterable[Source]) -> tuple[list[Path], list[FileS
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What became of a file: an image (staged, unless its UID is known), a known file, or neither and why."""
+    """What became of a file: an image (staged, unless its UID is known), a known file, or neither and why.
+
+    mr: an MR object, which is not settled before its series is, and its copy. waits: whether the archive has it so.
+    """
 
     source_sha256: str | None
     record: ImageRecord | None = None
@@ -189,6 +204,8 @@ class _Outcome:
     staged: Staged | None = None
     skipped: SkippedRecord | None = None
     known: bool = False
+    mr: tuple[MrObject, Path] | None = None
+    waits: bool = False
 
 
 class _Run:
@@ -210,6 +227,8 @@ class _Run:
             if image_of is not None and Duplicate.of(image_of) == duplicate:  # else that image is gone
                 self._sources.add(sha256)
         self._not_kept = {record.key: record for record in writer.archive.not_kept()}
+        self._gathering = Gathering(writer)
+        self._sources.update(self._gathering.start())
 
     def look_at(self, file: SourceFile) -> _Outcome:
         """Read, decode, check and stage one file. Runs on many threads; changes nothing that others see."""
@@ -220,11 +239,17 @@ class _Run:
                     sha256 = _sha256(stream)
                     if sha256 in self._sources:
                         return _Outcome(sha256, known=True)
+                    if self._gathering.waits(sha256):
+                        return _Outcome(sha256, waits=True)
                     before = self._not_kept.get(sha256)
                     if before is not None and not _is_retried(before):
                         return _Outcome(sha256, skipped=before)
                     too_large = file.size > MAX_FILE_BYTES
                     header = read_dicom(stream, too_large, lambda: held.enter_context(self._one_large))
+                    if is_mr(header) and not too_large:
+                        return _Outcome(sha256, mr=self._gathering.stage(stream, header, sha256))
+                if too_large and is_mr(header):
+                    raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
                 found = triage(header, pixels_read=not too_large)
                 if found.sop_uid in self._damaged:
                     # Nothing is written over what may be the only copy: that is for people to do.
@@ -255,6 +280,9 @@ class _Run:
 
     def settle(self, file: SourceFile, outcome: _Outcome) -> None:
         """Make an outcome part of the archive. Runs on one thread, in the order of the sources."""
+        if outcome.source_sha256 is not None and (outcome.mr is not None or outcome.waits):
+            self._gather(file, outcome.source_sha256, outcome.mr)
+            return
         if outcome.record is not None:
             outcome = self._settle_image(outcome, outcome.record)
         if outcome.source_sha256 is not None:
@@ -268,6 +296,28 @@ class _Run:
                 self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
         file.settled(outcome.skipped is None or not _is_retried(outcome.skipped))
+
+    def put_together(self) -> None:
+        """Make volumes of the MR objects that came, and settle these."""
+        self._gathering.put_together()
+        self.report = replace(self.report, volumes=self._gathering.volumes)
+
+    def _gather(self, file: SourceFile, sha256: str, mr: tuple[MrObject, Path] | None) -> None:
+        def settle(status: str, words: str | None) -> None:
+            self._writer.forget(file.place)
+            if words is not None:
+                self._writer.skip(sha256, SkippedRecord(status, words, source_sha256=sha256, **_identity(file, None)))
+            elif sha256 in self._not_kept:
+                self._writer.forget(sha256)
+            if status in ("added", "known"):
+                self._sources.add(sha256)
+            self._count(status)
+            file.settled(True)
+
+        if mr is None:
+            self._gathering.add_waiting(sha256, settle)
+        else:
+            self._gathering.add(Arrival(mr[0], sha256, mr[1], settle))
 
     def _settle_image(self, outcome: _Outcome, record: ImageRecord) -> _Outcome:
         header, staged = outcome.header, outcome.staged

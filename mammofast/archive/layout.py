@@ -4,20 +4,27 @@ ARCHIVE/zarr.json                          group; attributes: format, archive_id
 ARCHIVE/images/STUDY_UID/SOP_UID/zarr.json group; attributes: the ImageRecord
                                  0 1 2 …   arrays: native stored values, and the coarse levels; one shard each
                                  header    array: the data set without its pixels, a DICOM Part 10 file as bytes
+ARCHIVE/volumes/STUDY_UID/CONTENT_SHA256/zarr.json
+                                           group; attributes: the VolumeRecord
+                                 0         array: (phases, slices, rows, cols), stored values; a shard for each phase
+                                 header    array: the first object's data set without its pixels, as above
+                                 headers   array: all objects', one after the other
+                                 frames    array: which object and frame each slice is, as JSON, see volumes/store.py
+ARCHIVE/waiting/STUDY_UID/SHA256.dcm       MR objects that make no volume yet, as they came
 ARCHIVE/skipped/KEY/zarr.json              group; attributes: the SkippedRecord of a file not kept
 ARCHIVE/duplicates/SHA256/zarr.json        group; attributes: which image that file, by its hash, is another copy of
 
-Chunks are 512 x 512, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the smallest that
-still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are an error, not
-pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten; every array still
-has its one shard, so that a lost one is an error, not background.
+Chunks are 512 x 512, or a slice, compressed with blosc (zstd 5, bitshuffle): of the codecs every Zarr reader has, the
+smallest that still decodes at 2 GB/s. Each chunk and each shard's index ends with its crc32c, so that flipped bits are
+an error, not pixels. Fill value is the image's background, so that a chunk of nothing but background is unwritten;
+every array still has its shards, so that a lost one is an error, not background.
 """
 
 import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,30 +127,18 @@ def unsorted_folders(folder: Path) -> Iterator[Path]:
 def write_image(folder: Path, pixels: Pixels, background: int) -> None:
     """Write a level, whole: one shard, which is never written again."""
     shard = [-(-side // CHUNK) * CHUNK for side in pixels.shape]
-    size = pixels.dtype.itemsize
-    inner = [
-        _bytes(pixels.dtype),
-        {
-            "name": "blosc",
-            "configuration": {
-                "cname": "zstd",
-                "clevel": 5,
-                "shuffle": "bitshuffle",
-                "typesize": size,
-                "blocksize": 0,
-            },
-        },
-        {"name": "crc32c"},
-    ]
-    sharding = {
-        "chunk_shape": [CHUNK, CHUNK],
-        "codecs": inner,
-        "index_codecs": [_bytes(np.dtype("uint64")), {"name": "crc32c"}],
-        "index_location": "end",
-    }
     # A coarse level may be nothing but background: then its chunks are written all the same.
     empty = bool((pixels == background).all())
-    _write(folder, pixels, shard, [{"name": "sharding_indexed", "configuration": sharding}], background, empty)
+    _write(folder, pixels, shard, _sharded([CHUNK, CHUNK], pixels.dtype), background, empty)
+
+
+def write_volume(folder: Path, shape: Sequence[int], dtype: np.dtype[Any], phases: Iterable[Pixels]) -> None:
+    """Write a volume (phases, slices, rows, cols), phase by phase: a shard each, of one chunk for each slice."""
+    _, slices, rows, cols = shape
+    codecs = _sharded([1, 1, rows, cols], dtype)
+    array = _create(folder, shape, dtype, [1, slices, rows, cols], codecs, 0, write_fill=True)
+    for number, pixels in enumerate(phases):
+        array[number].write(pixels).result()
 
 
 def write_bytes(folder: Path, data: bytes) -> None:
@@ -164,10 +159,7 @@ def read(folder: Path, window: Window | None = None, expected: dict[str, Any] | 
         When it is missing or damaged, or says otherwise.
 
     """
-    if not (isinstance(folder, ObjectPath) or (folder / "zarr.json").is_file()):  # tensorstore would wait for a pipe
-        raise FileNotFoundError("the array's zarr.json is missing")
-    spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": expected or {}}
-    array = ts.open(spec, read=True, open=True).result()
+    array = _open(folder, expected)
     if not folder.joinpath("c", *("0" for _ in array.shape)).is_file():
         # To Zarr it would be an array of nothing but fill value.
         raise FileNotFoundError("the shard is missing")
@@ -178,14 +170,53 @@ def read(folder: Path, window: Window | None = None, expected: dict[str, Any] | 
     return values
 
 
+def read_slices(folder: Path, phase: int, first: int, last: int, expected: dict[str, Any]) -> Pixels:
+    """Read slices ``first`` to ``last``, half-open, of a phase of a volume; only these. Raises as ``read``."""
+    array = _open(folder, expected)
+    if not (folder / "c" / str(phase) / "0" / "0" / "0").is_file():
+        raise FileNotFoundError("the shard is missing")
+    values: Pixels = array[phase, first:last].read().result()
+    return values
+
+
+def _open(folder: Path, expected: dict[str, Any] | None) -> Any:
+    if not (isinstance(folder, ObjectPath) or (folder / "zarr.json").is_file()):  # tensorstore would wait for a pipe
+        raise FileNotFoundError("the array's zarr.json is missing")
+    spec = {"driver": "zarr3", "kvstore": _file(folder), "metadata": expected or {}}
+    return ts.open(spec, read=True, open=True).result()
+
+
+def _sharded(chunk: list[int], dtype: np.dtype[Any]) -> list[dict[str, Any]]:
+    blosc = {"cname": "zstd", "clevel": 5, "shuffle": "bitshuffle", "typesize": dtype.itemsize, "blocksize": 0}
+    sharding = {
+        "chunk_shape": chunk,
+        "codecs": [_bytes(dtype), {"name": "blosc", "configuration": blosc}, {"name": "crc32c"}],
+        "index_codecs": [_bytes(np.dtype("uint64")), {"name": "crc32c"}],
+        "index_location": "end",
+    }
+    return [{"name": "sharding_indexed", "configuration": sharding}]
+
+
 def _write(
     folder: Path, values: Pixels, shard: list[int], codecs: list[dict[str, Any]], fill: int, write_fill: bool = False
 ) -> None:
+    _create(folder, values.shape, values.dtype, shard, codecs, fill, write_fill).write(values).result()
+
+
+def _create(
+    folder: Path,
+    shape: Sequence[int],
+    dtype: np.dtype[Any],
+    shard: list[int],
+    codecs: list[dict[str, Any]],
+    fill: int,
+    write_fill: bool,
+) -> Any:
     metadata = {
         "zarr_format": 3,
         "node_type": "array",
-        "shape": list(values.shape),
-        "data_type": values.dtype.name,
+        "shape": list(shape),
+        "data_type": dtype.name,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
         "chunk_key_encoding": {"name": "default"},
         "fill_value": fill,
@@ -197,7 +228,7 @@ def _write(
         "metadata": metadata,
         "store_data_equal_to_fill_value": write_fill,
     }
-    ts.open(spec, create=True).result().write(values).result()
+    return ts.open(spec, create=True).result()
 
 
 def _file(folder: Path) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import BinaryIO, cast
 
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.encaps import generate_fragments, parse_basic_offsets
+from pydicom.encaps import generate_fragments, generate_frames, parse_basic_offsets
 from pydicom.errors import InvalidDicomError
 from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_dataset
@@ -85,6 +86,30 @@ def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
 
     """
     syntax = transfer_syntax(dataset)
+    data = _pixel_data(dataset, frame, syntax)
+    return decode_frame(data if syntax in NATIVE else _one_frame(data), syntax, frame)
+
+
+def read_frames(dataset: Dataset, frame: FrameFormat, count: int) -> Iterator[Stored]:
+    """Decode the frames of a data set, one after the other; raises as ``read_pixels``."""
+    syntax = transfer_syntax(dataset)
+    data = _pixel_data(dataset, frame, syntax)
+    if syntax in NATIVE:
+        size = frame.nbytes
+        if not size * count <= len(data) <= size * count + 1:
+            raise BrokenImage(Reason.DECODE, f"got {len(data)} bytes of pixels, expected {size * count}")
+        for start in range(0, size * count, size):
+            yield decode_frame(data[start : start + size], syntax, frame)
+        return
+    found = 0
+    for encoded in _several_frames(dataset, data, count):
+        yield decode_frame(encoded, syntax, frame)
+        found += 1
+    if found != count:
+        raise BrokenImage(Reason.DECODE, f"Pixel Data holds {found} frames, the header says {count}")
+
+
+def _pixel_data(dataset: Dataset, frame: FrameFormat, syntax: str) -> bytes:
     try:
         element = dataset.get_item(0x7FE00010)
     except Exception as error:
@@ -92,12 +117,20 @@ def read_pixels(dataset: Dataset, frame: FrameFormat) -> Stored:
     data = getattr(element, "value", None)
     if not isinstance(data, bytes) or not data:
         raise BrokenImage(Reason.NO_PIXELS, "Pixel Data is empty, or holds floating-point pixels")
-    if syntax not in NATIVE:
-        data = _one_frame(data)
-    elif not dataset.original_encoding[1] and frame.bits_allocated == 8 and element.VR != "OB":
+    if syntax in NATIVE and not dataset.original_encoding[1] and frame.bits_allocated == 8 and element.VR != "OB":
         # OW in big endian: each word's two bytes are swapped, whatever they hold (PS3.5 A.3).
         data = _swap(data)
-    return decode_frame(data, syntax, frame)
+    return data
+
+
+def _several_frames(dataset: Dataset, data: bytes, count: int) -> Iterator[bytes]:
+    offsets, lengths = dataset.get("ExtendedOffsetTable"), dataset.get("ExtendedOffsetTableLengths")
+    extended = (offsets, lengths) if offsets and lengths else None
+    try:
+        # More than the header says is seen, not passed over.
+        yield from islice(generate_frames(data, number_of_frames=count, extended_offsets=extended), count + 1)
+    except Exception as error:
+        raise BrokenImage(Reason.DECODE, f"the frames cannot be told apart ({type(error).__name__})") from None
 
 
 def header_bytes(dataset: Dataset) -> bytes:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import io
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mammofast.archive import layout
 from mammofast.archive.grey import grey_table
 from mammofast.archive.quiet import quiet
 from mammofast.archive.record import Duplicate, ImageRecord, SkippedRecord
+from mammofast.archive.volumes.store import ArchiveVolume, open_volume, volume_folders
 from mammofast.errors import ArchiveError, BrokenImage, Reason
 from mammofast.objects import place
 from mammofast.records import GreyPipeline, GreyTable, Window, level_shape
@@ -145,20 +146,50 @@ class Archive:
         """Yield every image, by study and SOP Instance UID; those whose record is damaged are in ``skipped``."""
         return (image for image in self.all_images() if isinstance(image, ArchiveImage))
 
-    def all_images(self, in_order: bool = True) -> Iterator[ArchiveImage | SkippedRecord]:
-        """Yield every image, or what can be said of it where its own record is damaged.
+    def all_images(self) -> Iterator[ArchiveImage | SkippedRecord]:
+        """Yield every image, or what can be said of it where its own record is damaged."""
+        yield from _images(image_folders(self.path))
 
-        in_order: by study and SOP Instance UID; else study by study as the file system has them, remembering none.
-        """
-        for folder in image_folders(self.path, in_order):
+    def volumes(self) -> Iterator[ArchiveVolume]:
+        """Yield every volume, by study and content; those whose record is damaged are in ``skipped``."""
+        return (volume for volume in self.all_volumes() if isinstance(volume, ArchiveVolume))
+
+    def all_volumes(self, study_uid: str | None = None) -> Iterator[ArchiveVolume | SkippedRecord]:
+        """Yield every volume, of one study or of all, or what can be said of it where its own record is damaged."""
+        for folder in volume_folders(self.path, study_uid):
             try:
-                yield open_image(folder)
+                yield open_volume(folder)
             except (ArchiveError, OSError):
-                if folder.is_dir():  # else it has just been removed
-                    reason = f"{Reason.READ}: the image's record in the archive is damaged"
-                    study_uid, sop_uid = folder.parent.name, folder.name
-                    key = hashlib.sha256(f"image\0{study_uid}\0{sop_uid}".encode()).hexdigest()
-                    yield SkippedRecord("failed", reason, study_uid=study_uid, sop_uid=sop_uid, key=key)
+                if folder.is_dir():
+                    reason = f"{Reason.READ}: the volume's record in the archive is damaged"
+                    key = hashlib.sha256(f"volume\0{folder.parent.name}\0{folder.name}".encode()).hexdigest()
+                    yield SkippedRecord("failed", reason, study_uid=folder.parent.name, key=key)
+
+    def all_units(self) -> Iterator[ArchiveImage | ArchiveVolume | SkippedRecord]:
+        """Yield what can be screened, images and volumes, as ``all_images`` and ``all_volumes``.
+
+        Study by study as the file system has them, remembering none.
+        """
+        for study in layout.unsorted_folders(self.path / "images"):
+            yield from _images(layout.folders(study))
+            yield from self.all_volumes(study.name)
+        for study in layout.unsorted_folders(self.path / "volumes"):
+            if not (self.path / "images" / study.name).is_dir():
+                yield from self.all_volumes(study.name)
+
+    def volume(self, study_uid: str, sop_uid: str) -> ArchiveVolume:
+        """Return the volume that begins with an object.
+
+        Raises
+        ------
+        ArchiveError
+            When the archive does not have it.
+
+        """
+        for volume in self.all_volumes(study_uid):
+            if isinstance(volume, ArchiveVolume) and volume.record.sop_uid == sop_uid:
+                return volume
+        raise ArchiveError(f"the archive has no volume {sop_uid} in study {study_uid}")
 
     def studies(self) -> dict[str, list[ArchiveImage]]:
         """Return the images of every study, by Study Instance UID."""
@@ -179,9 +210,10 @@ class Archive:
         return open_image(self.path / "images" / study_uid / sop_uid)
 
     def skipped(self) -> Iterator[SkippedRecord]:
-        """Yield every file that was looked at and is not kept, by key; then every image whose record is damaged."""
+        """Yield every file that was looked at and is not kept, by key; then what has a damaged record."""
         yield from self.not_kept()
         yield from (image for image in self.all_images() if isinstance(image, SkippedRecord))
+        yield from (volume for volume in self.all_volumes() if isinstance(volume, SkippedRecord))
 
     def duplicates(self) -> Iterator[tuple[str, Duplicate]]:
         """Yield the hash of every file that is another copy of an image, and of which."""
@@ -228,6 +260,18 @@ def image_folders(archive: Path, in_order: bool = True) -> Iterator[Path]:
     studies = layout.folders if in_order else layout.unsorted_folders
     for study in studies(archive / "images"):
         yield from layout.folders(study)
+
+
+def _images(folders: Iterable[Path]) -> Iterator[ArchiveImage | SkippedRecord]:
+    for folder in folders:
+        try:
+            yield open_image(folder)
+        except (ArchiveError, OSError):
+            if folder.is_dir():  # else it has just been removed
+                reason = f"{Reason.READ}: the image's record in the archive is damaged"
+                study_uid, sop_uid = folder.parent.name, folder.name
+                key = hashlib.sha256(f"image\0{study_uid}\0{sop_uid}".encode()).hexdigest()
+                yield SkippedRecord("failed", reason, study_uid=study_uid, sop_uid=sop_uid, key=key)
 
 
 def open_image(folder: Path) -> ArchiveImage:

@@ -24,7 +24,7 @@ from mammofast.durable import make_folder, sync, sync_tree
 from mammofast.errors import ArchiveError
 
 _STAGING = ".ingest"
-_OURS = frozenset({_STAGING, "images", "skipped", "duplicates"})
+_OURS = frozenset({_STAGING, "images", "volumes", "waiting", "skipped", "duplicates"})
 # Threads that only wait for the disk: several, as file systems put on the disk together what is asked for together.
 _SYNCING = 4
 
@@ -110,6 +110,40 @@ class Writer:
         """Remove a staged image, synced or not."""
         staged.synced.cancel()
         shutil.rmtree(staged.folder)
+
+    def scratch(self) -> Path:
+        """Return a name in this run's own folder, where nobody looks."""
+        return self._staging / self._run / uuid.uuid4().hex
+
+    @_written()
+    def publish_volume(self, staged: Path, study_uid: str, content_sha256: str) -> bool:
+        """Move a volume into place, once it is on the disk; False, and it is gone, when it is there already."""
+        volumes = self.archive.path / "volumes"
+        if not (volumes / "zarr.json").exists():
+            _make_group(volumes)
+        self._make_study(volumes / study_uid)
+        sync_tree(staged)
+        if _move(staged, volumes / study_uid / content_sha256):
+            return True
+        shutil.rmtree(staged)
+        return False
+
+    @_written()
+    def let_wait(self, staged: Path, study_uid: str, source_sha256: str) -> Path:
+        """Keep an MR object that makes no volume yet; return where."""
+        study = self.archive.path / "waiting" / study_uid
+        make_folder(study)
+        sync(staged)
+        waiting = study / f"{source_sha256}.dcm"
+        staged.replace(waiting)
+        sync(study)
+        return waiting
+
+    @_written()
+    def remove(self, path: Path) -> None:
+        """Remove what another thing has taken the place of, in one step."""
+        with contextlib.suppress(FileNotFoundError):
+            path.rename(self.scratch())
 
     @_written()
     def skip(self, key: str, record: SkippedRecord) -> bool:

@@ -13,7 +13,7 @@ from mammofast.bundles.manifest import FORMAT, MANIFEST
 from mammofast.compilation.adapters import Mapped
 from mammofast.compilation.compiler import Compiled, Say, Target, compile_source, silent
 from mammofast.compilation.defaults import METHODS, MethodDefaults, Role, RoleMade
-from mammofast.compilation.rcnn import from_rcnn
+from mammofast.compilation.rcnn import TRUNK, from_rcnn
 from mammofast.compilation.sources import (
     MASK,
     Size,
@@ -93,16 +93,16 @@ def compile_bundle(
     with _complete_or_nothing(out) as folder:
         compiled: dict[str, Compiled] = {}
         for role, default in defaults.roles.items():
-            choice = choices.get(role, Choice())
-            compiled[role] = compile_source(_source(role, default, choice), target, say)
+            for network, source in _sources(role, default, choices.get(role, Choice())).items():
+                compiled[network] = compile_source(source, target, say)
             done()
         words = [RANDOM_NOTICE] if any(c.weights and c.weights.made_up for c in choices.values()) else []
         manifest: dict[str, Any] = {
             "format": FORMAT,
-            "name": name or "-".join([method, *(each.source.name for each in compiled.values())]),
+            "name": name or "-".join([method, *_named(defaults, choices)]),
             "method": method,
             "notice": " ".join([*words, *filter(None, [notice])]),
-            "accepts": {"presentation_intent": ["FOR PRESENTATION"]},
+            "accepts": dict(defaults.accepts),
             "networks": {role: each.write(folder, role) for role, each in compiled.items()},
             "parameters": {**defaults.parameters(_made(defaults, choices, compiled)), **(parameters or {})},
         }
@@ -134,8 +134,8 @@ def compile_engine(
     role = Role(choice.network, "image", ())
     with _complete_or_nothing(out) as folder:
         compiled: dict[str, Compiled] = {}
-        for stem, source in _sources(role, choice).items():
-            compiled[stem] = compile_source(source, target, say)
+        for stem, source in _sources("", role, choice).items():
+            compiled[stem or Path(choice.network).stem] = compile_source(source, target, say)
         report = {stem: each.report() for stem, each in compiled.items()}
         entries = {stem: each.write(folder, stem) for stem, each in compiled.items()}
         _write_json(folder / ENGINE, {"networks": entries, "measured": report})
@@ -174,17 +174,31 @@ def _made(
     for role, default in defaults.roles.items():
         network = choices.get(role, Choice()).network or default.network
         paper = None if network.endswith(_ONNX) else find(network).paper
-        source = compiled[role].source
+        # Of a detector's two networks the first is what reads the image.
+        source = compiled[role if role in compiled else TRUNK].source
         made[role] = RoleMade(source.sizes, source.channels, source.geometry, paper)
     return made
 
 
-def _sources(role: Role, choice: Choice) -> dict[str, Source]:
-    """Return the engines that one network is, by the stem of their files: one, but for Faster R-CNN."""
-    network = role.network
+def _named(defaults: MethodDefaults, choices: Mapping[str, Choice]) -> list[str]:
+    return [Path(choices.get(role, Choice()).network or each.network).stem for role, each in defaults.roles.items()]
+
+
+def _sources(role: str, default: Role, choice: Choice) -> dict[str, Source]:
+    """Return the networks that a role is, by their names in the manifest: its own, but for Faster R-CNN, which is two.
+
+    Raises
+    ------
+    EngineError
+        When an ONNX file is to be Faster R-CNN.
+
+    """
+    network = choice.network or default.network
     if not network.endswith(_ONNX) and find(network).output == "rcnn" and choice.weights is not None:
-        return from_rcnn(network, choice.weights, options=choice.options, sizes=choice.sizes)
-    return {Path(network).stem: _source("", role, choice)}
+        return from_rcnn(network, choice.weights, options=choice.options, sizes=choice.sizes or default.sizes)
+    if not default.network.endswith(_ONNX) and find(default.network).output == "rcnn":
+        raise EngineError(f"{role}: {network!r} is another network than Faster R-CNN of the catalogue, which is two")
+    return {role: _source(role, default, choice)}
 
 
 def _source(role: str, default: Role, choice: Choice) -> Source:

@@ -19,6 +19,8 @@ _BACKGROUND = 0.02
 # P3's largest crops, and pixels so large that a whole mammogram (24 x 30 cm) is one of them: the context network sees
 # 1222 pixels to each side, and beside such a halo little of a tile would be left.
 _TILE, _PIXEL_SIZE_MM = (1400, 1400), 0.25
+# P5's matrix, 1 mm to a pixel there, and anchors of 16, 32 and 64 of them: its masses are 11 to 67 mm.
+_P5_SIZE, _P5_SCALES = (320, 320), [1, 2, 4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +55,14 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class MethodDefaults:
-    """A method: its roles, and its parameters from what the networks turned out to be."""
+    """A method: its roles, and its parameters from what the networks turned out to be.
+
+    accepts: what its images must be, see ``mammofast.bundles.Bundle``.
+    """
 
     roles: Mapping[str, Role]
     parameters: Callable[[Made], dict[str, Any]]
+    accepts: Mapping[str, list[str]] = field(default_factory=lambda: {"presentation_intent": ["FOR PRESENTATION"]})
 
 
 def _two_stage(made: Made) -> dict[str, Any]:
@@ -100,6 +106,18 @@ def _tiled(made: Made) -> dict[str, Any]:
     }
 
 
+def _volume(made: Made) -> dict[str, Any]:
+    region, detector = made["region"], made["detector"]
+    enhancement = {"phase": 1, "minus": 0}
+    return {
+        "region": {"shape": list(region.sizes[0]), "channels": [{"phase": 0}] * region.channels},
+        "region_threshold": 0.5,
+        "detection": {"shape": list(detector.sizes[0]), "channels": [enhancement] * detector.channels},
+        "anchors": {"scales": _P5_SCALES},
+        "linking": {"min_iou": 0.5, "max_gap": 0, "min_slices": 1},
+    }
+
+
 def _lists(pairs: Sequence[Sequence[float]]) -> list[list[float]]:
     return [list(pair) for pair in pairs]
 
@@ -117,6 +135,14 @@ METHODS: Mapping[str, MethodDefaults] = MappingProxyType(
         "tiled": MethodDefaults(
             {"segmenter": Role("dilation10-context", "image", ("mask",), (_TILE,))},
             _tiled,
+        ),
+        "volume": MethodDefaults(
+            {
+                "region": Role("unet-pp", "image", ("mask",), (_P5_SIZE,)),
+                "detector": Role("faster-rcnn-r101-c4", "image", (), (_P5_SIZE,)),
+            },
+            _volume,
+            accepts={},
         ),
     }
 )

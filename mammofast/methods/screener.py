@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +20,21 @@ from mammofast.methods.probability_map_device import TiledOnDevice, WholeImageOn
 from mammofast.methods.tiled import Tiled
 from mammofast.methods.two_stage import TwoStage
 from mammofast.methods.two_stage_device import TwoStageOnDevice
+from mammofast.methods.volume import Volume
+from mammofast.methods.volume_inputs import ArrayVolume
 from mammofast.methods.whole_image import WholeImage
-from mammofast.records import ImageResult, ImageSource
+from mammofast.records import ImageResult, ImageSource, VolumeResult, VolumeSource
 from mammofast.settings import Settings
 
 METHODS: dict[str, Any] = {
     "tiled": Tiled,
     "two_stage": TwoStage,
+    "volume": Volume,
     "whole_image": WholeImage,
 }
-# How a method is run where all its engines are on a card.
+# Methods that read volumes, all others read images.
+OF_VOLUMES = frozenset({"volume"})
+# How a method is run where all its engines are on a card, if otherwise.
 ON_DEVICE: dict[str, Any] = {
     "tiled": TiledOnDevice,
     "two_stage": TwoStageOnDevice,
@@ -40,8 +45,8 @@ ON_DEVICE: dict[str, Any] = {
 class Method(Protocol):
     """A paper's way from images to findings."""
 
-    def screen(self, images: Sequence[ImageSource]) -> list[ImageResult]:
-        """Screen images; one that fails has a result with ``error`` set."""
+    def screen(self, images: Sequence[Any]) -> list[Any]:
+        """Screen images, or volumes; one that fails has a result with ``error`` set."""
 
 
 class Screener:
@@ -68,7 +73,7 @@ class Screener:
             for name in kind.networks:
                 self._engines[name] = open_network(bundle, name, device)
             on_card = all(isinstance(engine, DeviceEngine) for engine in self._engines.values())
-            way = ON_DEVICE[bundle.method] if on_card else kind
+            way = ON_DEVICE.get(bundle.method, kind) if on_card else kind
             self._method = way(parameters, self._engines, settings)
         except BaseException:
             self.close()
@@ -124,14 +129,40 @@ class Screener:
             When it holds no image, or a network gave NaN or infinity for it.
 
         """
-        result = self.screen_images([_source(image, pixel_spacing)])[0]
-        if result.error is not None:
-            reason, _, detail = result.error.partition(": ")
-            raise BrokenImage(Reason(reason), detail)
-        return result
+        self._check_reads(volumes=False)
+        return _sound(self.screen_images([_source(image, pixel_spacing)])[0])
+
+    def screen_volume(
+        self, phases: npt.ArrayLike | VolumeSource, spacing: tuple[float, float, float] | None = None
+    ) -> VolumeResult:
+        """Find masses in one dynamic series.
+
+        Parameters
+        ----------
+        phases: 4-D array (phases, slices, rows, cols), any integer or float type, the baseline first; or a volume of an
+            archive.
+        spacing: mm between slices, rows and columns, where known; an archive's volume brings its own.
+
+        Raises
+        ------
+        ValueError
+            When the volume is not such an array, or this bundle reads images.
+        BrokenImage
+            When it has not the phases that the bundle reads, or a network gave NaN or infinity for it.
+
+        """
+        self._check_reads(volumes=True)
+        volume = phases if isinstance(phases, VolumeSource) else ArrayVolume(np.asarray(phases), spacing)
+        return _sound(self._run([volume])[0])
+
+    def _check_reads(self, volumes: bool) -> None:
+        if (self.bundle.method in OF_VOLUMES) != volumes:
+            what, how = ("images", "screen") if volumes else ("volumes", "screen_volume")
+            raise ValueError(f"bundle {self.bundle.name!r} reads {what}: give them to {how}()")
 
     def screen_batch(self, images: Iterable[npt.ArrayLike | ImageSource]) -> list[ImageResult]:
         """Screen several images, each as ``screen`` takes it; a bad one has a result whose ``error`` says why."""
+        self._check_reads(volumes=False)
         results: list[ImageResult | None] = []
         sources: list[ImageSource] = []
         for image in images:
@@ -149,10 +180,13 @@ class Screener:
         return [next(screened) if result is None else result for result in results]
 
     def screen_images(self, images: Sequence[ImageSource]) -> list[ImageResult]:
-        """Screen images of any source, an archive's for one; as ``screen_batch`` does."""
+        """Screen images of any source, an archive's for one, as ``screen_batch`` does; volumes where it reads these."""
+        return self._run(images)
+
+    def _run(self, units: Sequence[Any]) -> list[Any]:
         if self._method is None:
             raise EngineError("this screener is closed; open the bundle again")
-        return self._method.screen(images)
+        return self._method.screen(units)
 
     def close(self) -> None:
         """Give the networks' memory back; closing twice is allowed."""
@@ -191,6 +225,17 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
     """
     opened = load_bundle(bundle)
     return Screener(opened, settings or Settings.on(device_of(opened)), device)
+
+
+_Result = TypeVar("_Result", ImageResult, VolumeResult)
+
+
+def _sound(result: _Result) -> _Result:
+    """Return a result, or raise its error."""
+    if result.error is not None:
+        reason, _, detail = result.error.partition(": ")
+        raise BrokenImage(Reason(reason), detail)
+    return result
 
 
 def _source(image: npt.ArrayLike | ImageSource, pixel_spacing: tuple[float, float] | None = None) -> ImageSource:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -45,10 +45,16 @@ class Case:
         return no_detections()
 
 
+class Blamed(Protocol):
+    """What keeps an image's error."""
+
+    error: str | None
+
+
 class blaming:  # noqa: N801 - reads as a statement
     """Within this block, what goes wrong is the fault of one image and stays with it."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: Blamed) -> None:
         self._case = case
 
     def __enter__(self) -> None:
