@@ -28,6 +28,7 @@ _COMMANDS = {
     "serve": ("mammofast.cli.serve", "serve_command"),
     "evaluate": ("mammofast.cli.evaluate", "evaluate_command"),
     "models": ("mammofast.cli.models", "models_command"),
+    "train": ("mammofast.cli.train", "train_command"),
     "compile": ("mammofast.cli.compile", "compile_command"),
     "bench": ("mammofast.cli.bench", "bench_command"),
     "doctor": ("mammofast.cli.doctor", "doctor_command"),

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,14 @@ class Prepared:
     digests: tuple[Digest, ...]
     examples: tuple[Example, ...]
     left_out: tuple[tuple[str, str], ...]
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A sample that is drawn and has no files; it says what it is drawn from."""
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 (hex) of all that it is drawn from."""
 
 
 class Kept(Mapping[str, npt.NDArray[Any]]):
@@ -94,14 +102,16 @@ def digest_of(sample: Sample) -> Digest:
         When a file cannot be read.
 
     """
+    if isinstance(sample, Drawn):
+        return Digest(sample.fingerprint(), sample.fingerprint())
     truth = hashlib.sha256()
     if sample.labels is not None:
-        truth.update(_sha256(sample.labels).encode())
+        truth.update(file_sha256(sample.labels).encode())
     truth.update(json.dumps(sorted((sample.classes or {}).items())).encode())
     for lesion in sample.lesions:
         file = getattr(lesion.region, "path", None)
-        truth.update(f"{lesion.kind} {_sha256(file) if file is not None else lesion.region!r}\n".encode())
-    return Digest(_sha256(sample.image), truth.hexdigest())
+        truth.update(f"{lesion.kind} {file_sha256(file) if file is not None else lesion.region!r}\n".encode())
+    return Digest(file_sha256(sample.image), truth.hexdigest())
 
 
 def _prepared(task: Task, sample: Sample, digest: Digest, folder: Path) -> list[Example]:
@@ -135,12 +145,20 @@ def _keep(examples: Sequence[Example], place: Path) -> None:
 
 def _sha256_of(path: Path) -> str:
     try:
-        return _sha256(path)
+        return file_sha256(path)
     except DatasetError:
         return "not readable"
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Return a file's SHA-256 (hex).
+
+    Raises
+    ------
+    DatasetError
+        When it cannot be read.
+
+    """
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

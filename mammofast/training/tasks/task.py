@@ -61,7 +61,8 @@ class Task(ABC):
 
     def learns(self, network: nn.Module, turn: str) -> Iterable[nn.Parameter]:
         """Return the parameters of a turn's optimizer."""
-        return network.parameters()
+        parameters: Iterable[nn.Parameter] = network.parameters()
+        return parameters
 
     @abstractmethod
     def batch(self, examples: Sequence[Example], rng: np.random.Generator | None, step: int) -> Batch:
