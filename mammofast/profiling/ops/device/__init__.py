@@ -17,7 +17,10 @@ from mammofast.profiling.sampling import Effort
 Builder = Callable[[Card, str], DeviceContest]
 
 OPS = (
+    "collect_boxes",
+    "components",
     "confidence_mask",
+    "contrast_windows",
     "decode_yolo",
     "detection_inputs",
     "fuse_boxes",
@@ -26,6 +29,7 @@ OPS = (
     "paste_masks",
     "roi_align",
     "segmentation_inputs",
+    "tiles",
 )
 PACKAGES = ("cupy-cuda12x", "cupy-cuda13x", "numpy", "torch", "torchvision")
 NOTES = (

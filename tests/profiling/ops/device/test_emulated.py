@@ -1,5 +1,7 @@
 """The cases of `mammofast bench ops --device cuda`, their kernels run on the host."""
 
+from pathlib import Path
+
 import pytest
 
 from mammofast.errors import ProfilingError
@@ -32,8 +34,18 @@ def test_the_cards_results_are_the_cpus_and_every_way_is_timed(card, op):
         assert case.facts["card"] == card.name
 
 
+def test_every_kernel_has_a_case():
+    """What compute-sanitizer does not see, it cannot find."""
+    sources = Path(__file__).parents[4] / "csrc"
+    if not sources.is_dir():
+        pytest.skip("csrc/ is not beside the tests")
+    with_kernels = {path.parent.name for path in sources.glob("*/*.cu")}
+    assert with_kernels
+    assert with_kernels == set(OPS)
+
+
 def test_an_unknown_op_is_named(card):
-    with pytest.raises(ProfilingError, match="got 'nmss', expected one of confidence_mask"):
+    with pytest.raises(ProfilingError, match="got 'nmss', expected one of collect_boxes"):
         next(op_cases(["nms", "nmss"], BRIEF, card, None))
 
 
