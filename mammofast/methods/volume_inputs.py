@@ -10,7 +10,7 @@ import numpy.typing as npt
 from mammofast import ops
 from mammofast.errors import BrokenImage, Reason, UnusableImage
 from mammofast.methods.contrast import Contrast
-from mammofast.methods.parameters import as_record, is_whole
+from mammofast.methods.parameters import as_record, is_number, is_whole
 from mammofast.methods.stages import are_sizes
 from mammofast.records import VolumeSource
 
@@ -31,19 +31,32 @@ class Channel:
             raise ValueError(f"channels: got {self}, expected whole numbers of phases; 'minus' may be null")
 
 
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """Values divided by a percentile, in 0..100, of a phase: what a subtraction is measured by that has no mass in it."""
+
+    percentile: float
+    phase: int
+
+    def __post_init__(self) -> None:
+        if not is_number(self.percentile) or not 0 <= self.percentile <= 100 or not is_whole(self.phase):
+            raise ValueError(f"contrast: got {self}, expected a percentile in 0..100 and a phase")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """What a network of the ``volume`` method reads.
 
     shape: (rows, cols) that slices are stretched to. channels: one entry for each.
-    contrast: "zscore", (value - mean) / standard deviation; "minmax", smallest and largest become 0 and 1; or
-    percentiles that become 0 and 1, what lies beyond them is cut. What has one value only becomes 0.
+    contrast: "zscore", (value - mean) / standard deviation; "minmax", smallest and largest become 0 and 1; percentiles
+    that become 0 and 1, what lies beyond them is cut; or relative to a percentile of a phase. What has one value only
+    becomes 0.
     over: what those are taken of, each "slice" by itself or the whole "volume"; within the breast where it is known.
     """
 
     shape: tuple[int, int]
     channels: tuple[Channel, ...]
-    contrast: str | Contrast = ZSCORE
+    contrast: str | Contrast | Relative = ZSCORE
     over: str = "slice"
 
     def __post_init__(self) -> None:
@@ -51,12 +64,13 @@ class Input:
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "channels", tuple(as_record(Channel, each, "channels") for each in self.channels))
         if isinstance(self.contrast, Mapping):
-            object.__setattr__(self, "contrast", Contrast(**self.contrast))
+            kind = Relative if "percentile" in self.contrast else Contrast
+            object.__setattr__(self, "contrast", kind(**self.contrast))
         if not are_sizes(self.shape, 2):
             raise ValueError(f"shape: got {self.shape!r}, expected (rows, cols)")
         if not self.channels:
             raise ValueError("channels: got none, expected one and more")
-        if not isinstance(self.contrast, Contrast) and self.contrast not in (ZSCORE, MINMAX):
+        if not isinstance(self.contrast, (Contrast, Relative)) and self.contrast not in (ZSCORE, MINMAX):
             raise ValueError(f"contrast: got {self.contrast!r}, expected {ZSCORE!r}, {MINMAX!r} or percentiles")
         if self.over not in ("slice", "volume"):
             raise ValueError(f"over: got {self.over!r}, expected 'slice' or 'volume'")
@@ -64,6 +78,7 @@ class Input:
     def check(self, volume: VolumeSource) -> None:
         """Refuse a volume without the phases that this input reads: UnusableImage, MISSING_PHASES."""
         wanted = [phase for each in self.channels for phase in (each.phase, each.minus) if phase is not None]
+        wanted += [self.contrast.phase] if isinstance(self.contrast, Relative) else []
         if any(not -volume.phases <= phase < volume.phases for phase in wanted):
             detail = (
                 f"the bundle reads phases {sorted(set(wanted))}, 0 being the baseline; the volume has {volume.phases}"
@@ -86,22 +101,27 @@ class Input:
         """
         self.check(volume)
         values = np.empty((volume.shape[0], len(self.channels), *self.shape), np.float32)
+        unit = self._read(volume, self.contrast.phase) if isinstance(self.contrast, Relative) else None
         for number, channel in enumerate(self.channels):
-            found = volume.values(channel.phase)
-            if channel.minus is not None:
-                found = found - volume.values(channel.minus)
-            if not np.isfinite(found).all():
-                raise BrokenImage(Reason.NOT_FINITE, "the volume holds NaN or infinity")
-            for index, pixels in enumerate(found):
-                values[index, number] = stretched(pixels, self.shape)
-            self._normalize(values[:, number], region)
+            values[:, number] = self._read(volume, channel.phase, channel.minus)
+            self._normalize(values[:, number], region, unit)
         return values
 
-    def _normalize(self, values: Values, region: Region | None) -> None:
-        """Bring a channel's slices to their scale, in place."""
+    def _read(self, volume: VolumeSource, phase: int, minus: int | None = None) -> Values:
+        """Return a phase, less another one, at ``shape``."""
+        found = volume.values(phase)
+        if minus is not None:
+            found = found - volume.values(minus)
+        if not np.isfinite(found).all():
+            raise BrokenImage(Reason.NOT_FINITE, "the volume holds NaN or infinity")
+        return np.stack([stretched(pixels, self.shape) for pixels in found])
+
+    def _normalize(self, values: Values, region: Region | None, unit: Values | None) -> None:
+        """Bring a channel's slices to their scale, in place. unit: of what phase that is, if not of their own."""
         parts = [slice(None)] if self.over == "volume" else [slice(i, i + 1) for i in range(len(values))]
         for part in parts:
-            inside = values[part] if region is None else values[part][region[part]]
+            measured = (values if unit is None else unit)[part]
+            inside = measured if region is None else measured[region[part]]
             if inside.size == 0:
                 values[part] = 0
                 continue
@@ -115,12 +135,15 @@ class Input:
     def _statistics(self, values: Values) -> tuple[float, float]:
         """Return what is subtracted, and what the difference is multiplied by."""
         if self.contrast == ZSCORE:
-            mean, deviation = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-            return mean, 1 / deviation if deviation > 0 else 0.0
-        low, high = float(values.min()), float(values.max())
-        if isinstance(self.contrast, Contrast):
+            low, high = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+            return low, 1 / high if high > 0 else 0.0
+        if isinstance(self.contrast, Relative):
+            low, high = 0.0, float(np.percentile(values, self.contrast.percentile, method="inverted_cdf"))
+        elif isinstance(self.contrast, Contrast):
             percents = [self.contrast.low_percentile, self.contrast.high_percentile]
             low, high = np.percentile(values, percents, method="inverted_cdf").tolist()
+        else:
+            low, high = float(values.min()), float(values.max())
         return low, 1 / (high - low) if high > low else 0.0
 
 
