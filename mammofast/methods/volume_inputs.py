@@ -33,7 +33,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Relative:
-    """Values divided by a percentile, in 0..100, of a phase: what a subtraction is measured by that has no mass in it."""
+    """Values divided by a percentile, in 0..100, of a phase: a subtraction has no scale of its own without a mass."""
 
     percentile: float
     phase: int

@@ -122,7 +122,7 @@ class Job:
         """Yield the images of every study; put on record, and name, what the archive did not keep or cannot read."""
         study: list[ArchiveImage] = []
         # In no order: that of ten million images would have to be remembered first.
-        for found in chain(self._archive.not_kept(), self._archive.all_images(in_order=False)):
+        for found in chain(self._archive.not_kept(), self._archive.all_units()):
             if isinstance(found, SkippedRecord):
                 self._ledger.record_file(Entry(ImageInfo.of_file(found), self._run, found.status, found.reason))
                 self._count(found.status)
