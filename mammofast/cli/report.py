@@ -64,7 +64,8 @@ def report_command(
 
     DICOM objects become OUT/STUDY UID/SOP UID.dcm: a Mammography CAD SR for every study (cad-sr); where there are
     findings a measurement report (tid1500), and for each image a segmentation (dicom-seg), a presentation state (gsps)
-    and a picture (picture). They name the images and one another; the same results give the same files.
+    and a picture (picture). A volume has a segmentation of breast region and candidates, which tid1500 brings along.
+    Objects name the images and one another; the same results give the same files.
     """  # noqa: D301
     from mammofast.screening import open_results
 
@@ -99,7 +100,7 @@ def report_command(
     kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
     if kinds:
         from mammofast.archive import open_archive
-        from mammofast.report.dicom.export import export
+        from mammofast.report.dicom.export import OF_MAMMOGRAMS, export
 
         try:
             open_archive(archive or opened.archive_path)
@@ -122,6 +123,8 @@ def report_command(
             "unchanged": len(exported.unchanged),
             "withheld": exported.withheld,
             "mixed_studies": exported.mixed_studies,
+            "volumes": exported.volumes,
+            "not_of_volumes": [kind for kind in kinds if kind in OF_MAMMOGRAMS] if exported.volumes else [],
         }
         written += exported.written
     if verbose:
@@ -157,6 +160,12 @@ def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
             click.echo(
                 f"{said['mixed_studies']} studies left out: their images name several patients; "
                 "`mammofast archive verify` lists them",
+                err=True,
+            )
+        if said["not_of_volumes"]:
+            click.echo(
+                f"{', '.join(said['not_of_volumes'])}: of mammograms only, so that none is of the {said['volumes']} "
+                "volumes; --to dicom-seg --to tid1500 gives a volume's",
                 err=True,
             )
         if said["withheld"]:

@@ -13,7 +13,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from mammofast.report.dicom.identity import TIME, WRITER, is_day, moment, series_uid
-from mammofast.report.dicom.study import StudyImage, StudyResults
+from mammofast.report.dicom.study import StudyImage, StudyResults, StudyVolume
 
 MANUFACTURER = "mammofast"
 _IMPLEMENTATION = "2.25.190741267183560217404812398176321087211"
@@ -58,7 +58,7 @@ _DATED = (
 
 
 def put_context(
-    dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage]
+    dataset: Dataset, study: StudyResults, kind: str, sop_uid: str, *, images: Sequence[StudyImage | StudyVolume]
 ) -> None:
     """Put the shared modules into an object, over whatever stands there; SOP class and modality stay as they are.
 

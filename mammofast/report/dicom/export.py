@@ -16,6 +16,7 @@ from mammofast.report.dicom import cad_sr, gsps, picture, seg, tid1500
 from mammofast.report.dicom.burned_in import may_show_a_name
 from mammofast.report.dicom.references import Reference
 from mammofast.report.dicom.study import StudyImage, StudyResults, choose_run, studies
+from mammofast.report.dicom.volumes import seg as volume_seg
 from mammofast.screening import open_results
 from mammofast.screening.files import make_folder, write_once, write_over
 
@@ -23,9 +24,14 @@ _OF_IMAGES: Mapping[str, Callable[[StudyResults, StudyImage], Dataset | None]] =
     {seg.KIND: seg.segmentation, gsps.KIND: gsps.presentation_state, picture.KIND: picture.picture}
 )
 _OF_STUDIES: Mapping[str, Callable[[StudyResults, Sequence[Reference]], Dataset | None]] = MappingProxyType(
-    {tid1500.KIND: tid1500.measurement_report, cad_sr.KIND: lambda study, _: cad_sr.cad_sr(study)}
+    {
+        tid1500.KIND: tid1500.measurement_report,
+        cad_sr.KIND: lambda study, _: cad_sr.cad_sr(study) if study.images else None,
+    }
 )
 KINDS = (*_OF_STUDIES, *_OF_IMAGES)
+# What is defined for mammograms only; a volume has none of them.
+OF_MAMMOGRAMS = (cad_sr.KIND, gsps.KIND, picture.KIND)
 
 
 @dataclass(slots=True)
@@ -35,6 +41,7 @@ class ExportReport:
     written, unchanged: files, new or there already with the same bytes. objects: how many of each kind.
     withheld: pictures left out because who the patient is may stand in them.
     mixed_studies: left out because their images name several patients, and an object can be filed under one only.
+    volumes: how many volumes the studies have.
     """
 
     studies: int = 0
@@ -43,12 +50,15 @@ class ExportReport:
     objects: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     mixed_studies: int = 0
+    volumes: int = 0
 
 
 def study_objects(
     study: StudyResults, kinds: Sequence[str], keep: Callable[[Dataset], bool] = lambda dataset: True
 ) -> Iterator[tuple[str, Dataset]]:
-    """Yield a study's objects with their kinds: first those of images, then the reports, which name them.
+    """Yield a study's objects with their kinds: first those of images and volumes, then the reports, which name them.
+
+    A volume's segmentation comes with a measurement report too: its segments are the report's regions.
 
     keep: says of an image's object whether it is wanted; one that is not is not named either.
     """
@@ -59,6 +69,12 @@ def study_objects(
             if dataset is not None and keep(dataset):
                 references.append(Reference.to_object(dataset))
                 yield kind, dataset
+    if {seg.KIND, tid1500.KIND} & set(kinds):
+        for volume in study.volumes:
+            dataset = volume_seg.segmentation(study, volume)
+            if dataset is not None:
+                references.append(Reference.to_object(dataset))
+                yield seg.KIND, dataset
     for kind in (kind for kind in _OF_STUDIES if kind in kinds):
         dataset = _OF_STUDIES[kind](study, references)
         if dataset is not None:
@@ -106,7 +122,7 @@ def export(
 
     with quiet():
         for study in studies(opened, open_archive(archive or opened.archive_path), run):
-            if len({patient_of(image.header) for image in study.images}) > 1:
+            if len({patient_of(image.header) for image in study.outcomes}) > 1:
                 report.mixed_studies += 1
                 progress(1)
                 continue
@@ -116,6 +132,7 @@ def export(
                 (report.written if _put(path, written) else report.unchanged).append(path)
                 report.objects[kind] += 1
             report.studies += 1
+            report.volumes += len(study.volumes)
             progress(1)
     return report
 

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from pydicom import Dataset
 
-from mammofast.report.dicom.study import StudyImage, StudyResults
+from mammofast.report.dicom.study import StudyImage, StudyResults, StudyVolume
 
 # Of the code that writes objects: raise it with every change that gives the same results other bytes.
 WRITER = 1
@@ -42,19 +42,20 @@ def study_object_uid(study: StudyResults, kind: str, *references: str) -> str:
     return derived_uid("object", kind, study.study_uid, study.identity, *references)
 
 
-def image_object_uid(image: StudyImage, kind: str) -> str:
-    """Return the SOP Instance UID of the object of a kind that stands for one image."""
+def image_object_uid(image: StudyImage | StudyVolume, kind: str) -> str:
+    """Return the SOP Instance UID of the object of a kind that stands for one image or volume."""
     return derived_uid("object", kind, image.sop_uid, image.identity)
 
 
-def tracking_uid(image: StudyImage, number: int) -> str:
+def tracking_uid(image: StudyImage | StudyVolume, number: int) -> str:
     """Return the Tracking Unique Identifier of an image's finding, 1-based: the same in every object."""
     return derived_uid("finding", number, image.sop_uid, image.identity)
 
 
-def tracking_id(image: StudyImage, number: int) -> str:
-    """Return the Tracking Identifier of an image's finding, 1-based: "L MLO 1"."""
-    return " ".join([*filter(None, (image.info.laterality, image.info.view)), str(number)])
+def tracking_id(image: StudyImage | StudyVolume, number: int) -> str:
+    """Return the Tracking Identifier of an image's finding, 1-based: "L MLO 1"; of a volume's "MR 1"."""
+    words = ("MR",) if isinstance(image, StudyVolume) else (image.info.laterality, image.info.view)
+    return " ".join([*filter(None, words), str(number)])
 
 
 def moment(headers: Iterable[Dataset]) -> tuple[str, str]:

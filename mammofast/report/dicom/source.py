@@ -21,12 +21,18 @@ _WITH_PATIENT = (
 )
 
 
-def source_of(image: StudyImage) -> Dataset:
-    """Return what highdicom may know of an image: its identity, size and pixels' format; no patient."""
+def no_patient() -> Dataset:
+    """Return a data set of which patient and study are not known."""
     source = Dataset()
     for keyword in _WITH_PATIENT:
         setattr(source, keyword, None)
     source.SpecificCharacterSet = "ISO_IR 192"
+    return source
+
+
+def source_of(image: StudyImage) -> Dataset:
+    """Return what highdicom may know of an image: its identity, size and pixels' format; no patient."""
+    source = no_patient()
     source.Modality = "MG"
     source.SOPClassUID = text_of(image.header, "SOPClassUID")
     source.SOPInstanceUID = image.sop_uid

@@ -1,20 +1,30 @@
-"""A study's images with what came out of them: what every DICOM object is written from."""
+"""A study's images and volumes with what came out of them: what every DICOM object is written from."""
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 from pydicom import Dataset
 
-from mammofast.archive import Archive, ArchiveImage
+from mammofast.archive import Archive, ArchiveImage, ArchiveVolume
 from mammofast.errors import ImageError, Reason, ResultsError
-from mammofast.records import Finding
+from mammofast.records import Finding, VolumeFinding
+from mammofast.report.phases import subtraction
 from mammofast.screening import Results
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
 
 # An image that the run has not come to yet; the ledger has no word for it because it has no entry.
 PENDING = "pending"
+_OTHER_OBJECTS = frozenset(
+    {
+        *(Reason.NOT_A_MAMMOGRAM, Reason.NOT_DICOM, Reason.NOT_DCE, Reason.ONE_PHASE, Reason.MISSING_PHASES),
+        *(Reason.PHASE_ORDER, Reason.MISSING_SLICES, Reason.DUPLICATE_SLICES, Reason.UNEVEN_SLICES),
+        *(Reason.MIXED_ORIENTATION, Reason.MIXED_GEOMETRY),
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +33,7 @@ class Algorithm:
 
     notice: what must be said wherever they are shown, may be empty.
     operating_points: confidences, falling; see :class:`mammofast.bundles.Bundle`.
+    phase: of a volume's phases the one that candidates are looked for in, counted from 0, which is the baseline.
     """
 
     run: Run
@@ -30,6 +41,7 @@ class Algorithm:
     method: str
     notice: str
     operating_points: tuple[float, ...] = ()
+    phase: int = 1
 
     @property
     def version(self) -> str:
@@ -67,10 +79,36 @@ class StudyImage:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class StudyVolume:
+    """One volume of the archive and its outcome.
+
+    source: the volume in the archive. header: the data set, without pixels, of its first slice in its first phase.
+    status, reason, findings, identity: as of :class:`StudyImage`.
+    region: the breast as found, bool (slices, rows, cols); empty unless done.
+    phase: the one, from 0, whose frames objects lie on.
+    """
+
+    info: ImageInfo
+    source: ArchiveVolume
+    header: Dataset
+    status: str
+    reason: str | None
+    findings: tuple[VolumeFinding, ...]
+    region: npt.NDArray[np.bool_]
+    phase: int
+    identity: str
+
+    @property
+    def sop_uid(self) -> str:
+        """SOP Instance UID of its first slice in its first phase, which stands for the volume."""
+        return self.source.record.sop_uid
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class StudyResults:
     """One study of one run.
 
-    images: every image whose header is there, at least one, by SOP Instance UID.
+    images, volumes: all whose header is there, by SOP Instance UID; at least one of either.
     left_out: outcomes of files of this study that cannot be referred to: the archive does not keep them, or no longer.
         What is no mammogram at all is not among them.
     """
@@ -78,12 +116,19 @@ class StudyResults:
     study_uid: str
     algorithm: Algorithm
     images: tuple[StudyImage, ...]
+    volumes: tuple[StudyVolume, ...]
     left_out: tuple[Entry, ...]
 
     @property
     def header(self) -> Dataset:
-        """The header that patient and study are taken from: the first image's."""
-        return self.images[0].header
+        """The header that patient and study are taken from: the first image's, or volume's."""
+        first, *_ = self.outcomes
+        return first.header
+
+    @property
+    def outcomes(self) -> tuple[StudyImage | StudyVolume, ...]:
+        """All images, then all volumes."""
+        return (*self.images, *self.volumes)
 
     @property
     def with_findings(self) -> tuple[StudyImage, ...]:
@@ -91,9 +136,14 @@ class StudyResults:
         return tuple(image for image in self.images if image.findings)
 
     @property
+    def with_segments(self) -> tuple[StudyVolume, ...]:
+        """Volumes in which a breast, or a candidate, was found."""
+        return tuple(volume for volume in self.volumes if volume.findings or volume.region.any())
+
+    @property
     def identity(self) -> str:
-        """64 hex digits that follow from all images' identities and from what was left out."""
-        parts = [image.identity for image in self.images]
+        """64 hex digits that follow from the identities of all images and volumes and from what was left out."""
+        parts = [outcome.identity for outcome in self.outcomes]
         parts += [hashlib.sha256(entry.to_bytes()).hexdigest() for entry in self.left_out]
         return _hash(self.study_uid, *parts)
 
@@ -121,12 +171,24 @@ def studies(results: Results, archive: Archive, run: Run | None = None) -> Itera
     for entry in results.files(algorithm.run):
         if not _is_other_object(entry):
             files[entry.image.study_uid or ""].append(entry)
-    for study_uid, sources in sorted(archive.studies().items()):
-        outcomes = [_image(results, algorithm.run, source) for source in sources]
-        images = tuple(outcome for outcome in outcomes if isinstance(outcome, StudyImage))
-        left_out = (*(outcome for outcome in outcomes if isinstance(outcome, Entry)), *files[study_uid])
-        if any(image.status != PENDING for image in images):
-            yield StudyResults(study_uid, algorithm, images, left_out)
+    images = archive.studies()
+    volumes: dict[str, list[ArchiveVolume]] = defaultdict(list)
+    for volume in archive.volumes():
+        volumes[volume.record.study_uid].append(volume)
+    for study_uid in sorted({*images, *volumes}):
+        outcomes = [
+            *(_image(results, algorithm.run, source) for source in images.get(study_uid, ())),
+            *(_volume(results, algorithm, source) for source in volumes.get(study_uid, ())),
+        ]
+        study = StudyResults(
+            study_uid,
+            algorithm,
+            tuple(outcome for outcome in outcomes if isinstance(outcome, StudyImage)),
+            tuple(outcome for outcome in outcomes if isinstance(outcome, StudyVolume)),
+            (*(outcome for outcome in outcomes if isinstance(outcome, Entry)), *files[study_uid]),
+        )
+        if any(outcome.status != PENDING for outcome in study.outcomes):
+            yield study
 
 
 def choose_run(results: Results, bundle_id: str | None = None, settings_id: str | None = None) -> Run:
@@ -154,7 +216,8 @@ def _algorithm(results: Results, run: Run) -> Algorithm:
     for summary in results.runs():
         if (summary["bundle_id"], summary["settings_id"]) == (run.bundle_id, run.settings_id):
             name, method, notice = (str(summary.get(key, "")) for key in ("name", "method", "notice"))
-            return Algorithm(run, name, method, notice, tuple(map(float, summary.get("operating_points", ()))))
+            points = tuple(map(float, summary.get("operating_points", ())))
+            return Algorithm(run, name, method, notice, points, subtraction(summary)[0])
     raise ResultsError(f"there is no run of bundle_id {run.bundle_id}, settings_id {run.settings_id}")
 
 
@@ -172,9 +235,37 @@ def _image(results: Results, run: Run, source: ArchiveImage) -> StudyImage | Ent
     return StudyImage(info, source, header, entry.status, entry.reason, findings, identity)
 
 
+def _volume(results: Results, algorithm: Algorithm, source: ArchiveVolume) -> StudyVolume | Entry:
+    """Return a volume's outcome; without its header only what the ledger says of it."""
+    info, run = ImageInfo.of(source.record), algorithm.run
+    entry = results.entry(info, run) or Entry(info, run, PENDING)
+    try:
+        header_bytes, header = source.header_bytes, source.header
+    except ImageError as error:
+        return Entry(info, run, FAILED, str(error))
+    outcome = source.record.content_sha256 if entry.status == PENDING else entry.to_bytes()
+    identity = _hash(run.bundle_id, run.settings_id, header_bytes, outcome)
+    findings = tuple(stored.volume_finding() for stored in entry.findings)
+    region = entry.region_mask()
+    return StudyVolume(
+        info,
+        source,
+        header,
+        entry.status,
+        entry.reason,
+        findings,
+        np.zeros(source.shape, dtype=bool) if region is None else region,
+        algorithm.phase % source.phases,
+        identity,
+    )
+
+
 def _is_other_object(entry: Entry) -> bool:
-    """Say whether a file was no mammogram anyway: our own reports, come back from the PACS, must not change a study."""
-    return (entry.reason or "").partition(":")[0] in (Reason.NOT_A_MAMMOGRAM, Reason.NOT_DICOM)
+    """Say whether a file was no mammogram anyway: our own reports, come back from the PACS, must not change a study.
+
+    Nor must MR objects that make no volume: nothing that is written says anything of them.
+    """
+    return (entry.reason or "").partition(":")[0] in _OTHER_OBJECTS
 
 
 def _hash(*parts: str | bytes) -> str:

@@ -1,4 +1,8 @@
-"""Measurement report (PS3.16 TID 1500) with a planar region for every finding (TID 1410): what OHIF reads."""
+"""Measurement report (PS3.16 TID 1500): what OHIF reads.
+
+It has a planar region for every finding of an image (TID 1410), and a volumetric one for every segment of a volume
+(TID 1411).
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,13 +13,16 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 
 from mammofast.records import Finding
-from mammofast.report.dicom.context import MANUFACTURER, put_context, text_of
+from mammofast.report.dicom.context import put_context, text_of
 from mammofast.report.dicom.contour import contour
-from mammofast.report.dicom.identity import derived_uid, series_uid, study_object_uid, tracking_id, tracking_uid
+from mammofast.report.dicom.identity import series_uid, study_object_uid, tracking_id, tracking_uid
+from mammofast.report.dicom.observer import algorithm_of, observer
 from mammofast.report.dicom.references import Reference, evidence
-from mammofast.report.dicom.source import source_of
-from mammofast.report.dicom.study import Algorithm, StudyImage, StudyResults
+from mammofast.report.dicom.source import no_patient
+from mammofast.report.dicom.study import Algorithm, StudyImage, StudyResults, StudyVolume
 from mammofast.report.dicom.vocabulary import ABNORMAL, BREAST, MASS, SIDES
+from mammofast.report.dicom.volumes.frames import source_instances
+from mammofast.report.dicom.volumes.regions import regions
 from mammofast.screening.columns import area_mm2
 
 KIND = "tid1500"
@@ -28,19 +35,25 @@ _SCORE = Code("score", "99MAMMOFAST", "Score relative to the image's strongest")
 def measurement_report(study: StudyResults, references: Sequence[Reference] = ()) -> Dataset | None:
     """Return a study's findings as a Comprehensive SR; None where there is none: the template has no word for that.
 
-    references: objects of the same results that the report is filed with. Other references give it another UID.
+    references: objects of the same results that the report is filed with; volumes' segmentations have to be among them:
+    its regions are their segments. Other references give it another UID.
     """
-    images = study.with_findings
-    if not images:
+    images, volumes = study.with_findings, study.with_segments
+    measured: tuple[StudyImage | StudyVolume, ...] = (*images, *volumes)
+    if not measured:
         return None
+    groups = [_group(study.algorithm, image, *one) for image in images for one in _numbered(image)]
+    groups += [group for volume in volumes for group in regions(study.algorithm, volume)]
     report = sr.MeasurementReport(
-        observation_context=sr.ObservationContext(observer_device_context=_observer(study.algorithm)),
+        observation_context=sr.ObservationContext(observer_device_context=observer(study.algorithm)),
         procedure_reported=_PROCEDURE,
-        imaging_measurements=[_group(study.algorithm, image, *one) for image in images for one in _numbered(image)],
+        imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
     )
+    sources = [Reference.to_image(image) for image in images]
+    sources += [instance for volume in volumes for instance in source_instances(volume)]
     dataset = sr.ComprehensiveSR(
-        evidence=[source_of(image) for image in images],
+        evidence=[_known(study, instance) for instance in (*sources, *references)],
         content=report[0],
         series_instance_uid=series_uid(study, KIND),
         series_number=1,
@@ -50,28 +63,21 @@ def measurement_report(study: StudyResults, references: Sequence[Reference] = ()
         is_complete=True,
         is_final=True,
     )
-    sources = [Reference.to_image(image) for image in images]
     dataset.CurrentRequestedProcedureEvidenceSequence = evidence(study.study_uid, [*sources, *references])
-    put_context(dataset, study, KIND, str(dataset.SOPInstanceUID), images=images)
+    put_context(dataset, study, KIND, str(dataset.SOPInstanceUID), images=measured)
+    return dataset
+
+
+def _known(study: StudyResults, instance: Reference) -> Dataset:
+    """Return an instance as highdicom is to know it, which wants to see all that a report names."""
+    dataset = no_patient()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study.study_uid, instance.series_uid
+    dataset.SOPClassUID, dataset.SOPInstanceUID = instance.sop_class_uid, instance.sop_uid
     return dataset
 
 
 def _numbered(image: StudyImage) -> Iterator[tuple[int, Finding]]:
     return enumerate(image.findings, start=1)
-
-
-def _observer(algorithm: Algorithm) -> sr.ObserverContext:
-    run = algorithm.run
-    return sr.ObserverContext(
-        observer_type=codes.DCM.Device,
-        observer_identifying_attributes=sr.DeviceObserverIdentifyingAttributes(
-            uid=derived_uid("device", run.bundle_id, run.settings_id),
-            name=MANUFACTURER,
-            manufacturer_name=MANUFACTURER,
-            model_name=algorithm.name[:64] or MANUFACTURER,
-            serial_number=run.bundle_id[:16],
-        ),
-    )
 
 
 def _group(
@@ -88,16 +94,8 @@ def _group(
         finding_category=ABNORMAL,
         finding_type=MASS,
         finding_sites=[sr.FindingSite(BREAST, laterality=SIDES.get(image.info.laterality))],
-        algorithm_id=_algorithm(algorithm),
+        algorithm_id=algorithm_of(algorithm),
         measurements=list(_measurements(image, finding)),
-    )
-
-
-def _algorithm(algorithm: Algorithm) -> sr.AlgorithmIdentification:
-    return sr.AlgorithmIdentification(
-        name=algorithm.name or MANUFACTURER,
-        version=algorithm.version,
-        parameters=[algorithm.notice] if algorithm.notice else None,
     )
 
 

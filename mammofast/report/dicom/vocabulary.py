@@ -13,6 +13,7 @@ from mammofast.report.dicom.study import Algorithm
 
 MASS = Code("4147007", "SCT", "Mass")
 ABNORMAL = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+ANATOMICAL = Code("123037004", "SCT", "Anatomical Structure")
 BREAST = Code("76752008", "SCT", "Breast")
 # CID 244 Laterality.
 SIDES: Mapping[str | None, Code] = MappingProxyType(

@@ -33,14 +33,14 @@ def some_findings(number, shape):
 
 
 class Night:
-    """An archive of given mammograms and the ledger of a run over them."""
+    """An archive of given mammograms and MR objects and the ledger of a run over them."""
 
     def __init__(self, folder):
         self.folder = folder
         self.results = None
 
     def screen(self, images, outcome, run=RUN, summary=SUMMARY):
-        """Ingest data sets and record ``outcome(record)``: an ImageResult, or None where the run did not come to it."""
+        """Ingest data sets and record ``outcome(record)``: a result, or None where the run did not come to it."""
         (self.folder / "dicom").mkdir(exist_ok=True)
         for number, ds in enumerate(images):
             with config.disable_value_validation():
@@ -53,7 +53,7 @@ class Night:
     def record(self, outcome, run=RUN, summary=SUMMARY):
         self.results = Results.create_or_open(self.folder / "results", self.archive)
         self.results.start(run, summary)
-        for image in self.archive.images():
+        for image in (*self.archive.images(), *self.archive.volumes()):
             result = outcome(image.record)
             if result is not None:
                 self.results.record(Entry.of(ImageInfo.of(image.record), run, result))

@@ -1,0 +1,1 @@
+"""Volumes' results as DICOM objects: segmentations of many frames, and regions of measurement reports."""
