@@ -1,25 +1,29 @@
 """``mammofast evaluate``: results against the truth."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from mammofast.cli.evaluate_printing import (
+    print_baselines,
+    print_comparison,
+    print_groups,
+    print_measures,
+    print_tables,
+)
 from mammofast.cli.progress import progress
 
-_ROWS = (
-    ("sensitivity", "Sensitivity"),
-    ("fp_per_image", "False positives per image"),
-    ("dice_mean", "Dice, images with a mass"),
-    ("average_precision", "Average precision"),
-)
+_PAPERS = ("p1", "p2", "p3", "p4")
+_BY = ("size", "shape", "margin", "birads", "subtlety", "pathology", "density", "view", "laterality")
+_BASELINES = ("threshold", "level-set", "graph-cut")
 
 
 @click.command("evaluate")
-@click.argument("results", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("results", type=click.Path(path_type=Path, file_okay=False), required=False)
 @click.option(
     "--truth",
     required=True,
@@ -33,20 +37,49 @@ _ROWS = (
     show_default=True,
     help="How the truth lies there. INbreast's outlines need the extra [evaluation].",
 )
+@click.option("--split", metavar="FILE#K", help="Only images that test in this split of the data set, the first is #1.")
 @click.option("--bundle-id", help="Which bundle's results, where there are several.")
 @click.option("--settings-id", help="Which settings' results, where there are several.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON to this file.")
-@click.option("--table", is_flag=True, help="Measure masks too, beside the papers; needs the extra [evaluation].")
+@click.option(
+    "--table",
+    type=click.Choice(["auto", *_PAPERS, "all"]),
+    is_flag=False,
+    flag_value="auto",
+    help="Measure masks too, beside a paper's tables; by itself those of the bundle's method. Needs [evaluation].",
+)
+@click.option(
+    "--by", type=click.Choice(_BY), multiple=True, help="Tell masses apart by this; may be given several times."
+)
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Other results, of the same images: differences, and Wilcoxon's signed-rank test.",
+)
+@click.option(
+    "--baseline",
+    type=click.Choice([*_BASELINES, "all"]),
+    multiple=True,
+    help="Segment the data set's images by P1's classic means too; RESULTS may be left out then.",
+)
+@click.option("--unaided", is_flag=True, help="Do not tell level set and graph cut where the mass is, as P1 does.")
+@click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures into this folder.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
 @click.option("--verbose", is_flag=True, help="Print the FROC curve's usual points too.")
 def evaluate_command(
-    results: Path,
+    results: Path | None,
     truth: Path,
     layout: str,
+    split: str | None,
     bundle_id: str | None,
     settings_id: str | None,
     json_file: Path | None,
-    table: bool,
+    table: str | None,
+    by: tuple[str, ...],
+    against: Path | None,
+    baseline: tuple[str, ...],
+    unaided: bool,
+    plots: Path | None,
     quiet: bool,
     verbose: bool,
 ) -> None:
@@ -54,75 +87,102 @@ def evaluate_command(
 
     \b
     Example: mammofast evaluate results --truth phantoms/truth --json measures.json
+             mammofast evaluate results --truth INbreast --layout inbreast --table --by size --plots pictures
 
-    A finding's box finds a mass at an IoU of 0.5 or more. Intervals are 95 %, by bootstrap over studies.
+    A finding's box finds a mass at an IoU of 0.5 or more. Intervals are 95 %, by bootstrap over patients, or over
+    studies where the truth names no patients.
     """  # noqa: D301
-    from mammofast.evaluation import evaluate, open_truth
+    from mammofast.evaluation import compare, measure, open_truth, summarize
+    from mammofast.evaluation.tables import paper_tables, tables_of
 
-    if (table and find_spec("scipy") is None) or (layout == "inbreast" and find_spec("skimage") is None):
-        raise ImportError('SciPy and scikit-image are needed for this: pip install "mammofast[evaluation]"')
-    known = open_truth(truth, layout)
-    with progress("Measuring images", quiet=quiet) as advance:
-        measures = evaluate(results, known, bundle_id=bundle_id, settings_id=settings_id, masks=table, progress=advance)
+    _check(results, layout, table, by, against, baseline, unaided, plots)
+    known = open_truth(truth, layout, split)
+    masks = bool(table or against or plots)
+    content: dict[str, Any] = {}
+    systems: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
+    for path in filter(None, (results, against)):
+        ids = {"bundle_id": bundle_id, "settings_id": settings_id} if path is results else {}
+        with progress("Measuring images", quiet=quiet) as advance:
+            found = measure(path, known, masks=masks, progress=advance, **ids)
+        measured[_name(found.run, measured)] = found
+    if results is not None:
+        first, ours = next(iter(measured.items()))
+        content = summarize(ours, by=by)
+        systems[first] = content
+    if against is not None:
+        content["against"] = compare(*measured.values())
+    if baseline:
+        content["baselines"] = _baselines(known, baseline, unaided, quiet)
+        systems |= content["baselines"]
+    if table:
+        method = ours.run.get("method") if results is not None else None
+        papers = {"all": _PAPERS, "auto": tables_of(method) if results is not None else ("p1",)}.get(table, (table,))
+        content["tables"] = {paper: [t.as_dict() for t in paper_tables(paper, systems)] for paper in papers}
     if json_file is not None:
-        try:
-            json_file.write_text(json.dumps(measures, indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise click.FileError(str(json_file), error.strerror or "") from error
+        _write(json_file, content)
+    if plots is not None:
+        from mammofast.evaluation.plots import draw
+
+        draw(plots, measured, content.get("by"))
     if not quiet:
-        _print(measures, verbose)
+        if results is not None:
+            print_measures(content, verbose)
+            print_groups(content.get("by", {}))
+        if against is not None:
+            print_comparison(content["against"], list(measured))
         if table:
-            _print_masks(measures["masks"])
+            print_tables([t for paper in papers for t in paper_tables(paper, systems)])
+        elif baseline:
+            print_baselines(content["baselines"])
 
 
-def _print(measures: dict[str, Any], verbose: bool) -> None:
-    for name, words in _ROWS:
-        interval = measures["intervals"].get(name)
-        between = f"   {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
-        click.echo(f"{words:<28}{_number(measures[name]):>8}{between}")
-    if verbose and measures["froc_sensitivity"]:
-        for at, value in measures["froc_sensitivity"].items():
-            click.echo(f"{f'Sensitivity at {at} FP/image':<28}{_number(value):>8}")
-    click.echo(
-        f"{measures['n_images']} images of {measures['n_studies']} studies, {measures['n_masses']} masses, "
-        f"{measures['n_findings']} findings; {measures['n_failed']} images failed, "
-        f"{measures['n_without_truth']} have no truth"
-    )
-    for notice in measures["notices"]:
-        click.echo(notice)
+def _check(
+    results: Path | None,
+    layout: str,
+    table: str | None,
+    by: Sequence[str],
+    against: Path | None,
+    baseline: Sequence[str],
+    unaided: bool,
+    plots: Path | None,
+) -> None:
+    """Refuse what does not go together, and what needs a package that is not there."""
+    if results is None and not baseline:
+        raise click.UsageError("Missing argument 'RESULTS', or option '--baseline'.")
+    if results is None and (by or against or plots):
+        raise click.UsageError("--by, --against and --plots are of RESULTS, which is missing.")
+    if baseline and layout == "png":
+        raise click.UsageError("--baseline segments a data set's images: give the data set and its --layout.")
+    if unaided and not baseline:
+        raise click.UsageError("--unaided is of --baseline.")
+    needed = []
+    if table or against or plots or baseline:
+        needed += ["scipy", "skimage"]
+    if layout == "inbreast":
+        needed.append("skimage")
+    if plots:
+        needed.append("matplotlib")
+    if any(find_spec(name) is None for name in needed):
+        raise ImportError('SciPy, scikit-image and matplotlib are needed for this: pip install "mammofast[evaluation]"')
 
 
-def _print_masks(masks: dict[str, Any]) -> None:
-    """Print a table as the papers': a row for each system, ours first."""
-    from mammofast.evaluation.papers import REPORTED
-
-    per_image, pooled = masks["per_image"], masks["pooled"] or {}
-    columns = {
-        "dice": "Dice",
-        "iou": "IoU",
-        "sensitivity": "SEN",
-        "relative_area_difference": "dA",
-        "hausdorff_mm": "HAU mm",
-        "hausdorff_px": "HAU px",
-    }
-
-    def row(name: str, cells: Iterable[str]) -> None:
-        click.echo(f"{name:<38}" + "".join(f"{cell:>9}" for cell in cells))
-
-    click.echo()
-    row(f"{masks['n_images']} images with a mass", columns.values())
-    row("mean over images", (_number(per_image[name]["mean"]) for name in columns))
-    intervals = [per_image[name]["interval"] for name in columns]
-    for side, words in enumerate(("  95 % from", "       to")):
-        row(words, (_number(interval and interval[side]) for interval in intervals))
-    row("all pixels together", (_number(pooled.get(name)) for name in columns))
-    if (known := per_image["hausdorff_px"]["n"]) < masks["n_images"]:
-        click.echo(f"  (distances are of {known} images: on the others nothing was found)")
-    for reported in REPORTED:
-        row(reported.system, (_number(reported.values.get(name)) for name in columns))
-        if reported.note:
-            click.echo(f"  ({reported.note})")
+def _name(run: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+    """Return what the printout calls a run: its bundle's name, or part of its id."""
+    name = str(run.get("name") or f"bundle {run['bundle_id'][:8]}")
+    return name if name not in taken else f"{name}, the other"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _baselines(known: Any, names: Sequence[str], unaided: bool, quiet: bool) -> dict[str, Any]:
+    from mammofast.evaluation.baselines.run import measure_baselines
+
+    chosen = _BASELINES if "all" in names else tuple(dict.fromkeys(names))
+    with progress("Segmenting images", quiet=quiet) as advance:
+        return measure_baselines(chosen, known.samples, told=not unaided, progress=advance)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise click.FileError(str(path), error.strerror or "") from error

@@ -5,7 +5,7 @@ from mammofast.datasets.cityscapes import read_cityscapes
 from mammofast.datasets.folder import read_folder, read_phantoms
 from mammofast.datasets.inbreast import read_inbreast
 from mammofast.datasets.record import Dataset, LeftOut, Lesion, Sample
-from mammofast.datasets.splits import Split, folds, own_split, random_splits, read_splits, write_splits
+from mammofast.datasets.splits import Split, folds, own_split, random_splits, read_split, read_splits, write_splits
 from mammofast.datasets.vindr import read_vindr
 
 READERS = {
@@ -32,6 +32,7 @@ __all__ = [
     "read_folder",
     "read_inbreast",
     "read_phantoms",
+    "read_split",
     "read_splits",
     "read_vindr",
     "write_splits",

@@ -102,6 +102,24 @@ def read_splits(path: Path, data: Dataset) -> tuple[Split, ...]:
     return splits
 
 
+def read_split(name: str, data: Dataset) -> Split:
+    """Read one split of a data set: ``FILE#k`` is the k-th of a file, counted from 1 as the papers' T1 to T5 are.
+
+    A file of one split needs no number.
+
+    Raises
+    ------
+    DatasetError
+        When there is no such file or split, or as :func:`read_splits`.
+
+    """
+    file, _, number = name.rpartition("#") if "#" in name else (name, "", "1")
+    splits = read_splits(Path(file), data)
+    if (len(splits) > 1 and "#" not in name) or not number.isdecimal() or not 1 <= int(number) <= len(splits):
+        raise DatasetError(f"{Path(name).name}: expected FILE#1 to FILE#{len(splits)}, the splits that the file holds")
+    return splits[int(number) - 1]
+
+
 def _patients(data: Dataset) -> list[str]:
     return sorted({sample.patient for sample in data})
 

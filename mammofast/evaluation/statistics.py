@@ -68,29 +68,68 @@ def ratio_interval(
 
     Returns
     -------
-    (low, high), or None where there are fewer than two groups, or nothing to divide by.
+    (low, high), or None where fewer than two groups have anything to divide by.
 
     """
     above, below = _finite("parts", parts), _finite("wholes", wholes)
     if not len(above) == len(below) == len(groups):
         raise ValueError(f"wholes, groups: got {len(below)} and {len(groups)}, expected {len(above)}, as in parts")
+    return sums_interval(
+        np.stack([above, below], axis=1),
+        groups,
+        lambda sums: sums[:, 0] / sums[:, 1],
+        samples=samples,
+        level=level,
+        seed=seed,
+    )
+
+
+def sums_interval(
+    values: npt.ArrayLike,
+    groups: Sequence[object],
+    measure: Callable[[Values], Values],
+    *,
+    samples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[float, float] | None:
+    """Return a percentile interval of a measure of sums, such as Dice of all pixels together, by bootstrap over groups.
+
+    Parameters
+    ----------
+    values: (n, k), what is summed, of each image or volume; the last column is what is divided by. groups: (n,) whose
+        it is.
+    measure: of sums (draws, k), one value for each draw; draws whose last sum is 0 are left out.
+
+    Returns
+    -------
+    (low, high), or None where fewer than two groups have anything to divide by.
+
+    """
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or np.isnan(table).any() or len(table) != len(groups):
+        raise ValueError(f"values: got shape {table.shape} or NaN, expected ({len(groups)}, k) numbers, as in groups")
     _, which = np.unique(np.array([str(name) for name in groups]), return_inverse=True)
     n = int(which.max(initial=-1)) + 1
-    if n < 2:
+    by_group = np.stack([np.bincount(which, column, n) for column in table.T], axis=1)
+    if np.count_nonzero(by_group[:, -1]) < 2:
         return None
-    weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=samples)
-    part, whole = (weights @ np.bincount(which, values, n) for values in (above, below))
-    known = whole > 0
-    if not known.any():
-        return None
-    low, high = np.percentile(part[known] / whole[known], [50 * (1 - level), 50 * (1 + level)])
+    sums = draw_groups(n, samples, seed) @ by_group
+    drawn = measure(sums[sums[:, -1] > 0])
+    low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)
+
+
+def draw_groups(count: int, samples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Return how often each of so many groups is drawn, with replacement, in each sample: (samples, count)."""
+    return np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=samples)
 
 
 def wilcoxon(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     """Return the two-sided p-value of Wilcoxon's signed-rank test on paired values, as P2 compares systems.
 
-    Pairs without a difference are left out (Wilcoxon's own treatment); where no pair differs p is 1.
+    Pairs without a difference are left out (Wilcoxon's own treatment); where no pair differs p is 1. Exact for up to 13
+    pairs that differ, without ties among the differences for up to 50; else by the normal approximation.
 
     Parameters
     ----------
@@ -107,9 +146,8 @@ def wilcoxon(a: npt.ArrayLike, b: npt.ArrayLike) -> float:
     x, y = _finite("a", a), _finite("b", b)
     if x.shape != y.shape:
         raise ValueError(f"b: got {len(y)} values, expected {len(x)}, those of the same images as a's")
-    if not np.any(x != y):
-        return 1.0
-    return float(stats.wilcoxon(x, y, zero_method="wilcox").pvalue)
+    differences = (x - y)[x != y]
+    return float(stats.wilcoxon(differences).pvalue) if differences.size else 1.0
 
 
 def cumulative(values: npt.ArrayLike) -> tuple[Values, Values]:

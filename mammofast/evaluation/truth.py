@@ -1,13 +1,16 @@
 """Where the masses are: label images of native size, 0 = no mass, k = mass k, from PNG files or a public data set."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.datasets import READERS, Sample
+from mammofast.datasets import READERS, Sample, read_split
 from mammofast.datasets.pixels import read_header
+from mammofast.datasets.record import MASS
 from mammofast.errors import DatasetError, ResultsError
 from mammofast.records import tight_box
 
@@ -16,6 +19,19 @@ Labels = npt.NDArray[np.uint8]
 PNG = "png"
 # Data sets of DICOM objects, whose images an archive can hold.
 LAYOUTS = (PNG, "inbreast", "cbis-ddsm", "vindr-mammo", "phantoms")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a data set says of an image besides where its masses are.
+
+    patient: whose it is, None where that is not said. image: attributes of the image, such as "density" and "view".
+    masses: attributes of each mass, such as "shape" and "margin"; label k's are the k-th.
+    """
+
+    patient: str | None = None
+    image: Mapping[str, str] = field(default_factory=dict)
+    masses: tuple[Mapping[str, str], ...] = ()
 
 
 class Truth(Protocol):
@@ -34,6 +50,9 @@ class Truth(Protocol):
 
         """
 
+    def known(self, sop_uid: str) -> Known:
+        """Return what else is known of an image."""
+
 
 class PngTruth:
     """A folder of SOP_INSTANCE_UID.png, 8-bit, as ``mammofast phantom`` writes them."""
@@ -48,14 +67,17 @@ class PngTruth:
         """See :class:`Truth`."""
         return read_truth(self._folder / f"{sop_uid}.png", shape)
 
+    def known(self, sop_uid: str) -> Known:
+        """Return nothing: pictures say no more."""
+        return Known()
+
 
 class DatasetTruth:
     """A data set's lesions of the kind "mass"; VinDr-Mammo's are rectangles."""
 
-    def __init__(self, folder: Path, layout: str) -> None:
-        self._samples: dict[str, Sample] = {}
-        for sample in READERS[layout](folder):
-            self._samples[str(read_header(sample.image).get("SOPInstanceUID", ""))] = sample
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self.samples = tuple(samples)
+        self._samples = {str(read_header(s.image).get("SOPInstanceUID", "")): s for s in self.samples}
 
     def __contains__(self, sop_uid: str) -> bool:
         return sop_uid in self._samples
@@ -71,21 +93,37 @@ class DatasetTruth:
         except DatasetError as error:
             raise ResultsError(f"truth of {sop_uid}: {error}") from error
 
+    def known(self, sop_uid: str) -> Known:
+        """See :class:`Truth`."""
+        sample = self._samples[sop_uid]
+        image = {name: value for name in ("laterality", "view") if (value := getattr(sample, name))}
+        masses = tuple(lesion.attributes for lesion in sample.lesions if lesion.kind == MASS)
+        return Known(sample.patient, {**image, **sample.attributes}, masses)
 
-def open_truth(folder: str | Path, layout: str = PNG) -> Truth:
+
+def open_truth(folder: str | Path, layout: str = PNG, split: str | None = None) -> Truth:
     """Return the truth that a folder holds.
 
-    layout: one of ``LAYOUTS``.
+    layout: one of ``LAYOUTS``. split: FILE#k, of a file that ``write_splits`` wrote: only the images that test in its
+    k-th split, counted from 1, are known then.
 
     Raises
     ------
     DatasetError
-        When the folder does not hold such a data set.
+        When the folder does not hold such a data set, or the file no such split of it.
 
     """
     if layout not in LAYOUTS:
         raise ValueError(f"layout: got {layout!r}, expected one of {', '.join(LAYOUTS)}")
-    return PngTruth(Path(folder)) if layout == PNG else DatasetTruth(Path(folder), layout)
+    if layout == PNG:
+        if split is not None:
+            raise DatasetError("split: pictures name no patients; give the data set itself and its layout")
+        return PngTruth(Path(folder))
+    data = READERS[layout](Path(folder))
+    if split is None:
+        return DatasetTruth(data)
+    testing = set(read_split(split, data).test)
+    return DatasetTruth(sample for sample in data if sample.name in testing)
 
 
 def read_truth(path: Path, shape: tuple[int, int] | None = None) -> Labels:

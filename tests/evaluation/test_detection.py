@@ -35,7 +35,7 @@ def match_by_hand(boxes, confidences, truth):
     return matched
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.lists(st.tuples(box, confidence), max_size=6), st.lists(box, max_size=4))
 def test_matching_equals_counting_pixels(candidates, truth):
     boxes, confidences = [c[0] for c in candidates], [c[1] for c in candidates]
@@ -67,7 +67,7 @@ def test_empty_boxes_find_nothing():
 candidates = st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 0.75, 1.5]), st.booleans()), max_size=12)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(candidates, st.integers(0, 3), st.integers(1, 5))
 def test_curves_equal_counting_at_every_threshold(found, missed, n_images):
     confidences, hits = [c for c, _ in found], [h for _, h in found]

@@ -10,8 +10,10 @@ from click.testing import CliRunner
 from mammofast.cli import main
 from mammofast.errors import ResultsError
 from mammofast.evaluation import evaluate
+from mammofast.evaluation.truth import Known, PngTruth
+from mammofast.records import ImageResult
 from mammofast.screening.entry import Entry, ImageInfo, Run
-from tests.evaluation.by_hand import RUN, SHAPE, info
+from tests.evaluation.by_hand import RUN, SHAPE, finding, info, truth_of
 
 
 def test_measures_are_those_counted_by_hand(filled, ledger, tmp_path):
@@ -38,6 +40,52 @@ def test_intervals_are_those_of_studies_drawn_with_replacement(filled, ledger, t
     assert evaluate(ledger.path, tmp_path / "truth", samples=50) == evaluate(
         ledger.path, tmp_path / "truth", samples=50
     )
+
+
+def test_masses_of_one_study_have_no_interval(record, ledger, tmp_path):
+    """Else it would be of width 0, and look as if it were known exactly."""
+    record(1, [((10, 10, 20, 20), 0.9)], [(10, 10, 20, 20)], study=1)
+    record(2, [((1, 1, 5, 5), 0.7)], [], study=2)
+    record(3, [], [], study=3)
+    got = evaluate(ledger.path, tmp_path / "truth", masks=True, by=["size"])
+    low, high = got["intervals"].pop("fp_per_image")
+    assert low < high
+    at = got["intervals"].pop("froc_sensitivity")
+    assert {*got["intervals"].values(), *at.values()} == {None}
+    assert got["masks"]["per_image"]["dice"]["interval"] is None
+    assert set(got["masks"]["pooled_intervals"].values()) == {None}
+    assert got["by"]["size"][0]["intervals"] == {"sensitivity": None, "dice_mean": None}
+    done = CliRunner().invoke(main, ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth")])
+    assert "Sensitivity                      1.000   -\n" in done.output
+
+
+def test_patients_are_drawn_where_they_are_known(filled, ledger, tmp_path):
+    """Both studies are one patient's: nothing can be said of the spread over patients."""
+
+    class OnePatient(PngTruth):
+        def known(self, sop_uid):
+            return Known("p")
+
+    got = evaluate(ledger.path, OnePatient(tmp_path / "truth"))
+    assert (got["n_studies"], got["n_patients"]) == (2, 1)
+    assert got["intervals"]["sensitivity"] is got["intervals"]["fp_per_image"] is None
+    assert got["sensitivity"] == 0.5
+
+
+def test_fused_boxes_at_other_thresholds(ledger, tmp_path):
+    """P4's table 2, from the boxes of five scales that results keep."""
+    (tmp_path / "truth").mkdir()
+    run = Run("e" * 64, "f" * 64)
+    ledger.start(run, {"method": "two_stage", "parameters": {"scales": [[1, 1]] * 5}})
+    mass, stray = (10, 10, 20, 20), (30, 30, 40, 40)
+    rows = [[scale, *mass, 0.8] for scale in range(5)] + [[scale, *stray, 0.8] for scale in range(2)]
+    result = ImageResult(SHAPE, (finding(mass, 0.8),), None, np.array(rows, np.float32))
+    ledger.record(Entry.of(info(1), run, result))
+    (tmp_path / "truth" / "1.2.1.png").write_bytes(imagecodecs.png_encode(truth_of(mass)))
+    got = evaluate(ledger.path, tmp_path / "truth", masks=True)["fusion"]
+    assert {at: (cell["sensitivity"], cell["fp_per_image"]) for at, cell in got.items()} == {
+        "0.0": (1.0, 1.0), "0.5": (1.0, 0.0), "0.6": (1.0, 0.0), "0.7": (1.0, 0.0),
+    }  # fmt: skip
 
 
 def test_a_failed_image_counts_as_one_on_which_nothing_was_found(record, ledger, tmp_path):
@@ -74,7 +122,7 @@ def test_without_a_mass_only_false_positives_can_be_told(record, ledger, tmp_pat
     got = evaluate(ledger.path, tmp_path / "truth")
     assert (got["sensitivity"], got["dice_mean"], got["average_precision"]) == (None, None, None)
     assert got["fp_per_image"] == 1.0
-    assert got["intervals"] == {"sensitivity": None, "fp_per_image": None, "dice_mean": None}
+    assert set(got["intervals"].values()) == {None}
 
 
 def test_several_runs_must_be_told_apart(filled, record, ledger, tmp_path):

@@ -13,7 +13,7 @@ pairs = st.tuples(st.integers(0, 8), st.integers(0, 8)).flatmap(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(pairs)
 def test_every_measure_equals_counting_by_hand(pair):
     prediction, truth = pair

@@ -1,30 +1,53 @@
 """Intervals, tests and curves against SciPy and against all permutations."""
 
+from collections import Counter
 from itertools import product
+from math import erfc, sqrt
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from mammofast.evaluation import bootstrap_interval, cumulative, wilcoxon
-from mammofast.evaluation.statistics import ratio_interval
+from mammofast.evaluation.statistics import ratio_interval, sums_interval
 
 
 def exact_wilcoxon(a, b):
-    """Return the two-sided p-value over all signs of the differences' ranks; for few pairs without ties."""
+    """Return the two-sided p-value over all signs of the differences' ranks; for few pairs."""
     d = np.array([x - y for x, y in zip(a, b, strict=True) if x != y])
-    ranks = stats.rankdata(np.abs(d))
+    if not len(d):
+        return 1.0
+    ranks = np.array([sum(abs(d) < abs(x)) + (sum(abs(d) == abs(x)) + 1) / 2 for x in d])
     plus = ranks[d > 0].sum()
-    sums = np.array([ranks[np.array(signs, bool)].sum() for signs in product([0, 1], repeat=len(d))])
+    sums = np.array(list(product([0, 1], repeat=len(d)))) @ ranks
     return min(1.0, 2 * min((sums <= plus).mean(), (sums >= plus).mean()))
 
 
+def normal_wilcoxon(a, b):
+    """Return the two-sided p-value by the normal approximation, corrected for ties."""
+    d = np.array([x - y for x, y in zip(a, b, strict=True) if x != y])
+    n, ranks = len(d), np.array([sum(abs(d) < abs(x)) + (sum(abs(d) == abs(x)) + 1) / 2 for x in d])
+    ties = sum(t**3 - t for t in Counter(ranks.tolist()).values())
+    z = (ranks[d > 0].sum() - n * (n + 1) / 4) / sqrt(n * (n + 1) * (2 * n + 1) / 24 - ties / 48)
+    return erfc(abs(z) / sqrt(2))
+
+
 def test_wilcoxon_is_the_share_of_all_signs():
+    """A thousand cases; whole numbers, of every second one, tie and agree."""
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        n = rng.integers(1, 9)
+    for case in range(1000):
+        n = rng.integers(1, 10)
         a, b = rng.normal(size=n), rng.normal(0.5, size=n)
-        assert wilcoxon(a, b) == pytest.approx(exact_wilcoxon(a, b), abs=1e-9)
+        if case % 2:
+            a, b = np.rint(3 * a), np.rint(3 * b)
+        assert wilcoxon(a, b) == pytest.approx(exact_wilcoxon(a, b), abs=1e-6)
+
+
+def test_wilcoxon_of_many_pairs():
+    rng = np.random.default_rng(1)
+    for _ in range(100):
+        a, b = rng.integers(0, 6, size=(2, 90))
+        assert wilcoxon(a, b) == pytest.approx(normal_wilcoxon(a, b), abs=1e-6)
 
 
 def test_pairs_without_a_difference_are_left_out():
@@ -32,8 +55,50 @@ def test_pairs_without_a_difference_are_left_out():
     a = np.array([1.5, 2, 3, 4, 5, 6])
     b = a - [1, 0.9, -0.8, 0.7, 0.6, 0.5]
     same = np.ones(20)
-    without = stats.wilcoxon(a, b, method="asymptotic").pvalue
-    assert wilcoxon(np.concatenate([a, same]), np.concatenate([b, same])) == pytest.approx(without, abs=1e-9)
+    assert wilcoxon(np.concatenate([a, same]), np.concatenate([b, same])) == pytest.approx(exact_wilcoxon(a, b))
+
+
+def test_a_thousand_intervals_are_those_of_drawing_by_hand():
+    """Each draw taken apart: all values of each group drawn are listed, as often as it was drawn."""
+    rng = np.random.default_rng(2)
+    for case in range(1000):
+        n = int(rng.integers(2, 9))
+        groups = rng.integers(0, 4, size=n).tolist()
+        parts, wholes = rng.integers(0, 4, size=n), rng.integers(0, 3, size=n)
+        names = sorted(set(groups))
+        if sum(any(w for g, w in zip(groups, wholes, strict=True) if g == name) for name in names) < 2:
+            assert ratio_interval(parts, wholes, groups, samples=20, seed=case) is None
+            continue
+        drawn = []
+        for counts in np.random.default_rng(case).multinomial(len(names), [1 / len(names)] * len(names), size=20):
+            listed = [i for i, g in enumerate(groups) for _ in range(counts[names.index(g)])]
+            whole = sum(int(wholes[i]) for i in listed)
+            if whole:
+                drawn.append(sum(int(parts[i]) for i in listed) / whole)
+        expected = np.percentile(drawn, [2.5, 97.5])
+        assert ratio_interval(parts, wholes, groups, samples=20, seed=case) == pytest.approx(tuple(expected), abs=1e-6)
+        both = sums_interval(np.stack([parts, wholes], 1), groups, lambda s: s[:, 0] / s[:, 1], samples=20, seed=case)
+        assert both == pytest.approx(tuple(expected), abs=1e-6)
+
+
+def test_a_thousand_bootstraps_are_those_of_drawing_by_hand():
+    rng = np.random.default_rng(3)
+    for case in range(1000):
+        n = int(rng.integers(2, 8))
+        groups = [*rng.integers(0, 3, size=n - 1).tolist(), 9]
+        values = rng.integers(0, 5, size=n).astype(float)
+        names = sorted(set(map(str, groups)))
+        dice = np.random.default_rng(case)
+        means = []
+        for _ in range(15):
+            listed = [
+                v for name in dice.integers(len(names), size=len(names))
+                for v, g in zip(values, groups, strict=True) if str(g) == names[name]
+            ]  # fmt: skip
+            means.append(sum(listed) / len(listed))
+        expected = (np.percentile(means, 2.5), np.percentile(means, 97.5))
+        if len(names) > 1:
+            assert bootstrap_interval(values, groups, samples=15, seed=case) == pytest.approx(expected, abs=1e-6)
 
 
 def test_an_interval_is_scipys_where_every_image_is_by_itself():
@@ -73,10 +138,11 @@ def test_cumulative():
     np.testing.assert_array_equal(values, [1, 2, 3])
     np.testing.assert_array_equal(part, [0.5, 0.75, 1])
     rng = np.random.default_rng(0)
-    drawn = rng.integers(0, 9, size=50)
-    theirs = stats.ecdf(drawn).cdf
-    np.testing.assert_array_equal(cumulative(drawn)[0], theirs.quantiles)
-    np.testing.assert_allclose(cumulative(drawn)[1], theirs.probabilities)
+    for _ in range(1000):
+        drawn = rng.integers(0, 9, size=rng.integers(1, 50))
+        theirs = stats.ecdf(drawn).cdf
+        np.testing.assert_array_equal(cumulative(drawn)[0], theirs.quantiles)
+        np.testing.assert_allclose(cumulative(drawn)[1], theirs.probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""Two systems on the same images, against differences by hand."""
+
+import imagecodecs
+import numpy as np
+import pytest
+from scipy import stats
+
+from mammofast.errors import ResultsError
+from mammofast.evaluation import compare, measure
+from mammofast.records import ImageResult
+from mammofast.screening.entry import Entry, Run
+from tests.evaluation.by_hand import RUN, SHAPE, finding, info, truth_of
+
+OTHER = Run("d" * 64, "c" * 64)
+MASS = (10, 10, 30, 30)
+
+
+@pytest.fixture
+def two_runs(ledger, tmp_path):
+    """Ten images of five patients; ours is off by 0 to 4 pixels, the other by twice that and misses the last."""
+    (tmp_path / "truth").mkdir()
+    ledger.start(OTHER, {})
+    for number in range(10):
+        study, shift = number // 2 + 1, number % 5
+        shifted = (10 + shift, 10, 30 + shift, 30)
+        twice = (10 + 2 * shift, 10, 30 + 2 * shift, 30)
+        ours, theirs = [(shifted, 0.9)], [] if number == 9 else [(twice, 0.5), ((40, 40, 50, 50), 0.7)]
+        for run, found in ((RUN, ours), (OTHER, theirs)):
+            ledger.record(Entry.of(info(number, study), run, ImageResult(SHAPE, tuple(finding(*f) for f in found))))
+        (tmp_path / "truth" / f"1.2.{number}.png").write_bytes(imagecodecs.png_encode(truth_of(MASS)))
+    return [measure(ledger.path, tmp_path / "truth", bundle_id=run.bundle_id, masks=True) for run in (RUN, OTHER)]
+
+
+def dice_by_hand(shift):
+    return (20 - shift) / 20
+
+
+def test_differences_by_hand(two_runs):
+    got = compare(*two_runs, samples=300)
+    assert (got["n_images"], got["n_patients"]) == (10, 5)
+    ours = np.array([dice_by_hand(n % 5) for n in range(10)])
+    square, stray = 400, 100
+    theirs = np.array(
+        [0 if n == 9 else 2 * square * dice_by_hand(2 * (n % 5)) / (2 * square + stray) for n in range(10)]
+    )
+    row = got["masks"]["dice"]
+    assert row["ours"] == pytest.approx(ours.mean())
+    assert row["other"] == pytest.approx(theirs.mean())
+    assert row["difference"] == pytest.approx((ours - theirs).mean())
+    low, high = row["interval"]
+    assert low < row["difference"] < high
+    assert row["n"] == 10
+    assert row["p_images"] == pytest.approx(stats.wilcoxon(ours, theirs).pvalue, abs=1e-6)
+    by_patient = [values.reshape(5, 2).mean(axis=1) for values in (ours, theirs)]
+    assert row["p_patients"] == pytest.approx(stats.wilcoxon(*by_patient).pvalue, abs=1e-6)
+    # Nothing was found on the last image by the other: it has no distance.
+    assert got["masks"]["hausdorff_px"]["n"] == 9
+
+
+def test_detection_by_hand(two_runs):
+    got = compare(*two_runs, samples=300)["detection"]
+    # Shifted by 2 x 4 pixels the box's IoU is 12 / 28; image 9 has none at all: images 4 and 9 are missed.
+    assert (got["sensitivity"]["ours"], got["sensitivity"]["other"]) == (1.0, 0.8)
+    assert got["sensitivity"]["difference"] == pytest.approx(0.2)
+    assert got["sensitivity"]["interval"] == pytest.approx([0, 0.5], abs=0.11)
+    assert got["fp_per_image"]["ours"] == 0
+    assert got["fp_per_image"]["other"] == pytest.approx((9 + 1) / 10)
+    assert got["average_precision"]["ours"] == 1.0
+    # Nine strays pass before the first hit; then 8 hits and a miss pass together.
+    assert got["average_precision"]["other"] == pytest.approx(0.8 * 8 / 18)
+    low, high = got["average_precision"]["interval"]
+    assert low <= got["average_precision"]["difference"] <= high
+
+
+def test_a_system_against_itself(two_runs):
+    got = compare(two_runs[0], two_runs[0], samples=50)
+    for row in (*got["detection"].values(), *got["masks"].values()):
+        assert row["difference"] == 0
+        assert row["interval"] == [0, 0]
+    assert {row["p_images"] for row in got["masks"].values()} == {1.0}
+
+
+def test_other_images_cannot_be_compared(two_runs):
+    from dataclasses import replace
+
+    with pytest.raises(ResultsError, match="no image with truth in common"):
+        compare(two_runs[0], replace(two_runs[1], images=()))
+    fewer = compare(two_runs[0], replace(two_runs[1], images=two_runs[1].images[:2]))
+    assert fewer["n_images"] == 2
+    assert fewer["masks"]["dice"]["interval"] is None  # of one patient
+    assert fewer["detection"]["average_precision"]["interval"] is None
