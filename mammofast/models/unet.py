@@ -64,7 +64,7 @@ class UNet(nn.Module):
             self.crops.append(crop)
             double = nn.ConvTranspose2d(wide, narrow, 2, stride=2)
             self.doublings.append(nn.Sequential(double, nn.ReLU(inplace=True)))
-            self.expanding.append(Pair(wide, narrow, pad, batch_norm))
+            self.expanding.append(Pair(2 * narrow, narrow, pad, batch_norm))
         self.head = nn.Conv2d(widths[0], classes, 1)
         self.margin = crop + 2 * lost
         # The path through the bottom sees all that the skips see.
