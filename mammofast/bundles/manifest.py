@@ -17,8 +17,8 @@ from mammofast.errors import BundleError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-DEMO = "demo"
-_DEMO_FOLDER = Path(__file__).parent / "demo"
+# Bundles inside this package, by name: of mammograms, and of breast DCE-MRI.
+SHIPPED = ("demo", "demo-mri")
 # A manifest is a page of settings; anything larger is not one.
 _MANIFEST_LIMIT = 4 << 20
 CPU = "cpu"
@@ -136,7 +136,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
 
     Parameters
     ----------
-    bundle: a folder, or "demo" for the one inside this package.
+    bundle: a folder, or "demo" or "demo-mri" for one inside this package.
 
     Raises
     ------
@@ -144,7 +144,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
         When there is no manifest, or it does not have the form of this version.
 
     """
-    folder = _DEMO_FOLDER if bundle == DEMO else Path(bundle)
+    folder = Path(__file__).parent / bundle if bundle in SHIPPED else Path(bundle)
     path = folder / MANIFEST
     try:
         if path.stat().st_size > _MANIFEST_LIMIT:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mammofast.bundles import load_bundle
-from mammofast.bundles.manifest import DEMO, MANIFEST
+from mammofast.bundles.manifest import MANIFEST, SHIPPED
 from mammofast.engine import Engine, load_engine
 from mammofast.engine.driver import compute_capability
 from mammofast.engine.on_device import DeviceEngine
@@ -145,7 +145,7 @@ def of_target(target: str, sizes: Sequence[Size] = (), *, eager: bool = False, w
 
     """
     path = Path(target)
-    is_bundle = target == DEMO or (path / MANIFEST).exists()
+    is_bundle = target in SHIPPED or (path / MANIFEST).exists()
     if not is_bundle and path.suffix != ".onnx":
         yield of_network(target, sizes, eager=eager, width=width)
         return
