@@ -187,20 +187,12 @@ def _read_data(text: str, verbose: bool) -> "Dataset":
 
 def _splits(texts: Sequence[str], sets: Sequence["Dataset"]) -> list["Split"]:
     """Return each data set's split; without any its own, else all of it trains."""
-    from mammofast.datasets import Split, own_split, read_splits
+    from mammofast.datasets import Split, own_split, read_split
     from mammofast.errors import DatasetError
 
     if texts and len(texts) != len(sets):
         raise click.UsageError(f"got {len(texts)} --split for {len(sets)} --data, expected one for each, in order")
-    found = []
-    for text, data in zip(texts, sets, strict=False):
-        file, _, number = text.rpartition("#")
-        if not file or not number.isdigit() or int(number) < 1:
-            raise click.UsageError(f"--split {text}: expected FILE#K, K from 1")
-        splits = read_splits(Path(file), data)
-        if int(number) > len(splits):
-            raise click.UsageError(f"--split {text}: the file has {len(splits)} splits")
-        found.append(splits[int(number) - 1])
+    found = [read_split(text, data) for text, data in zip(texts, sets, strict=False)]
     for data in sets[len(found) :]:
         try:
             found.append(own_split(data))

@@ -2,7 +2,8 @@
 
 The tables ``network``, ``training``, ``loss``, ``optimizer``, ``schedule``, ``augmentation`` and ``examples`` hold for
 every stage, and a stage may restate entries of them. What the task alone understands (``loss``, ``augmentation``,
-``examples``) stays a mapping here and is read by the task.
+``examples``) stays a mapping here and is read by the task. ``base`` names a recipe whose entries hold where the file
+says nothing else.
 """
 
 import tomllib
@@ -19,9 +20,9 @@ from mammofast.training.tables import read_table
 
 Size = tuple[int, int]
 
-TASKS = ("segmentation", "crops", "detection", "adversarial", "rcnn")
-_NAMED = ("network", "loss", "optimizer", "schedule")
-_SHARED = (*_NAMED, "training", "augmentation", "examples")
+TASKS = ("segmentation", "crops", "detection", "adversarial", "rcnn", "volume-region", "volume-rcnn")
+_NAMED = ("loss", "optimizer", "schedule")
+_SHARED = ("network", *_NAMED, "training", "augmentation", "examples")
 _SCHEDULES = ("constant", "steps", "drop", "cosine")
 _OPTIMIZERS = ("adam", "adamw", "sgd")
 _PRECISIONS = ("fp32", "bf16")
@@ -211,7 +212,14 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
         When there is no such recipe, it is no TOML, or an entry is unknown, missing or refused.
 
     """
+    name = Path(recipe).name.removesuffix(".toml")
+    return from_tables(name, changed(_tables(recipe), changes or {}))
+
+
+def _tables(recipe: str | Path, derived: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return a file's tables, laid over those of its ``base``, where it names another recipe as that."""
     path = Path(recipe)
+    name = path.name.removesuffix(".toml")
     try:
         if path.suffix == ".toml":
             text = path.read_text(encoding="utf-8")
@@ -222,13 +230,27 @@ def read_recipe(recipe: str | Path, changes: Mapping[str, Any] | None = None) ->
         hint = f"; did you mean {' or '.join(near)}?" if near else ";"
         raise TrainingError(f"no recipe is called {str(recipe)!r}{hint} `mammofast train --list` lists them") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"recipe {path.name!r}: cannot be read ({type(error).__name__})") from error
-    name = path.name.removesuffix(".toml")
+        raise TrainingError(f"recipe {name!r}: cannot be read ({type(error).__name__})") from error
     try:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise TrainingError(f"recipe {name!r}: is no TOML: {error}") from error
-    return from_tables(name, changed(tables, changes or {}))
+    base = tables.pop("base", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str) or base in (*derived, name):
+        raise TrainingError(f"recipe {name!r}: base: got {base!r}, expected another recipe's name")
+    return _laid_over(_tables(base, (*derived, name)), tables)
+
+
+def _laid_over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return tables with entries of their own; a table is laid over a table, all else takes its place."""
+    both = {
+        key: _laid_over(base[key], own[key])
+        for key in set(base) & set(own)
+        if isinstance(base[key], Mapping) and isinstance(own[key], Mapping)
+    }
+    return {**base, **own, **both}
 
 
 def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,7 +298,9 @@ def from_tables(name: str, tables: Mapping[str, Any]) -> Recipe:
 
 
 def _merged(shared: Mapping[str, Any], stage: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a stage's tables: the shared ones, but for what it restates; another name brings a table of its own."""
+    """Return a stage's tables: the shared ones, but for what it restates; a loss, an optimizer or a schedule of
+    another name brings a table of its own.
+    """
     merged = {**deepcopy(dict(shared)), **{key: value for key, value in stage.items() if key not in _SHARED}}
     for key in set(stage) & set(_SHARED):
         own, base = stage[key], shared.get(key, {})

@@ -22,7 +22,6 @@ SIZES = {
     "detector": [[64, 32], [96, 64]],
 }
 CROPS = {"p3-fcn": [64, 64], "p3-unet": [204, 204], "p3-dilation10": [48, 48], "p3-deeplabv3": [64, 64]}
-WIDTHS = {"p4-yolov3": 0.05}
 
 
 class Tiny:
@@ -32,8 +31,8 @@ class Tiny:
         self.folder, self.dicom = folder, dicom
         self._made = {}
 
-    def phantoms(self, count=5, seed=0):
-        """Return a data set of mammograms, each with one mass but the last, which has none."""
+    def phantoms(self, count=8, seed=0):
+        """Return a data set of mammograms, each with two masses but the last, which has none."""
         if (count, seed) not in self._made:
             self._made[count, seed] = self._write(self.folder / f"phantoms-{count}-{seed}", count, seed)
         return self._made[count, seed]
@@ -44,10 +43,12 @@ class Tiny:
         for k in range(count):
             pixels = self.dicom.pixels(*SHAPE, seed=100 * seed + k) // 2
             labels = np.zeros(SHAPE, np.uint8)
-            if k < count - 1:
-                row, col = rng.integers(24, 56), rng.integers(8, 32)
-                labels[row : row + 16, col : col + 14] = 1
-                pixels[labels > 0] += 1500
+            for mass, top in enumerate((20, 52), start=1) if k < count - 1 else ():
+                row, col, rows, cols = (
+                    int(rng.integers(*ends)) for ends in ((top, top + 10), (4, 30), (8, 18), (8, 18))
+                )
+                labels[row : row + rows, col : col + cols] = mass
+            pixels[labels > 0] += 1500
             written = self.dicom.write(folder / "dicom" / f"{k}.dcm", pixels, ImagerPixelSpacing=[0.25, 0.25])
             (folder / "truth" / f"{written.SOPInstanceUID}.png").write_bytes(imagecodecs.png_encode(labels))
         return read_phantoms(folder)
@@ -81,7 +82,13 @@ def tiny_recipe(name, **changes):
     method = bundle.method if bundle else "tiled"
     sizes = SIZES.get(name) or SIZES[bundle.role if method == "two_stage" else method]
     values = {"training.epochs": 1, "training.batch": 4, "training.accumulate": 2, "training.average": 0}
-    values |= {"network.sizes": sizes, "network.options.width": WIDTHS.get(name, 0.04)}
+    values |= {"network.sizes": sizes}
+    if name.startswith("demo"):
+        values["training.batch"] = 2
+    else:
+        values["network.options.width"] = 1 / 16
+    if name == "demo-detector":
+        values |= {"examples.weights": [1, 1], "examples.anchor_sizes": sizes}
     if name in CROPS:
         values["examples.crop"] = CROPS[name]
     return read_recipe(name, values | changes)
@@ -97,7 +104,7 @@ def archive(tiny, tmp_path_factory):
     """Return the archive of the tiny phantoms."""
     path = tmp_path_factory.mktemp("archive") / "archive.zarr"
     tiny.phantoms()
-    ingest(tiny.folder / "phantoms-5-0" / "dicom", path)
+    ingest(tiny.folder / "phantoms-8-0" / "dicom", path)
     return path
 
 
