@@ -85,10 +85,11 @@ def _detection(a: Sequence[MeasuredImage], b: Sequence[MeasuredImage], samples: 
     ]
     patients = [image.patient for image in a]
     masses = [len(image.masses) for image in a]
-    hits, false = (
-        np.array([[count(image), count(twin)] for image, twin in zip(a, b, strict=True)], dtype=np.float64)
-        for count in (lambda image: int(image.hits.sum()), lambda image: int((~image.hits).sum()))
+    hits, candidates = (
+        np.array([[count(image.hits), count(twin.hits)] for image, twin in zip(a, b, strict=True)], dtype=np.float64)
+        for count in (np.count_nonzero, len)
     )
+    false = candidates - hits
     found: dict[str, Any] = {}
     for name, parts, wholes in (("sensitivity", hits, masses), ("fp_per_image", false, [1] * len(a))):
         rates = parts.sum(axis=0) / sum(wholes) if sum(wholes) else (None, None)

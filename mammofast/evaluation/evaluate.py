@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mammofast.evaluation.fusion import LAMBDAS
 from mammofast.evaluation.groups import breakdown
 from mammofast.evaluation.measuring import Measured, MeasuredImage, measure
@@ -111,7 +109,7 @@ def _ratios(
     """Return the measures that are ratios of sums over images, and their intervals."""
     patients = [image.patient for image in images]
     found = [int(image.hits.sum()) for image in images]
-    columns = {
+    columns: dict[str, tuple[Sequence[float], Sequence[float]]] = {
         "sensitivity": (found, [len(image.masses) for image in images]),
         "fp_per_image": ([len(image.hits) - n for image, n in zip(images, found, strict=True)], [1] * len(images)),
         "dice_mean": ([image.dice or 0.0 for image in images], [image.dice is not None for image in images]),
@@ -119,7 +117,7 @@ def _ratios(
     values: dict[str, float | None] = {}
     intervals: dict[str, list[float] | None] = {}
     for name, (parts, wholes) in columns.items():
-        values[name] = float(np.sum(parts) / np.sum(wholes)) if np.sum(wholes) else None
+        values[name] = float(sum(parts) / sum(wholes)) if sum(wholes) else None
         interval = ratio_interval(parts, wholes, patients, samples=samples, seed=seed)
         intervals[name] = interval and list(interval)
     return values, intervals

@@ -1,6 +1,6 @@
 """Masses by kind: how many of each are found, and how well they fit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mammofast.errors import ResultsError
@@ -52,10 +52,7 @@ def breakdown(images: Sequence[MeasuredImage], by: str, samples: int, seed: int)
             f"by: got {by!r}, which the truth says of no mass; it says {what}. A data set's own layout says more than "
             "pictures do, see --layout"
         )
-    return [
-        {"group": kind[1], **_measures(images, lambda mass, kind=kind: _kind(mass, by) == kind, samples, seed)}
-        for kind in sorted(kinds, key=_rank)
-    ]
+    return [{"group": kind[1], **_measures(images, by, kind, samples, seed)} for kind in sorted(kinds, key=_rank)]
 
 
 def _kind(mass: MeasuredMass, by: str) -> tuple[int, str]:
@@ -75,9 +72,9 @@ def _rank(kind: tuple[int, str]) -> tuple[int, int, str]:
 
 
 def _measures(
-    images: Sequence[MeasuredImage], is_meant: Callable[[MeasuredMass], bool], samples: int, seed: int
+    images: Sequence[MeasuredImage], by: str, kind: tuple[int, str], samples: int, seed: int
 ) -> dict[str, Any]:
-    meant = [[mass for mass in image.masses if is_meant(mass)] for image in images]
+    meant = [[mass for mass in image.masses if _kind(mass, by) == kind] for image in images]
     counts, patients = [len(masses) for masses in meant], [image.patient for image in images]
     sums = {
         "sensitivity": [float(sum(mass.found for mass in masses)) for masses in meant],

@@ -1,7 +1,7 @@
 """One run's results against truth, image by image; what is said of all of them together is ``evaluate``'s."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +96,18 @@ def measure(
     opened = open_results(results)
     known_truth = open_truth(truth) if isinstance(truth, str | Path) else truth
     entries = _entries_of_one_run(opened, bundle_id, settings_id)
-    known = [entry for entry in entries if entry.image.sop_uid in known_truth]
+    known = [entry for entry in entries if str(entry.image.sop_uid) in known_truth]
     if not known:
         raise ResultsError(
             "there is no truth for any screened image; expected SOP_INSTANCE_UID.png files, or the data set that was "
             "screened and its layout"
         )
-    ids = {"bundle_id": known[0].run.bundle_id, "settings_id": known[0].run.settings_id}
-    run = next((run for run in opened.runs() if ids.items() <= run.items()), ids)
+    ids = asdict(known[0].run)
+    run: Mapping[str, Any] = next((run for run in opened.runs() if ids.items() <= run.items()), ids)
+    n_scales = len(run["parameters"]["scales"]) if can_fuse(run) else None
     images = []
     for entry in known:
-        images.append(_measure(entry, known_truth, masks, len(run["parameters"]["scales"]) if can_fuse(run) else None))
+        images.append(_measure(entry, known_truth, masks, n_scales))
         if progress is not None:
             progress(1, len(known))
     return Measured(tuple(images), run, tuple(opened.notices()), len(entries) - len(known))

@@ -114,7 +114,7 @@ def sums_interval(
     by_group = np.stack([np.bincount(which, column, n) for column in table.T], axis=1)
     if np.count_nonzero(by_group[:, -1]) < 2:
         return None
-    sums = draw_groups(n, samples, seed) @ by_group
+    sums = draw_groups(n, samples, seed).astype(np.float64) @ by_group
     drawn = measure(sums[sums[:, -1] > 0])
     low, high = np.percentile(drawn, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high)

@@ -74,9 +74,8 @@ def _table(known: PaperTable, systems: Mapping[str, Mapping[str, Any]]) -> Table
         fused = [measures["fusion"] for measures in systems.values() if "fusion" in measures]
         if not fused:
             return None
-        systems, extra = fused[0], ()
-    else:
-        extra = _notes(known, systems)
+        systems = fused[0]
+    extra = _notes(known, systems)
     rows = {row.system: Row(row.system, tuple(Cell(paper=value) for value in row.values)) for row in known.rows}
     strangers = []
     for name, measures in systems.items():
