@@ -2,7 +2,7 @@
 
 from mammofast.archive.ingest import IngestReport, ingest
 from mammofast.archive.record import ImageRecord, SkippedRecord
-from mammofast.archive.store import Archive, ArchiveImage, open_archive
+from mammofast.archive.store import Archive, ArchiveImage, Unit, open_archive
 from mammofast.archive.volumes import ArchiveVolume, VolumeRecord
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "ImageRecord",
     "IngestReport",
     "SkippedRecord",
+    "Unit",
     "VolumeRecord",
     "ingest",
     "open_archive",

@@ -306,7 +306,8 @@ class _Run:
         def settle(status: str, words: str | None) -> None:
             self._writer.forget(file.place)
             if words is not None:
-                self._writer.skip(sha256, SkippedRecord(status, words, source_sha256=sha256, **_identity(file, None)))
+                identity = {} if mr is None else {name: getattr(mr[0], name) for name in _MR_IDENTITY}
+                self._writer.skip(sha256, SkippedRecord(status, words, source_sha256=sha256, **identity))
             elif sha256 in self._not_kept:
                 self._writer.forget(sha256)
             if status in ("added", "known"):
@@ -404,6 +405,7 @@ class _Run:
         self.report = replace(self.report, **{what: getattr(self.report, what) + 1})
 
 
+_MR_IDENTITY = ("study_uid", "series_uid", "sop_uid", "rows", "cols")
 _IDENTITY = ("study_uid", "series_uid", "sop_uid", "laterality", "view", "rows", "cols")
 
 

@@ -165,7 +165,7 @@ class Archive:
                     key = hashlib.sha256(f"volume\0{folder.parent.name}\0{folder.name}".encode()).hexdigest()
                     yield SkippedRecord("failed", reason, study_uid=folder.parent.name, key=key)
 
-    def all_units(self) -> Iterator[ArchiveImage | ArchiveVolume | SkippedRecord]:
+    def all_units(self) -> "Iterator[Unit | SkippedRecord]":
         """Yield what can be screened, images and volumes, as ``all_images`` and ``all_volumes``.
 
         Study by study as the file system has them, remembering none.
@@ -231,6 +231,10 @@ class Archive:
                 if folder.is_dir():  # else the file has been read since
                     reason = f"{Reason.READ}: the archive's record of a file that it does not keep is damaged"
                     yield SkippedRecord("failed", reason, key=folder.name)
+
+
+# What can be screened.
+Unit = ArchiveImage | ArchiveVolume
 
 
 def open_archive(path: str | Path) -> Archive:

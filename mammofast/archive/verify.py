@@ -12,12 +12,13 @@ from mammofast.archive.patients import patient_of
 from mammofast.archive.quiet import quiet
 from mammofast.archive.record import SkippedRecord
 from mammofast.archive.store import Archive, ArchiveImage, image_folders, open_image
+from mammofast.archive.volumes.store import ContentHash, open_volume, volume_folders
 from mammofast.errors import MammofastError
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with one image, or with one record of a file not kept."""
+    """What is wrong with one image or volume, or with one record of a file not kept."""
 
     study_uid: str | None
     sop_uid: str | None
@@ -25,15 +26,21 @@ class Problem:
 
 
 def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> Iterator[Problem]:
-    """Read every image whole: its content's hash, the coarse levels made anew, its header.
+    """Read every image and volume whole: its content's hash, the coarse levels made anew, its headers.
 
-    Yields what is wrong; nothing where all is well. ``progress`` is called with 1 after each image.
+    Yields what is wrong; nothing where all is well. ``progress`` is called with 1 after each.
     """
     patients: dict[str, bytes] = {}  # of the study's first image
     for folder in image_folders(archive.path):
         detail = _problem(folder, patients)
         if detail is not None:
             yield Problem(folder.parent.name, folder.name, detail)
+        if progress is not None:
+            progress(1)
+    for folder in volume_folders(archive.path):
+        sop_uid, detail = _volume_problem(folder)
+        if detail is not None:
+            yield Problem(folder.parent.name, sop_uid, detail)
         if progress is not None:
             progress(1)
     for folder in layout.folders(archive.path / "skipped"):
@@ -53,6 +60,30 @@ def _problem(folder: Path, patients: dict[str, bytes]) -> str | None:
         return str(error)
     except Exception as error:  # whatever damage does; the next image is looked at all the same
         return f"it cannot be read ({type(error).__name__})"
+
+
+def _volume_problem(folder: Path) -> tuple[str | None, str | None]:
+    """Return a volume's name, where it can be read, and what is wrong with it."""
+    sop_uid = None
+    try:
+        volume = open_volume(folder)
+        record, sop_uid = volume.record, volume.record.sop_uid
+        digest = ContentHash(record)
+        for phase in range(record.phases):
+            digest.update(volume.read(phase))
+        if digest.hexdigest() != record.content_sha256:
+            return sop_uid, f"content hash is {digest.hexdigest()}, the record says {record.content_sha256}"
+        objects = volume.objects.objects
+        named = [str(header.SOPInstanceUID) for header in volume.headers()]
+        if named != [each.sop_uid for each in objects] or str(volume.header.SOPInstanceUID) != sop_uid:
+            return sop_uid, "headers and record do not name the same objects"
+        if next(uid for uid, _ in volume.frames(0)) != sop_uid:
+            return sop_uid, "its first slice is not the object that its record names"
+    except MammofastError as error:
+        return sop_uid, str(error)
+    except Exception as error:
+        return sop_uid, f"it cannot be read ({type(error).__name__})"
+    return sop_uid, None
 
 
 def _pixels_problem(image: ArchiveImage) -> str | None:

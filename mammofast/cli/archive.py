@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,23 @@ def info_command(archive: Path, as_json: bool, quiet: bool, verbose: bool) -> No
     if quiet and not as_json:
         return
     records = [image.record for image in opened.images()]
+    volumes = [volume.record for volume in opened.volumes()]
     skipped = list(opened.skipped())
     facts: dict[str, Any] = {
         "archive_id": opened.archive_id,
-        "studies": len({record.study_uid for record in records}),
+        "studies": len({r.study_uid for r in records} | {r.study_uid for r in volumes}),
         "images": len(records),
+        "volumes": len(volumes),
         "views": _counts(f"{record.laterality or '?'} {record.view or '?'}" for record in records),
         "sizes": _counts(f"{record.rows} x {record.cols}" for record in records),
+        "volume_sizes": _counts(f"{r.phases} x {r.slices} x {r.rows} x {r.cols}" for r in volumes),
         "presentation_intents": _counts(record.presentation_intent or "?" for record in records),
-        "transfer_syntaxes": _counts(record.transfer_syntax_uid for record in records),
+        "transfer_syntaxes": _counts(
+            chain(
+                (record.transfer_syntax_uid for record in records),
+                (syntax for volume in volumes for syntax in volume.transfer_syntax_uids),
+            )
+        ),
         "skipped": _counts(record.reason.partition(":")[0] for record in skipped if record.status == "skipped"),
         "failed": _counts(record.reason.partition(":")[0] for record in skipped if record.status == "failed"),
         "bytes": sum(path.stat().st_size for path in archive.rglob("*") if path.is_file()),
@@ -84,7 +93,9 @@ def list_command(archive: Path, skipped: bool, as_json: bool, quiet: bool, verbo
         columns: tuple[str, ...] = ("status", "reason", "study_uid", "sop_uid", "key")
     else:
         rows = [image.record.as_dict() for image in opened.images()]
+        rows += [volume.record.as_dict() for volume in opened.volumes()]
         columns = ("study_uid", "sop_uid", "laterality", "view", "rows", "cols", "presentation_intent")
+        columns += ("slices", "phases") if any("phases" in row for row in rows) else ()
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -94,7 +105,7 @@ def list_command(archive: Path, skipped: bool, as_json: bool, quiet: bool, verbo
         if verbose:
             click.echo("  ".join(f"{name}={value}" for name, value in row.items() if value is not None))
         else:
-            click.echo("  ".join(str(row[column] or "-") for column in columns))
+            click.echo("  ".join(str(row.get(column) or "-") for column in columns))
 
 
 @archive_command.command("verify")
@@ -112,36 +123,45 @@ def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool
     from mammofast.archive import open_archive
     from mammofast.archive.store import image_folders
     from mammofast.archive.verify import verify
+    from mammofast.archive.volumes.store import volume_folders
 
     opened = open_archive(archive)
-    total = sum(1 for _ in image_folders(archive))
-    with progress("Verifying images", total, quiet) as advance:
+    total, volumes = sum(1 for _ in image_folders(archive)), sum(1 for _ in volume_folders(archive))
+    with progress("Verifying images", total + volumes, quiet) as advance:
         problems = list(verify(opened, advance))
     if as_json:
-        click.echo(json.dumps({"images": total, "problems": [asdict(problem) for problem in problems]}, indent=2))
+        found = {"images": total, "volumes": volumes, "problems": [asdict(problem) for problem in problems]}
+        click.echo(json.dumps(found, indent=2))
     else:
         for problem in problems:
             study = f"{problem.study_uid or '-'}: " if verbose else ""
             click.echo(f"{study}{problem.sop_uid or '-'}: {problem.detail}", err=True)
         if not quiet or problems:
-            click.echo(f"{total} images verified, {len(problems)} problems")
+            also = f", {volumes} volumes" if volumes else ""
+            click.echo(f"{total} images{also} verified, {len(problems)} problems")
     if problems:
         ctx.exit(SOME_FAILED)
 
 
 _COUNTED = frozenset(
-    {"views", "sizes", "presentation_intents", "transfer_syntaxes", "skipped", "failed", "bytes_by_array"}
+    {
+        *("views", "sizes", "volume_sizes", "presentation_intents", "transfer_syntaxes"),
+        *("skipped", "failed", "bytes_by_array"),
+    }
 )
 
 
 def _bytes_by_array(archive: Path) -> dict[str, int]:
-    """Return the sizes of all images' levels ("0", "1", ...) and headers, and of the rest ("records")."""
+    """Return the sizes of all images' levels ("0", "1", ...) and headers, of "volumes", of what is still "waiting" for
+    the rest of its volume, and of the rest ("records").
+    """
     sizes: Counter[str] = Counter()
     for path in archive.rglob("*"):
         parts = path.relative_to(archive).parts
         if path.is_file():
             # images/STUDY_UID/SOP_UID/ARRAY/...
-            sizes[parts[3] if parts[0] == "images" and len(parts) > 4 else "records"] += path.stat().st_size
+            name = parts[3] if parts[0] == "images" and len(parts) > 4 else "records"
+            sizes[parts[0] if parts[0] in ("volumes", "waiting") else name] += path.stat().st_size
     return dict(sorted(sizes.items()))
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -142,11 +143,13 @@ def screen_command(
 
 
 def count_images(archive: Path) -> int:
-    """Return how many images an archive has, by their folders' names: opening each would take long."""
+    """Return how many images and volumes an archive has, by their folders' names: opening each would take long."""
     from mammofast.archive import open_archive
     from mammofast.archive.store import image_folders
+    from mammofast.archive.volumes.store import volume_folders
 
-    return sum(1 for _ in image_folders(open_archive(archive).path, in_order=False))
+    path = open_archive(archive).path
+    return sum(1 for _ in chain(image_folders(path, in_order=False), volume_folders(path)))
 
 
 def _list_unused(results: Path) -> None:

@@ -153,7 +153,8 @@ class Screener:
         """
         self._check_reads(volumes=True)
         volume = phases if isinstance(phases, VolumeSource) else ArrayVolume(np.asarray(phases), spacing)
-        return _sound(self._run([volume])[0])
+        result: VolumeResult = self._run([volume])[0]
+        return _sound(result)
 
     def _check_reads(self, volumes: bool) -> None:
         if (self.bundle.method in OF_VOLUMES) != volumes:
@@ -210,7 +211,7 @@ def open_bundle(bundle: str | Path, device: str = "auto", settings: Settings | N
 
     Parameters
     ----------
-    bundle: a folder, or "demo" for the one that comes with mammofast.
+    bundle: a folder, or "demo" or "demo-mri" for one that comes with mammofast.
     device: "auto", "cpu", "cuda" or "cuda:i". "auto" is the device that the bundle was compiled for.
     settings: how networks are run; by default one by one on the CPU, in batches of eight on a card.
 

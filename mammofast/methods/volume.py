@@ -158,13 +158,12 @@ class Volume:
             rows = read.rows(volume, mask)
         # Where there is no breast, there is nothing but zeros.
         seen = np.flatnonzero(mask.any(axis=(1, 2)))
-        boxes, scores, slices = [np.empty((0, 4), np.float32)], [np.empty(0, np.float32)], [np.empty(0, np.int64)]
-        for number, found in self._detect(rows, seen):
-            boxes.append(found.boxes)
-            scores.append(found.scores)
-            slices.append(np.full(len(found.boxes), number))
+        found = list(self._detect(rows, seen))
+        boxes = np.concatenate([np.empty((0, 4), np.float32), *(each.boxes for _, each in found)])
+        scores = np.concatenate([np.empty(0, np.float32), *(each.scores for _, each in found)])
+        slices = np.repeat([number for number, _ in found], [len(each.boxes) for _, each in found]).astype(np.int64)
         with span("link"):
-            candidates = link_slices(*map(np.concatenate, (boxes, scores, slices)), self._parameters.linking)
+            candidates = link_slices(boxes, scores, slices, self._parameters.linking)
         _, native_rows, native_cols = volume.shape
         across, down = native_cols / read.shape[1], native_rows / read.shape[0]
         findings = []

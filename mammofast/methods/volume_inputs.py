@@ -180,7 +180,7 @@ class ArrayVolume:
     @property
     def phases(self) -> int:
         """How many phases there are."""
-        return self.pixels.shape[0]
+        return int(self.pixels.shape[0])
 
     def values(self, phase: int, slices: tuple[int, int] | None = None) -> Values:
         """Return a phase, or some of its slices, float32."""

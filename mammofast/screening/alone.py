@@ -21,7 +21,7 @@ from typing import Any, Self
 from distributed import get_worker
 from distributed.protocol.pickle import dumps
 
-from mammofast.archive import ArchiveImage
+from mammofast.archive import Unit
 from mammofast.errors import DeviceLostError, EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
 from mammofast.screening.worker import Screener, opened, packed, screen_images, unpacked
@@ -59,7 +59,7 @@ class Apart:
     _child: "subprocess.Popen[bytes] | None" = field(default=None, init=False)
     _link: "Connection[Any, Any] | None" = field(default=None, init=False)
 
-    def screen(self, image: ArchiveImage) -> tuple[str, bytes]:
+    def screen(self, image: Unit) -> tuple[str, bytes]:
         """Return what :func:`mammofast.screening.worker.screen_images` gives for the image.
 
         Raises

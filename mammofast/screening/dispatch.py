@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-import numpy as np
 from distributed import Client, KilledWorker, as_completed
 
-from mammofast.archive import ArchiveImage
+from mammofast.archive import Unit
 from mammofast.errors import EngineError, MammofastError, SchedulerError
 from mammofast.screening.alone import screen_alone
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
@@ -20,7 +19,8 @@ from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
-# What a task's images decode to, at most, unless it is one image: 157 of 4096 x 3328. In flight is twice that a thread.
+# What a task's images or volumes decode to, at most, unless it is one: 157 images of 4096 x 3328. In flight is twice
+# that a thread.
 TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
@@ -44,7 +44,7 @@ class Outcome:
     seconds: what it took the worker, where known.
     """
 
-    image: ArchiveImage
+    image: Unit
     status: str | None = None
     content: bytes | None = None
     seconds: float | None = None
@@ -58,7 +58,7 @@ class _Task:
     they first were.
     """
 
-    images: list[ArchiveImage]
+    images: list[Unit]
     alone: int = 0
     others: int = 0
     sent: float = field(default=0.0, compare=False)
@@ -107,7 +107,7 @@ class Dispatcher:
         # Whether images were left when it was time to stop.
         self.left = False
 
-    def run(self, images: Iterator[ArchiveImage]) -> Iterator[list[Outcome]]:
+    def run(self, images: Iterator[Unit]) -> Iterator[list[Outcome]]:
         """Yield the outcome of every image, a task's together, in any order, until all are done or stopped.
 
         Raises
@@ -251,13 +251,12 @@ class Dispatcher:
             self._client.restart_workers(stuck, timeout=_RESTART_SECONDS, raise_for_error=False)
 
 
-def _cut(images: Iterator[ArchiveImage], size: int) -> Iterator[_Task]:
+def _cut(images: Iterator[Unit], size: int) -> Iterator[_Task]:
     """Cut images into tasks of at most so many, and of bounded bytes."""
-    task: list[ArchiveImage] = []
+    task: list[Unit] = []
     total = 0
     for image in images:
-        record = image.record
-        decoded = record.rows * record.cols * np.dtype(record.dtype).itemsize
+        decoded = image.record.nbytes
         if task and (len(task) == size or total + decoded > TASK_BYTES):
             yield _Task(task)
             task, total = [], 0

@@ -3,10 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
-from mammofast.archive import Archive, ArchiveImage, SkippedRecord
+from mammofast.archive import Archive, ArchiveVolume, SkippedRecord, Unit
 from mammofast.errors import ArchiveError, Reason
 from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher, Outcome
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run, parse_entry
@@ -66,14 +66,14 @@ class ScreenReport:
 class _Recorded:
     """What was put on record of an image."""
 
-    image: ArchiveImage
+    image: Unit
     status: str
     reason: str | None
     seconds: float | None
 
 
 class Job:
-    """One archive, one bundle, one ledger."""
+    """One archive, one bundle, one ledger. of_volumes: whether the bundle reads volumes, not images."""
 
     def __init__(
         self,
@@ -81,6 +81,7 @@ class Job:
         ledger: Results,
         run: Run,
         accepts: Mapping[str, list[str]],
+        of_volumes: bool,
         retry_failed: bool,
         progress: Callable[[int], None],
         log: StudyLog,
@@ -89,12 +90,13 @@ class Job:
         self._ledger = ledger
         self._run = run
         self._accepts = accepts
+        self._of_volumes = of_volumes
         self._retry_failed = retry_failed
         self._progress = progress
         self._log = log
         self.report = ScreenReport()
 
-    def pending(self, interrupt: Interrupt) -> Iterator[ArchiveImage]:
+    def pending(self, interrupt: Interrupt) -> Iterator[Unit]:
         """Yield the images that need a worker; put what needs none on record on the way."""
         left_out: set[str] = set()
         for study in self._studies(left_out):
@@ -107,7 +109,9 @@ class Job:
                     return
                 if status is not None:
                     self._progress(1)
-                elif (reason := self._unaccepted(image)) is not None:
+                    continue
+                self._forget_replaced(image, info)
+                if (reason := self._unaccepted(image)) is not None:
                     self._put(Entry(info, self._run, SKIPPED, reason))
                     self._progress(1)
                 else:
@@ -118,9 +122,9 @@ class Job:
                 raise ArchiveError("the archive is gone; what was recorded is safe, run again once it is back")
         self._ledger.forget_other_files(left_out, self._run)
 
-    def _studies(self, left_out: set[str]) -> Iterator[list[ArchiveImage]]:
+    def _studies(self, left_out: set[str]) -> Iterator[list[Unit]]:
         """Yield the images of every study; put on record, and name, what the archive did not keep or cannot read."""
-        study: list[ArchiveImage] = []
+        study: list[Unit] = []
         # In no order: that of ten million images would have to be remembered first.
         for found in chain(self._archive.not_kept(), self._archive.all_units()):
             if isinstance(found, SkippedRecord):
@@ -136,7 +140,7 @@ class Job:
         if study:
             yield study
 
-    def record(self, dispatcher: Dispatcher, images: Iterator[ArchiveImage], watch: Stopwatch) -> None:
+    def record(self, dispatcher: Dispatcher, images: Iterator[Unit], watch: Stopwatch) -> None:
         """Screen images and put what comes back on record: several at a time, since each waits for the disk."""
         waiting: deque[Future[list[_Recorded]]] = deque()
 
@@ -195,7 +199,17 @@ class Job:
     def _count(self, status: str) -> None:
         setattr(self.report, status, getattr(self.report, status) + 1)
 
-    def _unaccepted(self, image: ArchiveImage) -> str | None:
+    def _forget_replaced(self, image: Unit, info: ImageInfo) -> None:
+        """Forget what is on record of a volume that this one took the place of, as more of its series came."""
+        if isinstance(image, ArchiveVolume):
+            for sop_uid, content_sha256 in image.record.replaces:
+                self._ledger.forget(replace(info, sop_uid=sop_uid, content_sha256=content_sha256), self._run)
+
+    def _unaccepted(self, image: Unit) -> str | None:
+        if isinstance(image, ArchiveVolume) != self._of_volumes:
+            if self._of_volumes:
+                return f"{Reason.NOT_DCE}: an image, the bundle reads breast DCE-MRI volumes"
+            return f"{Reason.NOT_A_MAMMOGRAM}: a breast DCE-MRI volume, the bundle reads mammograms"
         for name, allowed in self._accepts.items():
             value = getattr(image.record, name)
             # Of an image's modifiers each has to be one that the bundle reads.

@@ -13,10 +13,11 @@ from typing import Any
 from mammofast.archive import open_archive
 from mammofast.bundles import Bundle, device_of, load_bundle
 from mammofast.bundles.fit import fitting_device
+from mammofast.bundles.manifest import SHIPPED
 from mammofast.engine.driver import card_count
 from mammofast.errors import BundleError
 from mammofast.machine import about, cores
-from mammofast.methods.screener import open_bundle
+from mammofast.methods.screener import OF_VOLUMES, open_bundle
 from mammofast.objects import ObjectPath, place
 from mammofast.screening.cluster import Access, give_plugin, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
@@ -71,7 +72,7 @@ def screen(
     Parameters
     ----------
     archive: what ``mammofast ingest`` wrote. results: a results folder, made where there is none.
-    bundle: a folder, or "demo".
+    bundle: a folder, or "demo" or "demo-mri".
     workers: processes on this machine; by default one for each core, or for each card where the bundle needs one.
     scheduler: a running Dask cluster to use instead, such as "tls://host:8786"; archive and bundle must be found under
         the same paths there.
@@ -112,7 +113,7 @@ def screen(
     if images_per_task is not None and images_per_task < 1:
         raise ValueError(f"images_per_task: got {images_per_task}, expected 1 or more")
     opened = open_archive(place(archive).resolve())
-    folder = str(bundle) if bundle == "demo" else str(Path(bundle).resolve())
+    folder = str(bundle) if bundle in SHIPPED else str(Path(bundle).resolve())
     manifest = load_bundle(folder)
     settings = Settings.on(device_of(manifest))
     images_per_task = images_per_task or (IMAGES_PER_TASK if settings.device == "cpu" else CARD_IMAGES_PER_TASK)
@@ -122,7 +123,8 @@ def screen(
 
     call = call_name()
     study_log = StudyLog(lines_to(log_path(ledger.path, call) if log is None else log))
-    job = Job(opened, ledger, run, _accepts(manifest), retry_failed, progress or (lambda n: None), study_log)
+    of_volumes, advance = manifest.method in OF_VOLUMES, progress or (lambda n: None)
+    job = Job(opened, ledger, run, _accepts(manifest), of_volumes, retry_failed, advance, study_log)
     with interruptible(grace) as interrupt:
         pending = job.pending(interrupt)
         first = next(pending, None)

@@ -17,7 +17,7 @@ from typing import Any
 import tensorstore as ts
 
 from mammofast import tracing
-from mammofast.archive import ArchiveImage
+from mammofast.archive import Unit
 from mammofast.tracing import Sample, Span
 
 # A worker's span around all that it does for a task, the locks and encoding of results included.
@@ -96,7 +96,7 @@ class TraceFile:
         self._lock = threading.Lock()  # tasks of one process may overlap
 
     @contextmanager
-    def task(self, images: Sequence[ArchiveImage]) -> Iterator[None]:
+    def task(self, images: Sequence[Unit]) -> Iterator[None]:
         """Record the block as a task."""
         before = Usage.now()
         with tracing.span(TASK, len(images)):

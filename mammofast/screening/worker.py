@@ -21,11 +21,11 @@ from urllib.parse import urlsplit
 
 from distributed import WorkerPlugin, get_worker
 
-from mammofast.archive import ArchiveImage
+from mammofast.archive import ArchiveVolume, Unit
 from mammofast.errors import DeviceLostError, EngineError, ImageError, MammofastError, Reason
 from mammofast.machine import share_cores
 from mammofast.methods.screener import open_bundle
-from mammofast.records import ImageResult, ImageSource
+from mammofast.records import ImageResult, VolumeResult
 from mammofast.screening.cards import claim_card
 from mammofast.screening.entry import Entry, ImageInfo, Run
 from mammofast.screening.trace import TraceFile
@@ -43,11 +43,12 @@ class Screener(Protocol):
     def settings_id(self) -> str: ...  # noqa: D102
     @property
     def concurrent(self) -> bool: ...  # noqa: D102
-    def screen_images(self, images: Sequence[ImageSource]) -> list[ImageResult]: ...  # noqa: D102
+    def screen_images(self, images: Sequence[Any]) -> list[Any]: ...  # noqa: D102
     def __enter__(self) -> Self: ...
     def __exit__(self, *error: Any) -> None: ...
 
 
+Result = ImageResult | VolumeResult
 OpenScreener = Callable[[str, str, Settings], Screener]
 
 
@@ -234,7 +235,7 @@ def _on_one_machine(workers: Sequence[str], mine: str) -> int:
     return there[urlsplit(mine).hostname] or max(there.values(), default=1)
 
 
-def screen_images(screener: Screener, images: Sequence[ArchiveImage]) -> list[tuple[str, bytes]]:
+def screen_images(screener: Screener, images: Sequence[Unit]) -> list[tuple[str, bytes]]:
     """Screen images; whatever goes wrong with one of them stays with it."""
     run = Run(screener.bundle_id, screener.settings_id)
     encoded = []
@@ -248,7 +249,7 @@ def screen_images(screener: Screener, images: Sequence[ArchiveImage]) -> list[tu
     return encoded
 
 
-def _results(screener: Screener, images: Sequence[ArchiveImage]) -> list[ImageResult]:
+def _results(screener: Screener, images: Sequence[Unit]) -> list[Result]:
     try:
         results = screener.screen_images(images)
         if len(results) == len(images):
@@ -264,10 +265,13 @@ def _results(screener: Screener, images: Sequence[ArchiveImage]) -> list[ImageRe
     return [result for image in images for result in _results(screener, [image])]
 
 
-def _failure(image: ArchiveImage, error: Exception) -> ImageResult:
+def _failure(image: Unit, error: Exception) -> Result:
     """Name the error's kind only: what an unexpected error says may hold anything, a patient's name included."""
+    words = f"{Reason.INTERNAL}: {type(error).__name__}"
     if isinstance(error, ImageError):
-        return ImageResult(image.shape, error=str(error))
-    if isinstance(error, OSError):
-        return ImageResult(image.shape, error=f"{Reason.READ}: the archive could not be read ({type(error).__name__})")
-    return ImageResult(image.shape, error=f"{Reason.INTERNAL}: {type(error).__name__}")
+        words = str(error)
+    elif isinstance(error, OSError):
+        words = f"{Reason.READ}: the archive could not be read ({type(error).__name__})"
+    if isinstance(image, ArchiveVolume):
+        return VolumeResult(image.shape, error=words)
+    return ImageResult(image.shape, error=words)

@@ -213,6 +213,7 @@ def _phases(slices: Sequence[Slice], places: Sequence[int], count: int) -> tuple
 
     """
     best: tuple[int, BrokenImage] | None = None
+    contradictions: dict[int, BrokenImage] = {}
     for key, in_order in _KEYS:
         values = [key(s) for s in slices]
         if any(value is None or (isinstance(value, tuple) and None in value) for value in values):
@@ -221,12 +222,16 @@ def _phases(slices: Sequence[Slice], places: Sequence[int], count: int) -> tuple
         there = Counter((number[value], place) for value, place in zip(values, places, strict=True))
         wrong = len(slices) - len(there) + len(number) * count - len(there)
         if not wrong:
+            if len(number) in contradictions:  # as many phases by another attribute, but of other slices
+                raise contradictions[len(number)]
             found: list[list[Slice]] = [[slices[0]] * count for _ in number]
             for value, place, each in zip(values, places, slices, strict=True):
                 found[number[value]][place] = each
             return found, in_order
+        error = _what_is_wrong(there, len(number), count)
+        contradictions.setdefault(len(number), error)
         if best is None or wrong < best[0]:
-            best = wrong, _what_is_wrong(there, len(number), count)
+            best = wrong, error
     if best is None:
         words = "positions are there several times, and nothing tells their phases apart"
         raise BrokenImage(Reason.DUPLICATE_SLICES, words)

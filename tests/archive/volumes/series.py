@@ -145,7 +145,7 @@ class Series:
         return ds
 
     def write(self, folder, change=None):
-        """Write classic objects; ``change(phase, slice, data set)`` changes one, or leaves it out by returning False."""
+        """Write classic objects; ``change(phase, slice, data set)`` changes one, or leaves it out: False."""
         for phase, index, ds in self.classic():
             if change is None or change(phase, index, ds) is not False:
                 save(ds, Path(folder) / f"{phase}-{index}.dcm")

@@ -1,0 +1,166 @@
+"""Series come in parts, twice, and while processes are killed: volumes are whole, and in the end the same."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mammofast.archive import ingest, open_archive
+from mammofast.archive.verify import verify
+from tests.archive.volumes.series import Series, save, uid
+
+INGEST = "import sys; from mammofast.archive import ingest; print(ingest(sys.argv[1], sys.argv[2]))"
+
+
+def contents(archive):
+    return {volume.record.content_sha256 for volume in open_archive(archive).volumes()}
+
+
+def snapshot(folder):
+    return {str(path): (path.stat().st_mtime_ns, path.stat().st_ino) for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def whole(tmp_path):
+    """A series, its files, and the content of the volume that they are."""
+    series = Series.draw(phases=3, slices=4)
+    series.write(tmp_path / "all")
+    ingest(tmp_path / "all", tmp_path / "whole.zarr")
+    return series, sorted((tmp_path / "all").iterdir()), contents(tmp_path / "whole.zarr")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parts_in_any_order_make_the_same_volume(tmp_path, whole, seed):
+    _series, files, expected = whole
+    rng = random.Random(seed)
+    rng.shuffle(files)
+    archive, cuts = tmp_path / "a.zarr", sorted(rng.sample(range(1, 12), 3))
+    for start, stop in zip([0, *cuts], [*cuts, 12], strict=True):
+        report = ingest(files[start:stop], archive)
+        if stop < 12:
+            assert not contents(archive)
+            assert report.files == stop - start
+            assert report.added == 0
+            assert len(list(open_archive(archive).skipped())) == 1
+    assert contents(archive) == expected
+    assert report.volumes == 1
+    assert not list(open_archive(archive).skipped())
+    assert not list(archive.glob("waiting/*"))
+    assert not list(verify(open_archive(archive)))
+
+
+def test_running_again_changes_nothing(tmp_path, whole):
+    _, files, _ = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files[:5], archive)
+    before = snapshot(archive / "waiting")
+    report = ingest(files[:5], archive)
+    assert (report.skipped + report.failed, report.known) == (5, 0)
+    assert snapshot(archive / "waiting") == before
+    ingest(files, archive)
+    before = snapshot(archive / "volumes")
+    assert ingest(files, archive).known == 12
+    Series.draw(phases=3, slices=4).write(tmp_path / "copies")
+    assert ingest([tmp_path / "all", tmp_path / "copies"], archive).known == 24
+    assert snapshot(archive / "volumes") == before
+
+
+def test_a_later_phase_makes_the_volume_anew(tmp_path):
+    series = Series.draw(phases=3)
+
+    def unannounced(phase, index, ds):
+        del ds.NumberOfTemporalPositions
+
+    series.write(tmp_path / "in", unannounced)
+    early = [path for path in (tmp_path / "in").iterdir() if not path.name.startswith("2")]
+    late = [path for path in (tmp_path / "in").iterdir() if path.name.startswith("2")]
+    archive = tmp_path / "a.zarr"
+    ingest(early, archive)
+    (first,) = open_archive(archive).volumes()
+    assert first.phases == 2
+    # A part of a phase takes nothing from what is whole, and is not passed over.
+    assert ingest(late[:2], archive).failed == 2
+    assert contents(archive) == {first.record.content_sha256}
+    (row,) = open_archive(archive).skipped()
+    assert row.reason.startswith("missing-slices: phase 3 of 3 has 2 of 4 slices")
+    assert ingest(late[2:], archive).volumes == 1
+    (second,) = open_archive(archive).volumes()
+    np.testing.assert_array_equal(second.read(1), series.values[1])
+    np.testing.assert_array_equal(second.read(2), series.values[2])
+    assert second.record.replaces == ((first.record.sop_uid, first.record.content_sha256),)
+    assert not list(open_archive(archive).skipped())
+    assert ingest(tmp_path / "in", archive).known == 12
+    ingest(tmp_path / "in", tmp_path / "at-once.zarr")
+    assert contents(archive) == contents(tmp_path / "at-once.zarr")
+    headers = [header.SOPInstanceUID for header in second.headers()]
+    assert headers == [each.sop_uid for each in second.objects.objects]
+    assert not list(verify(open_archive(archive)))
+
+
+def test_another_slice_under_the_same_uid_is_refused_and_a_copy_is_known(tmp_path, whole):
+    series, files, expected = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files, archive)
+    _, _, ds = next(series.classic())
+    ds.ImageComments = "sent again"
+    save(ds, tmp_path / "again" / "copy.dcm")
+    assert ingest(tmp_path / "again", archive).known == 1
+    ds.PixelData = bytes(len(ds.PixelData))
+    save(ds, tmp_path / "other" / "other.dcm")
+    assert ingest(tmp_path / "other", archive).skipped == 1
+    (row,) = open_archive(archive).skipped()
+    assert row.reason.startswith("conflicting-uid")
+    assert row.sop_uid == uid(1, 9, 0, 0)
+    assert contents(archive) == expected
+
+
+def start(source, archive, elsewhere):
+    command = [sys.executable, "-c", INGEST, str(source), str(archive)]
+    return subprocess.Popen(command, **elsewhere, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+
+def test_killed_runs_leave_no_half_volume_and_a_rerun_completes(tmp_path, elsewhere):
+    studies = [Series.draw(phases=2, slices=12, rows=64, cols=64, seed=study, study=study) for study in range(1, 4)]
+    for number, series in enumerate(studies):
+        series.write(tmp_path / "in" / str(number))
+    archive, rng, interrupted = tmp_path / "a.zarr", random.Random(2), 0
+    for _ in range(8):
+        process = start(tmp_path / "in", archive, elsewhere)
+        while not list(archive.glob(".ingest/*.lock")) and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.25))
+        interrupted += process.poll() is None
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (archive / "zarr.json").exists():
+            assert not list(verify(open_archive(archive)))
+    assert interrupted >= 3
+    ingest(tmp_path / "in", archive)
+    found = {volume.record.study_uid: volume for volume in open_archive(archive).volumes()}
+    for series in studies:
+        np.testing.assert_array_equal(found[uid(series.study)].read(1), series.values[1])
+    assert len(found) == 3
+    assert not (archive / ".ingest").exists()
+
+
+def test_runs_at_the_same_time_make_each_volume_once(tmp_path, elsewhere):
+    for study in range(1, 4):
+        Series.draw(phases=2, slices=6, study=study).write(tmp_path / "in" / str(study))
+    halves = [tmp_path / "half1", tmp_path / "half2"]
+    for number, path in enumerate(sorted((tmp_path / "in").rglob("*.dcm"))):
+        target = halves[number % 2] / path.relative_to(tmp_path / "in")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    archive = tmp_path / "a.zarr"
+    processes = [start(source, archive, elsewhere) for source in (*halves, tmp_path / "in")]
+    for process in processes:
+        process.communicate()
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    ingest(tmp_path / "in", archive)
+    assert sorted(volume.record.study_uid for volume in open_archive(archive).volumes()) == [uid(1), uid(2), uid(3)]
+    assert not list(open_archive(archive).skipped())
+    assert not list(verify(open_archive(archive)))
