@@ -15,20 +15,18 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-import onnx
 import torch
-from onnx import numpy_helper
 from pydicom import Dataset, dcmread
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from skimage import measure  # noqa: F401 - `usual_way` needs it: loaded before anything is timed
 from torch import nn
 
+from bench.folded import load_folded
 from mammofast.bundles import Bundle, load_bundle
 from mammofast.models.compact_nested_unet import CompactNestedUNet
 from mammofast.models.compact_yolo import CompactYolo
 from mammofast.ops import reference
 from mammofast.profiling.ops.fuse_boxes import usual_way
-from mammofast.training.export import fold_batch_norms
 
 Image = npt.NDArray[np.float32]
 Box = tuple[int, int, int, int]
@@ -51,8 +49,8 @@ class ReferencePipeline:
         opened = load_bundle(bundle)
         networks = []
         for name, network in (("detector", CompactYolo()), ("segmenter", CompactNestedUNet())):
-            fold_batch_norms(network).load_state_dict(_weights(opened.read(name)), strict=True)
-            networks.append(network.eval().to(memory_format=torch.channels_last))
+            loaded = load_folded(network, opened.read(name), torch.zeros(1, 1, 64, 64))
+            networks.append(loaded.to(memory_format=torch.channels_last))
         return cls(opened, *networks)
 
     def screen(self, path: Path) -> list[tuple[Box, npt.NDArray[np.bool_]]]:
@@ -109,14 +107,6 @@ class ReferencePipeline:
         start = time.perf_counter()
         yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-
-
-def _weights(model: bytes) -> dict[str, torch.Tensor]:
-    """Return a network's weights: the exporter keeps PyTorch's names."""
-    graph = onnx.load_from_string(model).graph
-    named = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    weights = {name: value for name, value in named.items() if name.endswith((".weight", ".bias"))}
-    return {name.removeprefix("network."): torch.from_numpy(value.copy()) for name, value in weights.items()}
 
 
 def _detection_level(shape: tuple[int, ...], scales: list[list[int]]) -> int:

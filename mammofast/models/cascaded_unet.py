@@ -28,6 +28,8 @@ class CascadedUNet(nn.Module):
             UNet(channels + (classes if level else 0), classes, width) for level in range(levels)
         )
         self.stride = UNet.stride << (levels - 1)
+        # The level that is asked; another than the last only while levels are trained one by one.
+        self.decides = levels - 1
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         """Return the finest level's logits; while training, all levels'."""
@@ -38,10 +40,10 @@ class CascadedUNet(nn.Module):
         for scaled, network in zip(images, self.levels, strict=True):
             seen = torch.cat([scaled, torch.sigmoid(_enlarged(logits[-1], 2))], dim=1) if logits else scaled
             logits.append(network(seen))
+        last = len(logits) - 1
         if self.training:
-            last = len(logits) - 1
             return [_enlarged(x, 1 << (last - level)) for level, x in enumerate(logits)]
-        return logits[-1]
+        return _enlarged(logits[self.decides], 1 << (last - self.decides))
 
 
 def _enlarged(logits: Tensor, factor: int) -> Tensor:

@@ -5,6 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mammofast.models.blocks import scaled
+
 
 class Node(nn.Sequential):
     """Two 3×3 convolutions, each with batch normalization and ReLU."""
@@ -28,10 +30,13 @@ class CompactNestedUNet(nn.Module):
 
     Input (n, 1, rows, cols), sides multiples of 16; output logits (n, 1, rows, cols), the mean of the heads on
     X(0, 1) to X(0, depth - 1); while training, one output per head.
+
+    widths: channels of the rows of nodes. width: factor on all of them.
     """
 
-    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128)) -> None:
+    def __init__(self, widths: tuple[int, ...] = (16, 32, 64, 128), width: float = 1.0) -> None:
         super().__init__()
+        widths = tuple(scaled(each, width) for each in widths)
         self.depth = len(widths)
         self.stem = nn.Sequential(
             nn.Conv2d(1, widths[0], 3, 2, 1, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)

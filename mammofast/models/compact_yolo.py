@@ -19,13 +19,18 @@ class CompactYolo(nn.Module):
     Input (n, 1, rows, cols), sides multiples of 32. Output, for strides 8, 16 and 32: raw logits
     (n, 3·6, rows / stride, cols / stride), anchor by anchor [tx, ty, tw, th, objectness, class].
 
-    widths: channels after each halving. blocks: residual blocks there.
+    widths: channels after each halving. blocks: residual blocks there. width: factor on all channel counts.
     """
 
     def __init__(
-        self, widths: tuple[int, ...] = (16, 32, 64, 112, 192), blocks: tuple[int, ...] = (0, 1, 2, 3, 2)
+        self,
+        widths: tuple[int, ...] = (16, 32, 64, 112, 192),
+        blocks: tuple[int, ...] = (0, 1, 2, 3, 2),
+        width: float = 1.0,
     ) -> None:
         super().__init__()
+        # Fours, because they are halved twice.
+        widths = tuple(max(4, 4 * round(w * width / 4)) for w in widths) if width != 1 else widths
         stages: OrderedDict[str, nn.Module] = OrderedDict()
         inputs = 1
         for i, (width, count) in enumerate(zip(widths, blocks, strict=True)):

@@ -126,3 +126,10 @@ class YOLOv3(nn.Module):
             if stride != STRIDES[0]:
                 x = functional.interpolate(scale.bridge(x), scale_factor=2.0, mode="nearest")
         return heads[8], heads[16], heads[32]
+
+
+def last_convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    """Return the convolutions that give the logits of strides 8, 16 and 32, of a YOLOv3 or a network like it."""
+    heads = network.scales if isinstance(network, YOLOv3) else network.heads
+    lasts = [heads[str(stride)] for stride in STRIDES]
+    return [(last.head if isinstance(last, Scale) else last)[-1] for last in lasts]

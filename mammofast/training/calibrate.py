@@ -1,10 +1,10 @@
-"""Where the detector's confidence is cut and how steeply it rises, chosen on phantoms of their own.
+"""Where a detector's confidence is cut and how steeply it rises, chosen on images that trained nothing.
 
 Fusion divides by the strongest box of the image: a mass that all scales see at confidence 0.5 would be lost beside one
 at 0.9. A steep objectness makes fusion what the paper calls it, a majority vote of scales.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,26 +13,32 @@ import torch
 from torch import nn
 
 from mammofast import ops
-from mammofast.evaluation.matching import match_boxes
-from mammofast.models.compact_yolo import CHANNELS
-from mammofast.models.yolov3 import ANCHORS_PER_HEAD
-from mammofast.records import Box
-from mammofast.training.data import Example
+from mammofast.evaluation import match_boxes
+from mammofast.methods.two_stage import BOX_MASK, TwoStageParameters
+from mammofast.models.yolov3 import ANCHORS_PER_HEAD, BOX_CHANNELS, last_convolutions
 
-# False positives allowed to the fused candidates of validation phantoms, some way under the target of 0.30.
-_FP_PER_IMAGE = 0.22
-_HIT_IOU = 0.5
+Pixels = npt.NDArray[np.uint8]
+# An image at each size, times 255, and its masses' boxes (k, 4) as parts of its width and height.
+Case = tuple[Sequence[Pixels], npt.NDArray[np.floating]]
+
+# False positives allowed to the candidates: one in five studies of four images.
+_FP_PER_IMAGE = 0.05
+# A candidate finds a mass at this IoU; where the segmenter has the last word on the box, it need only lie on it.
+_HIT_IOU, _HIT_IOU_BEFORE_MASK = 0.5, 0.25
 _FRAME = 1 << 12
-_SLOPES = (1.0, 2.0, 3.0, 4.0)
-_CENTRES = np.arange(-3.0, 3.01, 0.25)
-_WEAKEST_LOGIT = -4.0
+_SLOPES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+_CENTRES = np.arange(-4.0, 3.01, 0.25)
+_WEAKEST_LOGIT = -5.0
 # Of one image at one scale; a trained detector has a few dozen that are not silent.
 _MOST_BOXES = 200
+_OBJECTNESS = BOX_CHANNELS - 1
+# A class whose confidence is 1 to all digits.
+_CERTAIN = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """slope, centre: for :func:`sharpen`. sensitivity, fp_per_image: of the fused candidates, on validation."""
+    """slope, centre: for :func:`sharpen`. sensitivity, fp_per_image: of the fused candidates that it was chosen by."""
 
     slope: float
     centre: float
@@ -46,78 +52,81 @@ class _Scale:
 
     boxes: npt.NDArray[np.float32]
     objectness: npt.NDArray[np.float64]
-    category: npt.NDArray[np.float64]
 
 
-def choose(
-    network: nn.Module,
-    examples: Iterable[Example],
-    anchors: npt.NDArray[np.float64],
-    strides: Sequence[int],
-    threshold: float,
-    nms_iou: float,
-    fusion_threshold: float,
-) -> Choice:
-    """Return the most sensitive choice among those within the allowed false positives; the steeper of equals."""
+def calibrate(network: nn.Module, cases: Sequence[Case], method: TwoStageParameters, channels: int = 1) -> Choice:
+    """Choose slope and centre and set the detector so, in place.
+
+    The choice is the most sensitive one among those within the allowed false positives; of equals the one with fewer
+    of these, then the gentler, which keeps more of the ranking.
+
+    channels: how often the grey channel is repeated for the network.
+    """
     network.eval()
-    cases = [(_predict(network, e, anchors, strides), _truth(e)) for e in examples]
-    choices = []
-    for slope in _SLOPES:
-        for centre in _CENTRES:
-            hits = misses = masses = 0
-            for scales, truth in cases:
-                candidates = _fuse(scales, slope, float(centre), threshold, nms_iou, fusion_threshold)
-                found = int(np.sum(match_boxes(candidates, np.zeros(len(candidates)), truth, _HIT_IOU) >= 0))
-                hits, masses, misses = hits + found, masses + len(truth), misses + len(candidates) - found
-            choices.append(Choice(slope, float(centre), hits / max(masses, 1), misses / len(cases)))
+    predicted = [([_predict(network, image, method, channels) for image in images], truth) for images, truth in cases]
+    choices = [_rate(predicted, slope, float(centre), method) for slope in _SLOPES for centre in _CENTRES]
     allowed = [c for c in choices if c.fp_per_image <= _FP_PER_IMAGE] or choices
-    return max(allowed, key=lambda c: (c.sensitivity, -c.fp_per_image, c.slope))
+    choice = max(allowed, key=lambda c: (c.sensitivity, -c.fp_per_image, -c.slope))
+    sharpen(network, choice.slope, choice.centre)
+    return choice
 
 
-def _truth(example: Example) -> list[Box]:
-    return [(int(b[0]), int(b[1]), int(b[2]), int(b[3])) for b in example.boxes * _FRAME]
+def sharpen(network: nn.Module, slope: float, centre: float) -> None:
+    """Replace the objectness logit x by slope·(x - centre), in the last convolutions: the ranking stays.
+
+    What is something is a mass, the one class there is, so that the confidence is the objectness.
+    """
+    with torch.no_grad():
+        for last in last_convolutions(network):
+            weight = last.weight.view(ANCHORS_PER_HEAD, -1, last.in_channels)
+            bias = last.bias.view(ANCHORS_PER_HEAD, -1)
+            weight[:, _OBJECTNESS] *= slope
+            bias[:, _OBJECTNESS] = slope * (bias[:, _OBJECTNESS] - centre)
+            weight[:, BOX_CHANNELS] = 0
+            bias[:, BOX_CHANNELS] = _CERTAIN
 
 
-def _predict(
-    network: nn.Module, example: Example, anchors: npt.NDArray[np.float64], strides: Sequence[int]
-) -> list[_Scale]:
-    scales = []
-    priors = [(float(w), float(h)) for w, h in anchors]
-    for image in example.inputs:
-        tensor = torch.from_numpy(image.astype(np.float32)[None, None] / 255)
-        with torch.no_grad():
-            heads = [head[0].numpy() for head in network(tensor)]
-        boxes, _ = ops.decode_yolo(heads, strides, priors, threshold=0.0)
-        logits = np.concatenate([_logits(head) for head in heads])
-        kept = np.argsort(-logits[:, 0], kind="stable")[:_MOST_BOXES]
-        kept = np.sort(kept[logits[kept, 0] > _WEAKEST_LOGIT])
-        to_frame = np.array([_FRAME / image.shape[1], _FRAME / image.shape[0]] * 2)
-        scales.append(_Scale((boxes[kept] * to_frame).astype(np.float32), logits[kept, 0], logits[kept, 1]))
-    return scales
+def _predict(network: nn.Module, image: Pixels, method: TwoStageParameters, channels: int) -> _Scale:
+    device = next(network.parameters()).device
+    tensor = torch.from_numpy(image.astype(np.float32) / 255).expand(1, channels, -1, -1)
+    with torch.no_grad():
+        heads = [head[0].float().cpu().numpy() for head in network(tensor.to(device))]
+    boxes, _ = ops.decode_yolo(heads, method.strides, method.anchors, threshold=0.0)
+    objectness = np.concatenate([_objectness(head) for head in heads])
+    kept = np.argsort(-objectness, kind="stable")[:_MOST_BOXES]
+    kept = np.sort(kept[objectness[kept] > _WEAKEST_LOGIT])
+    to_frame = np.array([_FRAME / image.shape[1], _FRAME / image.shape[0]] * 2)
+    return _Scale((boxes[kept] * to_frame).astype(np.float32), objectness[kept])
 
 
-def _logits(head: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Return objectness and class logits in the decoder's order: anchor, row, column."""
-    cells = head.reshape(ANCHORS_PER_HEAD, CHANNELS, -1).astype(np.float64)
-    return cells[:, 4:6].transpose(0, 2, 1).reshape(-1, 2)
+def _objectness(head: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return objectness logits in the decoder's order: anchor, row, column."""
+    cells = head.reshape(ANCHORS_PER_HEAD, BOX_CHANNELS + 1, -1).astype(np.float64)
+    return cells[:, _OBJECTNESS].reshape(-1)
 
 
-def _fuse(
-    scales: Sequence[_Scale], slope: float, centre: float, threshold: float, nms_iou: float, fusion_threshold: float
-) -> list[Box]:
+def _rate(
+    predicted: Sequence[tuple[Sequence[_Scale], npt.NDArray[np.floating]]],
+    slope: float,
+    centre: float,
+    method: TwoStageParameters,
+) -> Choice:
+    hit_iou = _HIT_IOU_BEFORE_MASK if method.box == BOX_MASK else _HIT_IOU
+    hits = misses = masses = 0
+    for scales, truth in predicted:
+        candidates = _fuse(scales, slope, centre, method)
+        found = int(np.sum(match_boxes(candidates.boxes, candidates.confidence, truth * _FRAME, hit_iou) >= 0))
+        hits, masses, misses = hits + found, masses + len(truth), misses + len(candidates.boxes) - found
+    return Choice(slope, centre, hits / max(masses, 1), misses / max(len(predicted), 1))
+
+
+def _fuse(scales: Sequence[_Scale], slope: float, centre: float, method: TwoStageParameters) -> ops.FusedBoxes:
     boxes, scores = [], []
     for scale in scales:
-        confidence = _sigmoid(slope * (scale.objectness - centre)) * _sigmoid(scale.category)
-        chosen = confidence >= threshold
-        b, s = scale.boxes[chosen], confidence[chosen].astype(np.float32)
-        kept = ops.nms(b, s, nms_iou)
-        boxes.append(b[kept])
-        scores.append(s[kept])
-    fused = ops.fuse_boxes(
-        np.concatenate(boxes), np.concatenate(scores), len(scales), (_FRAME, _FRAME), fusion_threshold
-    )
-    return [(int(b[0]), int(b[1]), int(b[2]), int(b[3])) for b in fused.boxes]
-
-
-def _sigmoid(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(1 / (1 + np.exp(-np.clip(x, -80, 80))), dtype=np.float64)
+        confidence = (1 / (1 + np.exp(-np.clip(slope * (scale.objectness - centre), -80, 80)))).astype(np.float32)
+        chosen = confidence >= method.confidence_threshold
+        kept = ops.nms(scale.boxes[chosen], confidence[chosen], method.nms_iou)
+        boxes.append(scale.boxes[chosen][kept])
+        scores.append(confidence[chosen][kept])
+    pooled = np.concatenate(boxes), np.concatenate(scores)
+    return ops.fuse_boxes(*pooled, len(scales), (_FRAME, _FRAME), method.fusion_threshold)

@@ -6,7 +6,7 @@ import pytest
 from mammofast.bundles import load_bundle
 from mammofast.engine import load_engine
 from mammofast.phantom.plan import plan_studies
-from mammofast.training.demo import SCALES
+from mammofast.training.recipe import read_recipe
 from mammofast.training.measure import measure
 
 
@@ -24,8 +24,9 @@ def test_it_is_whole_small_and_says_what_it_is_for(bundle):
 
 def test_networks_have_the_interface_that_the_method_uses(bundle):
     rng = np.random.default_rng(0)
+    scales = read_recipe("demo-detector").stages[0].network.sizes
     with load_engine(bundle.read("detector"), "onnxruntime") as detector:
-        for rows, cols in SCALES:
+        for rows, cols in scales:
             out = detector.run({"image": rng.random((1, 1, rows, cols), np.float32)})
             assert {k: v.shape for k, v in out.items()} == {
                 f"stride_{s}": (1, 18, rows // s, cols // s) for s in (8, 16, 32)
