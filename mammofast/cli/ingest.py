@@ -55,8 +55,10 @@ def ingest_command(
     the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN, or
     .netrc.
 
-    What is not a usable 2-D mammogram is recorded in the archive with its reason. Running again changes nothing; after
-    Ctrl-C or a kill it goes on where it stopped. Exit status 3 when files failed, 1 when a SOURCE is an empty folder.
+    Breast DCE-MRI series become volumes as soon as all their slices are there; until then they wait in the archive.
+    What is neither of these nor a usable 2-D mammogram is recorded in the archive with its reason. Running again
+    changes nothing; after Ctrl-C or a kill it goes on where it stopped. Exit status 3 when files failed, 1 when a
+    SOURCE is an empty folder.
     """  # noqa: D301
     if not sources:
         raise click.UsageError("got one path, expected two or more: first each SOURCE, then the ARCHIVE to add to")

@@ -43,7 +43,10 @@ class Found:
 
 def is_mr(header: Dataset) -> bool:
     """Say whether an object is of one of the MR classes that volumes are made of."""
-    return str(header.get("SOPClassUID", "")) in (MR_IMAGE, ENHANCED_MR_IMAGE)
+    try:
+        return str(header.get("SOPClassUID", "")) in (MR_IMAGE, ENHANCED_MR_IMAGE)
+    except Exception:  # what cannot be read is said by whoever reads all of it
+        return False
 
 
 def triage(header: Dataset) -> Found:

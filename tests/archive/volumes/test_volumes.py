@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import re
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -201,6 +203,14 @@ def test_what_makes_no_volume_says_why(make, name):
     assert (record.study_uid, record.series_uid) == (uid(1), uid(1, 5, 1))
     assert "SECRET" not in record.reason
     assert "OTHER" not in record.reason
+
+
+def test_the_page_names_all_reasons_of_a_series():
+    page = (Path(__file__).parents[3] / "docs" / "reading.md").read_text()
+    table = page.partition("| Reason of a series |\n")[2].partition("\n\n")[0]
+    said = {code: status for status, code in re.findall(r"(skipped|failed) \| `([a-z-]+)` \|$", table, re.MULTILINE)}
+    given = {reason: status for _, status, reason in WRONG.values() if reason != "constant-pixels"}
+    assert said == given | {"not-dce": "skipped"}
 
 
 NO_DCE = {
