@@ -18,6 +18,7 @@ from mammofast.cli.evaluate_printing import (
 from mammofast.cli.progress import progress
 
 _PAPERS = ("p1", "p2", "p3", "p4")
+_OF_VOLUMES = "p5"
 _BY = ("size", "shape", "margin", "birads", "subtlety", "pathology", "density", "view", "laterality")
 _BASELINES = ("threshold", "level-set", "graph-cut")
 
@@ -28,7 +29,8 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
     "--truth",
     required=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="A folder of SOP_INSTANCE_UID.png: 8-bit, native size, 0 = no mass, k = mass k; or a data set, see --layout.",
+    help="A folder of SOP_INSTANCE_UID.png: 8-bit, native size, 0 = no mass, k = mass k; of volumes .npy: uint8, "
+    "0 = outside, 1 = breast, 1 + k = mass k; or a data set, see --layout.",
 )
 @click.option(
     "--layout",
@@ -43,7 +45,7 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
 @click.option("--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write JSON to this file.")
 @click.option(
     "--table",
-    type=click.Choice(["auto", *_PAPERS, "all"]),
+    type=click.Choice(["auto", *_PAPERS, _OF_VOLUMES, "all"]),
     is_flag=False,
     flag_value="auto",
     help="Measure masks too, beside a paper's tables; by itself those of the bundle's method. Needs [evaluation].",
@@ -89,13 +91,25 @@ def evaluate_command(
     Example: mammofast evaluate results --truth phantoms/truth --json measures.json
              mammofast evaluate results --truth INbreast --layout inbreast --table --by size --plots pictures
 
-    A finding's box finds a mass at an IoU of 0.5 or more. Intervals are 95 %, by bootstrap over patients, or over
-    studies where the truth names no patients.
+    A finding's box finds a mass at an IoU of 0.5 or more; in a volume above 0.5, as P5 has it. Intervals are 95 %, by
+    bootstrap over patients, or over studies where the truth names no patients.
     """  # noqa: D301
+    from mammofast.cli.evaluate_volumes import evaluate_volumes, of_volumes
     from mammofast.evaluation import compare, measure, open_truth, summarize
     from mammofast.evaluation.tables import paper_tables, tables_of
 
     _check(results, layout, table, by, against, baseline, unaided, plots)
+    if results is not None and of_volumes(results, bundle_id, settings_id):
+        if by or against or baseline or plots or layout != "png":
+            raise click.UsageError(
+                "--by, --against, --baseline, --plots and --layout are of images, RESULTS of volumes."
+            )
+        found = evaluate_volumes(
+            results, truth, split, bundle_id, settings_id, table=bool(table), quiet=quiet, verbose=verbose
+        )
+        if json_file is not None:
+            _write(json_file, found)
+        return
     known = open_truth(truth, layout, split)
     masks = bool(table or against or plots)
     content: dict[str, Any] = {}

@@ -28,11 +28,13 @@ def print_measures(measures: Mapping[str, Any], verbose: bool) -> None:
     """Print detection and Dice with intervals, and what they are of."""
     intervals = measures["intervals"]
     for name, words in _ROWS:
-        click.echo(f"{words:<30}{_number(measures[name]):>8}   {_between(intervals[name], measures[name])}".rstrip())
+        click.echo(
+            f"{words:<30}{in_words(measures[name]):>8}   {spread_in_words(intervals[name], measures[name])}".rstrip()
+        )
     if verbose and measures["froc_sensitivity"]:
         for at, value in measures["froc_sensitivity"].items():
-            between = _between(intervals["froc_sensitivity"][at], value)
-            click.echo(f"{f'Sensitivity at {at} FP/image':<30}{_number(value):>8}   {between}".rstrip())
+            between = spread_in_words(intervals["froc_sensitivity"][at], value)
+            click.echo(f"{f'Sensitivity at {at} FP/image':<30}{in_words(value):>8}   {between}".rstrip())
     click.echo(
         f"{measures['n_images']} images of {measures['n_studies']} studies, {measures['n_masses']} masses, "
         f"{measures['n_findings']} findings; {measures['n_failed']} images failed, "
@@ -50,7 +52,7 @@ def print_groups(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         click.echo(f"\n{f'By {kind}':<{width}}{'masses':>7}{'patients':>10}{'sensitivity':>13}{'':18}{'Dice':>6}")
         for group in groups:
             cells = [
-                f"{group[name]:>{size}.3f}  {_between(group['intervals'][name], group[name]):<16}"
+                f"{group[name]:>{size}.3f}  {spread_in_words(group['intervals'][name], group[name]):<16}"
                 for name, size in (("sensitivity", 13), ("dice_mean", 6))
             ]
             line = f"{group['group']:<{width}}{group['n_masses']:>7}{group['n_patients']:>10}{''.join(cells)}"
@@ -67,8 +69,8 @@ def print_comparison(found: Mapping[str, Any], names: Sequence[str]) -> None:
     for words, row in rows:
         difference = "-" if row["difference"] is None else f"{row['difference']:+.3f}"
         tests = f"{row['n']:>5}{_p(row['p_images']):>8}{_p(row['p_patients']):>13}" if "n" in row else ""
-        between = _between(row["interval"], row["difference"])
-        sides = f"{_number(row['ours']):>8}{_number(row['other']):>8}{difference:>12}"
+        between = spread_in_words(row["interval"], row["difference"])
+        sides = f"{in_words(row['ours']):>8}{in_words(row['other']):>8}{difference:>12}"
         click.echo(f"{words:<26}{sides}   {between:<16}{tests}".rstrip())
     click.echo(
         "p: Wilcoxon's signed-rank test, two-sided, of images as P2 tests; then of patients' means, since images of a\n"
@@ -91,7 +93,7 @@ def print_baselines(baselines: Mapping[str, Any]) -> None:
     click.echo(f"{'':24}{'Dice':>8}{'IoU':>26}{'sensitivity':>26}")
     for name, measures in baselines.items():
         cells = [measures["masks"]["per_image"][key] for key in ("dice", "iou", "sensitivity")]
-        line = "".join(f"{_number(c['mean']):>8}  {_between(c['interval'], c['mean']):<16}" for c in cells)
+        line = "".join(f"{in_words(c['mean']):>8}  {spread_in_words(c['interval'], c['mean']):<16}" for c in cells)
         click.echo(f"{name:<24}{line}".rstrip())
 
 
@@ -99,11 +101,12 @@ def _p(value: float | None) -> str:
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _number(value: float | None) -> str:
+def in_words(value: float | None) -> str:
+    """Return a measure in words."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def _between(interval: Sequence[float] | None, value: float | None) -> str:
+def spread_in_words(interval: Sequence[float] | None, value: float | None) -> str:
     """Return an interval in words; "-" where there is a value and nothing can be said of its spread."""
     if interval is None:
         return "" if value is None else "-"

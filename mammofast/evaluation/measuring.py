@@ -95,7 +95,7 @@ def measure(
     """
     opened = open_results(results)
     known_truth = open_truth(truth) if isinstance(truth, str | Path) else truth
-    entries = _entries_of_one_run(opened, bundle_id, settings_id)
+    entries = entries_of_one_run(opened, bundle_id, settings_id)
     known = [entry for entry in entries if str(entry.image.sop_uid) in known_truth]
     if not known:
         raise ResultsError(
@@ -113,7 +113,8 @@ def measure(
     return Measured(tuple(images), run, tuple(opened.notices()), len(entries) - len(known))
 
 
-def _entries_of_one_run(results: Results, bundle_id: str | None, settings_id: str | None) -> list[Entry]:
+def entries_of_one_run(results: Results, bundle_id: str | None, settings_id: str | None) -> list[Entry]:
+    """Return what came out of the images or volumes of one run, each once; those that were skipped left out."""
     entries = [
         entry
         for entry in results.entries()

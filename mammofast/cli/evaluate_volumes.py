@@ -1,0 +1,86 @@
+"""``mammofast evaluate`` for results of volumes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mammofast.cli.evaluate_printing import in_words, print_tables, spread_in_words
+from mammofast.cli.progress import progress
+
+_ROWS = (
+    ("sensitivity", "Sensitivity"),
+    ("fp_per_image", "False positives per case"),
+    ("average_precision", "Average precision"),
+)
+_REGION = {"dice": "DSC", "iou": "Jaccard", "sensitivity": "segmentation sensitivity"}
+
+
+def of_volumes(results: Path, bundle_id: str | None, settings_id: str | None) -> bool:
+    """Say whether results are of volumes, by the first that was screened."""
+    from mammofast.screening import open_results
+
+    volumes = (
+        entry.image.is_volume
+        for entry in open_results(results).entries()
+        if entry.image.is_image
+        and entry.status in ("done", "failed")
+        and bundle_id in (None, entry.run.bundle_id)
+        and settings_id in (None, entry.run.settings_id)
+    )
+    return next(volumes, False)
+
+
+def evaluate_volumes(
+    results: Path,
+    truth: Path,
+    split: str | None,
+    bundle_id: str | None,
+    settings_id: str | None,
+    *,
+    table: bool,
+    quiet: bool,
+    verbose: bool,
+) -> dict[str, Any]:
+    """Measure, print, and return what was measured."""
+    from mammofast.evaluation.tables import paper_tables
+    from mammofast.evaluation.volume_truth import VolumeTruth
+    from mammofast.evaluation.volumes import as_columns
+    from mammofast.evaluation.volumes import evaluate_volumes as measure
+
+    with progress("Measuring volumes", quiet=quiet) as advance:
+        found = measure(
+            results, VolumeTruth(truth, split), bundle_id=bundle_id, settings_id=settings_id, progress=advance
+        )
+    if table:
+        tables = paper_tables("p5", {"ours": as_columns(found)})
+        found["tables"] = {"p5": [each.as_dict() for each in tables]}
+    if not quiet:
+        _print(found, verbose)
+        if table:
+            print_tables(tables)
+    return found
+
+
+def _print(measures: Mapping[str, Any], verbose: bool) -> None:
+    intervals = measures["intervals"]
+    rows = [(words, measures[name], intervals[name]) for name, words in _ROWS]
+    rows += [
+        (f"Breast region: {words}", measures["region"][name]["mean"], measures["region"][name]["interval"])
+        for name, words in _REGION.items()
+    ]
+    if verbose and measures["froc_sensitivity"]:
+        rows += [
+            (f"Sensitivity at {at} FP/case", value, intervals["froc_sensitivity"][at])
+            for at, value in measures["froc_sensitivity"].items()
+        ]
+    for words, value, interval in rows:
+        click.echo(f"{words:<40}{in_words(value):>8}   {spread_in_words(interval, value)}".rstrip())
+    click.echo(
+        f"{measures['n_images']} volumes of {measures['n_patients']} patients, {measures['n_masses']} masses, "
+        f"{measures['n_findings']} candidates; {measures['n_failed']} volumes failed, "
+        f"{measures['n_without_truth']} have no truth"
+    )
+    for notice in measures["notices"]:
+        click.echo(notice)

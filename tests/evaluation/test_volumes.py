@@ -1,0 +1,231 @@
+"""Results of volumes against truth, counted by hand and voxel by voxel."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from mammofast.cli import main
+from mammofast.datasets import folds, write_splits
+from mammofast.errors import DatasetError, ResultsError
+from mammofast.evaluation.volume_truth import VolumeTruth, mass_boxes
+from mammofast.evaluation.volumes import as_columns, average, evaluate_volumes, measure_volume
+from mammofast.records import VolumeFinding, VolumeResult
+from mammofast.screening import Results
+from mammofast.screening.entry import Entry, ImageInfo, Run
+
+RUN = Run("b" * 64, "c" * 64)
+SHAPE = (8, 20, 24)
+
+
+def info(number, study):
+    where = (f"1.{study}", "1.9", f"1.2.{number}", None, None)
+    return ImageInfo(*where, *SHAPE[1:], (1.0, 1.0), f"{number:064x}", slices=SHAPE[0], slice_spacing=2.0)
+
+
+def cut(box):
+    x_min, y_min, z_min, x_max, y_max, z_max = box
+    return slice(z_min, z_max), slice(y_min, y_max), slice(x_min, x_max)
+
+
+def filled(*boxes):
+    found = np.zeros(SHAPE, bool)
+    for box in boxes:
+        found[cut(box)] = True
+    return found
+
+
+def labels_of(breast, *masses):
+    labels = filled(breast).astype(np.uint8)
+    for k, box in enumerate(masses, start=1):
+        labels[cut(box)] = 1 + k
+    return labels
+
+
+def finding(box, confidence):
+    x_min, y_min, z_min, x_max, y_max, z_max = box
+    return VolumeFinding((x_min, y_min, x_max, y_max), z_min, z_max, confidence, confidence)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    results = Results.create_or_open(tmp_path / "results", SimpleNamespace(archive_id="a" * 32, path=tmp_path / "a"))
+    results.start(RUN, {"notice": "For tests.", "method": "volume"})
+    return results
+
+
+@pytest.fixture
+def record(ledger, tmp_path):
+    (tmp_path / "truth").mkdir()
+
+    def record(number, study, found, region, labels, error=None):
+        result = VolumeResult(SHAPE, tuple(finding(*each) for each in found), error, region)
+        ledger.record(Entry.of(info(number, study), RUN, result))
+        if labels is not None:
+            np.save(tmp_path / "truth" / f"1.2.{number}.npy", labels)
+
+    return record
+
+
+BREAST = (2, 2, 1, 22, 18, 7)
+A, B = (4, 4, 2, 8, 8, 4), (12, 10, 3, 18, 16, 6)
+HALF_OF_A = (4, 4, 2, 8, 8, 3)
+MORE_THAN_HALF_OF_A = (4, 4, 2, 8, 7, 4)
+
+
+@pytest.fixture
+def five(record):
+    whole = filled(BREAST)
+    # Found, and one false.
+    record(1, 1, [(MORE_THAN_HALF_OF_A, 0.9), ((20, 0, 0, 22, 2, 2), 0.4)], whole, labels_of(BREAST, A))
+    # One of two: exactly one half is not enough.
+    record(2, 1, [(HALF_OF_A, 0.8), (B, 0.7)], filled((2, 2, 1, 12, 18, 7)), labels_of(BREAST, A, B))
+    # No mass; one false.
+    record(3, 2, [((0, 0, 0, 3, 3, 3), 0.6)], whole, labels_of(BREAST))
+    # Failed: one missed, no region.
+    record(4, 3, [], np.zeros((0, 0, 0), bool), labels_of(BREAST, A), error="read: gone")
+    # No truth.
+    record(5, 4, [(A, 0.99)], whole, None)
+
+
+def test_measures_are_those_counted_by_hand(five, ledger, tmp_path):
+    got = evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"), samples=200)
+    assert got["kind"] == "volumes"
+    assert got["sensitivity"] == 2 / 4
+    assert got["fp_per_image"] == 3 / 4
+    # The second region is one half of the breast: Dice 2/3, Jaccard 1/2, sensitivity 1/2; the failed one's are 0.
+    assert got["region"]["dice"]["mean"] == got["dice_mean"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    assert got["region"]["iou"]["mean"] == pytest.approx((1 + 1 / 2 + 1 + 0) / 4)
+    assert got["region"]["sensitivity"]["mean"] == pytest.approx((1 + 1 / 2 + 1 + 0) / 4)
+    # Six slices hold the breast, in each region the same part of it.
+    assert got["region"]["dice"]["mean_over_slices"] == pytest.approx((1 + 2 / 3 + 1 + 0) / 4)
+    counts = {"n_images": 4, "n_studies": 3, "n_patients": 3, "n_masses": 4, "n_findings": 5, "n_failed": 1}
+    assert {name: got[name] for name in counts} == counts
+    assert got["n_without_truth"] == 1
+    assert (got["bundle_id"], got["settings_id"], got["notices"]) == ("b" * 64, "c" * 64, ["For tests."])
+    # By falling confidence: hit, miss, hit, miss, miss; the first two false ones are at .8 and .6.
+    assert got["froc_sensitivity"] == {"0.5": 0.5, "1.0": 0.5, "2.0": 0.5, "3.4": 0.5, "4.0": 0.5, "8.0": 0.5}
+    assert got["average_precision"] == pytest.approx(1 / 4 * 1 + 1 / 4 * 2 / 3)
+    low, high = got["intervals"]["sensitivity"]
+    assert 0 <= low <= 0.5 <= high <= 1
+    assert json.loads(json.dumps(got)) == got
+
+
+def test_the_region_s_measures_are_those_of_voxels_counted_one_by_one():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        region, labels = rng.random(SHAPE) < 0.6, rng.integers(0, 4, SHAPE)
+        region[0], labels[0] = False, 0
+        region[1] = False
+        got = measure_volume("p", [], [], region, labels)
+        predicted = {tuple(at) for at in np.argwhere(region)}
+        true = {tuple(at) for at in np.argwhere(labels >= 1)}
+        both = len(predicted & true)
+        assert got.region["dice"] == pytest.approx(2 * both / (len(predicted) + len(true)))
+        assert got.region["iou"] == pytest.approx(both / len(predicted | true))
+        assert got.region["sensitivity"] == pytest.approx(both / len(true))
+        # The first slice has nothing in either and does not count; the second one's Dice is 0.
+        assert len(got.slices["dice"]) == SHAPE[0] - 1
+        for z, value in enumerate(got.slices["dice"], start=1):
+            p, t = ({at for at in of if at[0] == z} for of in (predicted, true))
+            assert value == pytest.approx(2 * len(p & t) / (len(p) + len(t)))
+
+
+def test_masses_boxes_hold_all_their_voxels_and_no_more():
+    labels = np.random.default_rng(4).choice([0, 1, 2, 5], p=[0.9, 0.08, 0.01, 0.01], size=(9, 11, 13))
+    boxes = mass_boxes(labels)
+    assert len(boxes) == 2
+    for label, box in zip((2, 5), boxes.tolist(), strict=True):
+        at = np.argwhere(labels == label)[:, ::-1]
+        assert box == [*at.min(axis=0), *(at.max(axis=0) + 1)]
+    assert mass_boxes(np.ones((2, 3, 4), np.uint8)).shape == (0, 6)
+
+
+def test_volumes_without_masses_have_no_sensitivity(record, ledger, tmp_path):
+    record(1, 1, [((0, 0, 0, 3, 3, 3), 0.6)], filled(BREAST), labels_of(BREAST))
+    got = evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
+    assert (got["sensitivity"], got["average_precision"], got["froc_sensitivity"]) == (None, None, None)
+    assert (got["fp_per_image"], got["dice_mean"]) == (1.0, 1.0)
+    assert set(got["intervals"].values()) == {None}, "of one patient nothing is known of the spread"
+    assert as_columns(got)["sensitivity_at_3.4"] is None
+
+
+def test_patients_are_drawn_with_all_their_volumes(record, ledger, tmp_path):
+    for number in range(1, 9):
+        found = [(A, 0.9)] if number <= 4 else []
+        record(number, number, found, filled(BREAST), labels_of(BREAST, A))
+        said = {"patient": "one" if number <= 4 else "other", "study_uid": f"1.{number}"}
+        (tmp_path / "truth" / f"1.2.{number}.json").write_text(json.dumps(said))
+    got = evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
+    assert (got["n_patients"], got["n_studies"]) == (2, 8)
+    assert got["intervals"]["sensitivity"] == [0.0, 1.0]
+
+
+def test_five_folds_by_patients_average_as_p5_does(record, ledger, tmp_path):
+    for number in range(1, 11):
+        record(number, number, [(A, 0.9)] if number % 2 else [], filled(BREAST), labels_of(BREAST, A))
+    truth = VolumeTruth(tmp_path / "truth")
+    write_splits(tmp_path / "folds.json", truth.data, folds(truth.data, 5))
+    parts = [VolumeTruth(tmp_path / "truth", f"{tmp_path / 'folds.json'}#{k}") for k in range(1, 6)]
+    uids = [f"1.2.{number}" for number in range(1, 11)]
+    assert [sum(uid in part for part in parts) for uid in uids] == [1] * 10
+    found = [evaluate_volumes(ledger.path, part) for part in parts]
+    assert [fold["n_images"] for fold in found] == [2] * 5
+    means = average(found)
+    assert means["sensitivity"] == pytest.approx(np.mean([fold["sensitivity"] for fold in found])) == 0.5
+    assert means["sensitivity_at_3.4"] == pytest.approx(0.5)
+    assert means["region_dice"] == 1.0
+    with pytest.raises(DatasetError, match="FILE#1 to FILE#5"):
+        VolumeTruth(tmp_path / "truth", f"{tmp_path / 'folds.json'}#6")
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"torn", "cannot be read as NPY"),
+        (np.zeros((8, 20, 23), np.uint8), "expected uint8 of the volume's"),
+        (np.zeros(SHAPE, np.int16), "got int16"),
+        (np.zeros((20, 24), np.uint8), "expected uint8 of the volume's"),
+        (np.array([{}], dtype=object), "cannot be read as NPY"),
+    ],
+)
+def test_truth_that_cannot_be_it_is_refused(record, ledger, tmp_path, content, words):
+    record(1, 1, [], filled(BREAST), None)
+    path = tmp_path / "truth" / "1.2.1.npy"
+    path.write_bytes(content) if isinstance(content, bytes) else np.save(path, content, allow_pickle=True)
+    with pytest.raises(ResultsError, match=words):
+        evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
+
+
+def test_without_truth_or_results_it_says_what_is_expected(record, ledger, tmp_path):
+    with pytest.raises(ResultsError, match="run `mammofast screen` first"):
+        evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
+    record(1, 1, [], filled(BREAST), None)
+    with pytest.raises(ResultsError, match=r"no truth for any screened volume; expected SOP_INSTANCE_UID\.npy"):
+        evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
+
+
+def test_the_command_tells_volumes_from_images(five, ledger, tmp_path):
+    command = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth")]
+    said = CliRunner().invoke(main, [*command, "--table", "--json", str(tmp_path / "out.json"), "--verbose"])
+    assert said.exit_code == 0, said.stderr
+    lines = said.stdout.splitlines()
+    assert lines[0].split() == ["Sensitivity", "0.500", *lines[0].split()[2:]]
+    assert "False positives per case                   0.750" in said.stdout
+    assert "Breast region: Jaccard                     0.625" in said.stdout
+    assert "Sensitivity at 3.4 FP/case                 0.500" in said.stdout
+    assert "4 volumes of 3 patients, 4 masses, 5 candidates; 1 volumes failed, 1 have no truth" in said.stdout
+    assert "U-Net++" in said.stdout
+    assert "0.951" in said.stdout
+    assert "0.874" in said.stdout
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert (written["sensitivity"], written["fp_per_image"], written["kind"]) == (0.5, 0.75, "volumes")
+    (ours, theirs, _) = written["tables"]["p5"][0]["rows"]
+    assert ours["DSC"]["ours"] == pytest.approx(written["dice_mean"])
+    assert (theirs["system"], theirs["DSC"]["paper"]) == ("U-Net++", 0.951)
+    refused = CliRunner().invoke(main, [*command, "--by", "size"])
+    assert refused.exit_code == 2
+    assert "are of images, RESULTS of volumes" in refused.stderr
+    assert CliRunner().invoke(main, [*command, "--quiet"]).stdout == ""
