@@ -52,8 +52,9 @@ class Table:
 
 
 def tables_of(method: str | None) -> tuple[str, ...]:
-    """Return which papers' tables fit a method, by name; of an unknown one all."""
-    return METHODS.get(method or "", tuple(TABLES))
+    """Return which papers' tables fit a method, by name; of an unknown one all that are of images."""
+    of_images = tuple(name for name in TABLES if name not in METHODS["volume"])
+    return METHODS.get(method or "", of_images)
 
 
 def paper_tables(paper: str, systems: Mapping[str, Mapping[str, Any]]) -> list[Table]:
@@ -76,7 +77,7 @@ def _table(known: PaperTable, systems: Mapping[str, Mapping[str, Any]]) -> Table
             return None
         systems = fused[0]
     extra = _notes(known, systems)
-    rows = {row.system: Row(row.system, tuple(Cell(paper=value) for value in row.values)) for row in known.rows}
+    rows = {row.system: [Row(row.system, tuple(Cell(paper=value) for value in row.values))] for row in known.rows}
     strangers = []
     for name, measures in systems.items():
         ours, below = _cells(known, measures)
@@ -84,10 +85,10 @@ def _table(known: PaperTable, systems: Mapping[str, Mapping[str, Any]]) -> Table
         if on is None:
             strangers += [Row(name, ours), *below]
         else:
-            merged = tuple(replace(cell, paper=old.paper) for cell, old in zip(ours, rows[on].cells, strict=True))
-            rows[on] = Row(on, merged)
-            strangers += [Row(f"{on}:{row.system.strip()}", row.cells) for row in below]
-    return Table(known.title, tuple(known.columns.values()), (*strangers, *rows.values()), (*extra, *known.notes))
+            cells = zip(ours, rows[on][0].cells, strict=True)
+            rows[on] = [Row(on, tuple(replace(cell, paper=old.paper) for cell, old in cells)), *below]
+    reported = [row for of_one in rows.values() for row in of_one]
+    return Table(known.title, tuple(known.columns.values()), (*strangers, *reported), (*extra, *known.notes))
 
 
 def _row_of(known: PaperTable, name: str) -> str | None:

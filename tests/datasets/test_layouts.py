@@ -1,5 +1,7 @@
 """VinDr-Mammo, Cityscapes, plain folders and phantoms."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -119,8 +121,20 @@ def test_phantoms(tmp_path):
         pixels = sample.read()
         truth = sample.masses(pixels.shape)
         np.testing.assert_array_equal(sample.class_map(pixels.shape), truth > 0)
+        for k, lesion in enumerate(sample.lesions, start=1):
+            np.testing.assert_array_equal(lesion.region.mask(pixels.shape), truth == k)
+            assert lesion.attributes["subtlety"] in ("subtle", "plain")
+    masses = json.loads((tmp_path / "truth" / "masses.json").read_text())
+    said = [
+        (s.name, k, x.attributes["shape"], x.attributes["margin"]) for s in data for k, x in enumerate(s.lesions, 1)
+    ]
+    assert sorted(said) == sorted((m["sop_uid"], m["mass"], m["shape"], m["margin"]) for m in masses) != []
+    with pytest.raises(DatasetError, match="the image is"):
+        next(x for s in data for x in s.lesions).region.mask((3, 4))
     (tmp_path / "truth" / f"{data.samples[0].name}.png").unlink()
     assert len(read_phantoms(tmp_path).left_out) == 1
+    (tmp_path / "truth" / "masses.json").unlink()
+    assert not any(sample.lesions for sample in read_phantoms(tmp_path))
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mammofast.datasets import Sample, folds, own_split, random_splits, read_splits, write_splits
+from mammofast.datasets import Sample, folds, own_split, random_splits, read_split, read_splits, write_splits
 from mammofast.datasets.record import dataset
 from mammofast.errors import DatasetError
 
@@ -64,6 +64,20 @@ def test_files(tmp_path):
         (tmp_path / "s.json").write_text(broken)
         with pytest.raises(DatasetError, match="is no file of splits"):
             read_splits(tmp_path / "s.json", data())
+
+
+def test_one_split_of_a_file(tmp_path):
+    splits = folds(data(), 3)
+    path = tmp_path / "s.json"
+    write_splits(path, data(), splits)
+    assert [read_split(f"{path}#{k}", data()) for k in (1, 2, 3)] == list(splits)
+    for name in (str(path), f"{path}#0", f"{path}#4", f"{path}#", f"{path}#-1", f"{path}#x"):
+        with pytest.raises(DatasetError, match="expected FILE#1 to FILE#3"):
+            read_split(name, data())
+    write_splits(path, data(), splits[:1])
+    assert read_split(str(path), data()) == splits[0]
+    with pytest.raises(DatasetError, match="is no file of splits"):
+        read_split(f"{tmp_path}/none.json#1", data())
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,9 @@ def test_methods_have_their_papers():
     assert tables_of("two_stage") == ("p4",)
     assert tables_of("whole_image") == ("p1", "p2")
     assert tables_of("tiled") == ("p3",)
-    assert tables_of("another") == tables_of(None) == tuple(TABLES)
+    assert tables_of("volume") == ("p5",)
+    assert tables_of("another") == tables_of(None) == ("p1", "p2", "p3", "p4")
+    assert set(TABLES) == {"p1", "p2", "p3", "p4", "p5"}
 
 
 def test_p1s_iou_cannot_be():

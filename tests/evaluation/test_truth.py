@@ -9,6 +9,7 @@ from click.testing import CliRunner
 from pydicom import dcmread
 
 from mammofast.cli.evaluate import evaluate_command
+from mammofast.datasets import folds, read_phantoms, write_splits
 from mammofast.errors import DatasetError, ResultsError
 from mammofast.evaluation import open_truth, read_truth
 from mammofast.evaluation.truth import LAYOUTS
@@ -52,6 +53,21 @@ def test_a_data_sets_masses(tmp_path, dicom):
     expected[20:46, 10:31] = 1
     assert not truth.labels(uids[0], SHAPE).any()
     np.testing.assert_array_equal(truth.labels(uids[1], None), expected)
+
+
+def test_a_splits_test_side(tmp_path):
+    """Only its images are known."""
+    write_studies(tmp_path, 2, 3, workers=1)
+    data = read_phantoms(tmp_path)
+    splits = folds(data, 2)
+    write_splits(tmp_path / "s.json", data, splits)
+    truth = open_truth(tmp_path, "phantoms", f"{tmp_path}/s.json#2")
+    assert {sample.name for sample in data if sample.name in truth} == set(splits[1].test) != set()
+    known = truth.known(splits[1].test[0])
+    assert known.patient
+    assert known.image["view"] in ("CC", "MLO")
+    with pytest.raises(DatasetError, match="pictures name no patients"):
+        open_truth(tmp_path / "truth", split=f"{tmp_path}/s.json#1")
 
 
 def test_layouts(tmp_path):
