@@ -14,7 +14,9 @@ from mammofast.errors import ArchiveError, ImageError, MammofastError, ResultsEr
 from mammofast.records import Box, Finding, Window
 from mammofast.report.outline import svg_outline
 from mammofast.report.overview import overviews
+from mammofast.report.phases import subtraction
 from mammofast.report.pictures import confidence_map, picture, picture_level
+from mammofast.report.volume_cards import volume_card
 from mammofast.report.words import duration, moment
 from mammofast.screening import Results, open_results
 from mammofast.screening.entry import Entry
@@ -142,7 +144,7 @@ def write_html(
                 "overview": run,
                 "n_studies": len(studies),
                 "n_pictured": min(len(studies), most),
-                "studies": _studies(studies[:most], found, drawn),
+                "studies": _studies(studies[:most], found, subtraction(run.summary), drawn),
             }
             for run, studies in zip(runs, ranked, strict=True)
         ],
@@ -168,16 +170,21 @@ def _ranked_studies(done: Sequence[Entry]) -> list[list[Entry]]:
 
 
 def _studies(
-    studies: Sequence[Sequence[Entry]], archive: Archive | None, drawn: Callable[[], None]
+    studies: Sequence[Sequence[Entry]],
+    archive: Archive | None,
+    phases: tuple[int, int],
+    drawn: Callable[[], None],
 ) -> Iterator[dict[str, object]]:
     """Yield what the template says of each study, one at a time: pictures are large. ``drawn`` is called after each."""
     for entries in studies:
-        taken = _repeats(entries, archive)
+        views = [entry for entry in entries if not entry.image.is_volume]
+        taken = _repeats(views, archive)
         yield {
             "uid": entries[0].image.study_uid,
             "confidence": _confidence(entries),
             "n_findings": sum(len(entry.findings) for entry in entries),
-            "views": [_view(entry, archive, taken.get(entry.image.sop_uid or "")) for entry in entries],
+            "views": [_view(entry, archive, taken.get(entry.image.sop_uid or "")) for entry in views],
+            "volumes": [volume_card(entry, archive, phases) for entry in entries if entry.image.is_volume],
         }
         drawn()
 

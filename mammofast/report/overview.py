@@ -16,7 +16,7 @@ class RunOverview:
     """One run and all its outcomes.
 
     summary: of :meth:`Results.runs`; empty where it is lost.
-    not_on_record: how many images of the archive have no outcome in this run; None where the archive is not there.
+    not_on_record: how many images and volumes of the archive have no outcome in this run; None where that is not there.
     """
 
     run: Run
@@ -69,6 +69,8 @@ def overviews(results: Results, archive: Archive | None) -> list[RunOverview]:
     for entry in results.entries():
         entries[entry.run].append(entry)
     images = None if archive is None else {folder.name for folder in image_folders(archive.path)}
+    if images is not None and archive is not None:
+        images |= {volume.record.sop_uid for volume in archive.volumes()}
     return [
         RunOverview(run, summaries.get(run, {}), found, None if images is None else len(images - _sop_uids(found)))
         for run, found in sorted(entries.items(), key=lambda item: (item[0].bundle_id, item[0].settings_id))

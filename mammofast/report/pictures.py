@@ -28,7 +28,7 @@ def picture_level(shape: tuple[int, int], side: int) -> int:
 
 def picture(source: ImageSource, level: int, window: Window | None = None) -> str:
     """Return a level, or a window of it, as presented: an 8-bit JPEG in a data URL."""
-    return _data_url("image/jpeg", imagecodecs.jpeg8_encode(grey_picture(source, level, window), level=_JPEG_QUALITY))
+    return data_url("image/jpeg", imagecodecs.jpeg8_encode(grey_picture(source, level, window), level=_JPEG_QUALITY))
 
 
 def grey_picture(source: ImageSource, level: int, window: Window | None = None) -> npt.NDArray[np.uint8]:
@@ -60,8 +60,9 @@ def confidence_map(detections: npt.NDArray[np.float32], shape: tuple[int, int], 
     pixels = np.empty((*total.shape, 4), dtype=np.uint8)
     pixels[..., :3] = _MAP_RED_GREEN_BLUE
     pixels[..., 3] = np.rint((1 - np.exp(-total / _MAP_SCALE)) * 255 * _MAP_OPACITY)
-    return _data_url("image/png", imagecodecs.png_encode(pixels))
+    return data_url("image/png", imagecodecs.png_encode(pixels))
 
 
-def _data_url(kind: str, content: bytes | bytearray) -> str:
+def data_url(kind: str, content: bytes | bytearray) -> str:
+    """Return content as a URL that holds it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

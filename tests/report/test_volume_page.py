@@ -1,0 +1,202 @@
+"""What the page shows of volumes."""
+
+import base64
+import re
+from dataclasses import replace
+
+import imagecodecs
+import numpy as np
+import pytest
+from pydicom import config
+
+from mammofast import open_archive
+from mammofast.archive import ingest
+from mammofast.records import VolumeFinding, VolumeResult
+from mammofast.report import volume_cards
+from mammofast.report.html import write_html
+from mammofast.report.tables import write_tables
+from mammofast.report.volume_pictures import Subtraction, project
+from mammofast.screening import Results
+from mammofast.screening.entry import Entry, ImageInfo, Run
+from tests.report.dicom.mr import PHASES, SHAPE, SPACING, series
+
+RUN = Run("b" * 64, "c" * 64)
+SUMMARY = {
+    "name": "demo-mri",
+    "method": "volume",
+    "notice": "Not for diagnosis.",
+    "parameters": {"detection": {"channels": [{"phase": -1, "minus": 0}]}},
+}
+FINDINGS = (VolumeFinding((4, 5, 12, 11), 2, 5, 0.875, 0.875), VolumeFinding((20, 2, 26, 9), 0, 1, 0.5, 0.5))
+
+
+def region():
+    found = np.zeros(SHAPE, bool)
+    found[1:6, 3:18, 2:25] = True
+    return found
+
+
+@pytest.fixture
+def archive(tmp_path):
+    (tmp_path / "dicom").mkdir()
+    for number, ds in enumerate(series("sagittal")):
+        with config.disable_value_validation():
+            ds.save_as(tmp_path / "dicom" / f"{number}.dcm", enforce_file_format=True)
+    ingest([tmp_path / "dicom"], tmp_path / "archive.zarr", workers=1)
+    return open_archive(tmp_path / "archive.zarr")
+
+
+@pytest.fixture
+def ledger(tmp_path, archive):
+    results = Results.create_or_open(tmp_path / "results", archive)
+    results.start(RUN, SUMMARY)
+    return results
+
+
+@pytest.fixture
+def info(archive):
+    (volume,) = archive.volumes()
+    return ImageInfo.of(volume.record)
+
+
+@pytest.fixture
+def page(ledger, tmp_path):
+    return lambda **options: write_html(ledger.path, tmp_path / "report", **options).read_text()
+
+
+def screened(ledger, info, findings=FINDINGS):
+    ledger.record(Entry.of(info, RUN, VolumeResult(SHAPE, findings, region=region())))
+
+
+def pictures(text):
+    """Return every JPEG of a page, decoded, with its description."""
+    found = re.findall(r'<img alt="([^"]*)" src="data:image/jpeg;base64,([^"]+)"', text)
+    return [(words, imagecodecs.jpeg8_decode(base64.b64decode(content))) for words, content in found]
+
+
+def test_a_card_shows_projections_candidates_and_phases(ledger, info, page):
+    screened(ledger, info)
+    text = page()
+    assert "MR</b> 7 slices of 22 × 27" in text
+    assert "3 phases, 0, 60, 120 s after the first. Greatest values of phase 3 − phase 1" in text
+    assert f"{region().sum() * np.prod(SPACING) / 1000:.0f} mL" in text
+    assert re.findall(
+        r"<tr><td>(\d)</td><td class=\"number\">([\d.]+)</td><td class=\"number\">([^<]+)</td>", text
+    ) == [
+        ("1", "0.88", "3 to 5"),
+        ("2", "0.50", "1 to 1"),
+    ]
+    assert "6 × 8 × 8 mm" in text
+    assert "4 × 9 × 2 mm" in text
+    rectangles = re.findall(r'<rect class="candidate" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', text)
+    # Through the slices, and across them.
+    assert rectangles[:4] == [("4", "5", "8", "6"), ("20", "2", "6", "7"), ("4", "2", "8", "3"), ("20", "0", "6", "1")]
+    shown = pictures(text)
+    assert [words for words, _ in shown] == [
+        "greatest values through all slices",
+        "greatest values across them, slice 1 at the top",
+        *(f"finding 1, slice {z}" for z in (3, 4, 5)),
+        "finding 2, slice 1",
+    ]
+    assert [picture.shape for _, picture in shown[:2]] == [(22, 27), (7, 27)]
+    assert all("prior" not in words for words, _ in shown)
+    assert "Not for diagnosis." in text
+    assert "PID 0815" not in text
+    assert "Müller" not in text
+
+
+def test_projections_are_the_greatest_differences(archive):
+    (volume,) = archive.volumes()
+    difference = volume.values(2) - volume.values(0)
+    found = project(Subtraction(volume, -1, 0))
+    assert np.array_equal(found.through, difference.max(axis=0))
+    assert np.array_equal(found.over, difference.max(axis=1))
+    low, high = found.window
+    assert low < np.median(found.through) < high
+
+
+def test_uptake_is_the_mean_in_each_phase(ledger, archive, info, page):
+    screened(ledger, info)
+    (volume,) = archive.volumes()
+    x_min, y_min, x_max, y_max = FINDINGS[0].box
+    window = slice(2, 5), slice(y_min, y_max), slice(x_min, x_max)
+    means = [volume.values(phase)[window][region()[window]].mean() for phase in range(PHASES)]
+    said = re.findall(r"mean signal, phase 1 to 3: ([^<]+)</div>", page())
+    assert said[0] == ", ".join(f"{mean:.0f}" for mean in means)
+    points = re.findall(r'<polyline points="([^"]+)"', page())[0].split()
+    assert [float(point.split(",")[0]) for point in points] == [5.0, 50.0, 95.0]
+
+
+def test_of_very_many_candidates_the_most_confident_are_shown(ledger, info, page, monkeypatch):
+    monkeypatch.setattr(volume_cards, "MAX_SHOWN_FINDINGS", 2)
+    many = tuple(replace(FINDINGS[0], confidence=value) for value in (0.1, 0.9, 0.2, 0.8))
+    screened(ledger, info, many)
+    text = page()
+    assert re.findall(r"<tr><td>(\d)</td>", text) == ["2", "4"]
+    assert "2 more, none of them more confident" in text
+
+
+def test_without_its_archive_a_card_has_boxes_and_no_pictures(ledger, archive, info, page):
+    screened(ledger, info)
+    archive.path.rename(archive.path.with_name("away.zarr"))
+    text = page()
+    assert text.count("volume not available") == 2
+    assert text.count('<rect class="candidate"') == 4
+    assert "No picture" not in text
+    assert pictures(text) == []
+
+
+def test_a_volume_that_cannot_be_read_says_so(ledger, archive, info, page):
+    screened(ledger, info)
+    (volume,) = archive.volumes()
+    (volume.folder / "0" / "zarr.json").write_text("{")
+    text = page()
+    assert "No picture: read: array 0 cannot be read" in text
+    assert text.count('<rect class="candidate"') == 4
+
+
+def test_a_volume_without_candidates(ledger, info, page):
+    screened(ledger, info, ())
+    text = page()
+    assert "<p>no findings</p>" in text
+    assert len(pictures(text)) == 2
+
+
+def test_a_failed_volume_is_listed_with_its_reason(ledger, info, page):
+    ledger.record(Entry.of(info, RUN, VolumeResult(SHAPE, error="read: gone")))
+    text = page()
+    assert "<td>read: gone</td>" in text
+    assert info.sop_uid in text
+    assert '<figure class="volume">' not in text
+    assert "not on record" not in text
+
+
+def test_a_volume_that_is_not_on_record_is_counted(ledger, page):
+    assert "1 image of the archive is not on record in this run" in page()
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+def test_tables_say_which_slices(ledger, info, tmp_path, form):
+    screened(ledger, info)
+    paths = write_tables(ledger.path, tmp_path / "tables", form)
+    (path,) = [path for path in paths if path.name == f"findings.{form}"]
+    if form == "json":
+        import json
+
+        rows = json.loads(path.read_text())
+    else:
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        read = {"csv": pyarrow.csv.read_csv, "parquet": pyarrow.parquet.read_table}[form]
+        rows = read(path).to_pylist()
+    assert [(row["z_min"], row["z_max"], row["x_min"], row["area_px"]) for row in rows] == [
+        (2, 5, 4, None),
+        (0, 1, 20, None),
+    ]
+
+
+def test_a_curve_begins_at_nothing():
+    one = volume_cards.Candidate(1, FINDINGS[0], (1.0, 1.0, 1.0), [], [100.0, 300.0, 200.0])
+    assert one.polyline((0.0, 60.0, 240.0)) == "5.0,25.3 27.5,4.0 95.0,14.7"
+    assert one.polyline((0.0, None, None)) == "5.0,25.3 50.0,4.0 95.0,14.7"
