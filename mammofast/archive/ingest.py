@@ -3,10 +3,9 @@
 import contextlib
 import hashlib
 import threading
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -16,7 +15,9 @@ from pydicom import Dataset
 from mammofast import ops
 from mammofast.archive import layout
 from mammofast.archive.codecs import Stored
+from mammofast.archive.counts import IngestReport
 from mammofast.archive.decoded import background_of, check_decoded
+from mammofast.archive.in_order import in_order
 from mammofast.archive.mammogram import Mammogram, known, triage
 from mammofast.archive.patients import MixedStudies, patient_of
 from mammofast.archive.quiet import quiet
@@ -47,39 +48,6 @@ _WINDOW = 4
 _IN_FLIGHT_BYTES = 1 << 30
 # Another try may go better; every other reason is the file's own, and for good.
 _RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """How many files were new images, known before, not usable, and damaged.
-
-    A file of an MR series is added once its volume is: until then it counts as what the series is. volumes: how many
-    were made, or made anew as more of their series came.
-    mixed_studies: to how many studies an image was added that names another patient than the image before it.
-    """
-
-    added: int = 0
-    known: int = 0
-    skipped: int = 0
-    failed: int = 0
-    mixed_studies: int = 0
-    volumes: int = 0
-
-    @property
-    def files(self) -> int:
-        """How many files were looked at."""
-        return self.added + self.known + self.skipped + self.failed
-
-    def __sub__(self, before: "IngestReport") -> "IngestReport":
-        return IngestReport(*(getattr(self, f.name) - getattr(before, f.name) for f in fields(self)))
-
-    def __str__(self) -> str:
-        text = f"{self.added} added, {self.known} known, {self.skipped} skipped, {self.failed} failed"
-        if self.volumes:
-            text += f"; volumes: {self.volumes}"
-        if self.mixed_studies:
-            text += f"; studies with images of several patients: {self.mixed_studies}"
-        return text
 
 
 # Files, folders, zip files, DICOMDIRs by their paths; or what yields files itself.
@@ -166,7 +134,7 @@ class Ingest:
         )
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ingest")
         try:
-            for file, outcome in _in_order(pool, run.look_at, files, _WINDOW * self._workers):
+            for file, outcome in in_order(pool, run.look_at, files, _WINDOW * self._workers, _IN_FLIGHT_BYTES):
                 run.settle(file, outcome)
                 if progress is not None:
                     progress(1)
@@ -413,34 +381,6 @@ def _identity(file: SourceFile, header: Dataset | None) -> dict[str, Any]:
     if header is not None:
         return known(header)
     return {"study_uid": file.study_uid, "series_uid": file.series_uid, "sop_uid": file.sop_uid}
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, work: Callable[[SourceFile], _Outcome], files: Iterator[SourceFile], most: int
-) -> Iterator[tuple[SourceFile, _Outcome]]:
-    """Work on a bounded window of files at a time; yield outcomes in the files' order."""
-    window: deque[tuple[SourceFile, Future[_Outcome]]] = deque()
-    in_flight = 0
-    ended_early: PacsError | None = None
-    while True:
-        try:
-            file = next(files)
-        except StopIteration:
-            break
-        except PacsError as error:  # what has come is worked on to its end all the same
-            ended_early = error
-            break
-        while window and (len(window) >= most or in_flight + file.size > _IN_FLIGHT_BYTES):
-            first, future = window.popleft()
-            in_flight -= first.size
-            yield first, future.result()
-        window.append((file, pool.submit(work, file)))
-        in_flight += file.size
-    while window:
-        first, future = window.popleft()
-        yield first, future.result()
-    if ended_early is not None:
-        raise ended_early
 
 
 def _sha256(stream: BinaryIO) -> str:

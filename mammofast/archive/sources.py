@@ -210,8 +210,8 @@ def _open(path: Path) -> BinaryIO:
         return _Nameless(io.FileIO(open_regular(path)))
     except OSError as error:
         raise BrokenImage(Reason.READ, f"the file cannot be opened ({error.strerror})") from None
-    except ValueError as error:  # it was a file when its folder was listed
-        raise BrokenImage(Reason.READ, f"the file cannot be opened ({error})") from None
+    except ValueError:  # it was a file when its folder was listed
+        raise BrokenImage(Reason.READ, "the file cannot be opened (it is a folder, pipe, socket or device)") from None
 
 
 def _is_zip(path: Path) -> bool:
