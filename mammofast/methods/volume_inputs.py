@@ -80,9 +80,8 @@ class Input:
         wanted = [phase for each in self.channels for phase in (each.phase, each.minus) if phase is not None]
         wanted += [self.contrast.phase] if isinstance(self.contrast, Relative) else []
         if any(not -volume.phases <= phase < volume.phases for phase in wanted):
-            detail = (
-                f"the bundle reads phases {sorted(set(wanted))}, 0 being the baseline; the volume has {volume.phases}"
-            )
+            named = ", ".join(map(str, sorted(set(wanted))))
+            detail = f"the bundle reads phases {named} (0 is the baseline), the volume has {volume.phases}"
             raise UnusableImage(Reason.MISSING_PHASES, detail)
 
     def rows(self, volume: VolumeSource, region: Region | None = None) -> Values:
