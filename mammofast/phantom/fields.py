@@ -32,10 +32,8 @@ def power_law(
     sizes = [-(-size // _FFT_MULTIPLE) * _FFT_MULTIPLE for size in shape]
     frequencies = [np.fft.fftfreq(*axis) for axis in zip(sizes, spacings, strict=True)]
     frequencies[-1] = np.fft.rfftfreq(sizes[-1], spacings[-1])
-    power = np.float32(0)
-    for axis, frequency in enumerate(frequencies):
-        others = [i for i in range(len(shape)) if i != axis]
-        power = power + np.expand_dims((frequency**2).astype(np.float32), others)
+    axes = np.meshgrid(*((each**2).astype(np.float32) for each in frequencies), indexing="ij", sparse=True)
+    power = sum(axes[1:], start=axes[0])
     amplitude = (power + np.float32(outer**-2)) ** np.float32(-beta / 4)
     amplitude.flat[0] = 0
     spectrum = amplitude * (

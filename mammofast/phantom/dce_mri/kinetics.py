@@ -27,7 +27,7 @@ class Curve:
         """
         rise, slope = {
             "washout": ((10, 22), (-0.14, -0.07)),
-            "plateau": ((14, 28), (-0.012, 0.012)),
+            "plateau": ((12, 20), (-0.012, 0.01)),
             "persistent": ((35, 60), (0.05, 0.11)),
         }[kinetics]
         return cls(float(rng.uniform(*rise)), float(rng.uniform(*slope)))

@@ -103,7 +103,8 @@ def draw_inside(mass: Mass, spacing: Point) -> Field:
     place = np.stack([axis.ravel() for axis in np.meshgrid(*places, indexing="ij")])
     distance = np.maximum(np.linalg.norm(place, axis=0), 1e-3)
     radius = outline.radius(place / distance) * (mass.diameter / outline.diameter())
-    return (radius - distance).astype(np.float32).reshape([len(axis) for axis in places])
+    inside: Field = (radius - distance).astype(np.float32)
+    return inside.reshape([len(axis) for axis in places])
 
 
 def draw_uptake(mass: Mass, inside: Field, spacing: Point) -> Field:

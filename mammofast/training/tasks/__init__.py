@@ -13,6 +13,8 @@ _KINDS = {
     "detection": "detection:Detection",
     "adversarial": "adversarial:Adversarial",
     "rcnn": "rcnn:Rcnn",
+    "volume-region": "volumes:VolumeRegion",
+    "volume-rcnn": "volumes:VolumeDetection",
 }
 
 __all__ = ["Batch", "Example", "Task", "make_task"]
