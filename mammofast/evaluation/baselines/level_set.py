@@ -6,7 +6,7 @@ from mammofast.evaluation.baselines.breast import Image, Mask, window_around
 from mammofast.evaluation.baselines.threshold import searched, threshold, without_small
 
 _ITERATIONS = 120
-_SMOOTHING = 2
+_SMOOTHING = 1
 
 
 def level_set(image: Image, view: str | None = None, told: Mask | None = None) -> Mask:
