@@ -39,19 +39,19 @@ def kmeans_anchors(sizes: npt.NDArray[np.floating], count: int, seed: int) -> Si
         raise ValueError(f"sizes: got shape {sizes.shape}, expected (n >= {count}, 2), widths and heights")
     if not ((sizes >= _UNIT) & (sizes <= _LARGEST)).all():
         raise ValueError(f"sizes: expected widths and heights from {_UNIT} to {_LARGEST:.0f} pixels")
-    sizes = np.rint(sizes / _UNIT) * _UNIT
-    centres = _spread_start(sizes, count, np.random.default_rng(seed))
-    assigned = np.full(len(sizes), -1)
+    exact: Sizes = np.rint(sizes / _UNIT) * _UNIT
+    centres = _spread_start(exact, count, np.random.default_rng(seed))
+    assigned = np.full(len(exact), -1)
     for _ in range(_MOST_ROUNDS):
-        fit = shared_corner_iou(sizes, centres)
+        fit = shared_corner_iou(exact, centres)
         nearest = fit.argmax(axis=1)
         if np.array_equal(nearest, assigned):
             break
         assigned = nearest
         misfits = iter(np.argsort(fit.max(axis=1), kind="stable"))
         for k in range(count):
-            members = sizes[assigned == k]
-            centres[k] = np.median(members, axis=0) if len(members) else sizes[next(misfits)]
+            members = exact[assigned == k]
+            centres[k] = np.median(members, axis=0) if len(members) else exact[next(misfits)]
     order = np.lexsort((centres[:, 0], centres.prod(axis=1)))
     return centres[order]
 

@@ -92,7 +92,7 @@ def overlaps(a: Boxes, b: Boxes) -> Boxes:
     inter = (high - low).clip(min=0).prod(axis=2)
     areas = [(x[:, 2:] - x[:, :2]).prod(axis=1) for x in (a, b)]
     union = areas[0][:, None] + areas[1] - inter
-    return np.divide(inter, union, out=np.zeros_like(inter), where=union > 0)
+    return np.asarray(np.divide(inter, union, out=np.zeros_like(inter), where=union > 0))
 
 
 def proposal_loss(
@@ -103,7 +103,8 @@ def proposal_loss(
 
     objectness: (2A, h, w). deltas: (4A, h, w). boxes: the masses'.
     """
-    count, rows, cols = anchors.count, *objectness.shape[1:]
+    count = anchors.count
+    rows, cols = objectness.shape[1:]
     places = anchors.at(rows, cols)
     labels, matched = assign_anchors(places, boxes, shape, sampling)
     chosen = sample(labels, sampling.anchors, sampling.anchor_positives, rng)

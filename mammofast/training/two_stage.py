@@ -1,7 +1,9 @@
 """What the detector's and the segmenter's trainings share: the method that both will screen in."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +46,20 @@ def method_parameters(recipe: Recipe, stage: Stage) -> TwoStageParameters:
         return read_parameters(TwoStageParameters, values, where)
     except BundleError as error:
         raise TrainingError(str(error)) from error
+
+
+def stated(parameters: TwoStageParameters, names: Sequence[str]) -> dict[str, Any]:
+    """Return parameters by name as a manifest states them."""
+    values = {name: getattr(parameters, name) for name in names}
+    found: dict[str, Any] = json.loads(
+        json.dumps(
+            {
+                name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+                for name, value in values.items()
+            }
+        )
+    )
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,3 +1,4 @@
+# mypy: disallow-subclassing-any=False
 """A generator of masks and its critic, taking turns (Singh et al. 2020, the cGAN that P4 compares with)."""
 
 from collections.abc import Iterable
@@ -70,7 +71,8 @@ class Adversarial(Crops):
     def learns(self, network: nn.Module, turn: str) -> Iterable[nn.Parameter]:
         """Return the parameters of the one whose turn it is."""
         part: nn.Module = getattr(network, turn)
-        return part.parameters()
+        parameters: Iterable[nn.Parameter] = part.parameters()
+        return parameters
 
     def loss(self, network: nn.Module, batch: Batch, turn: str) -> Tensor:
         """Return the critic's cross-entropy over both kinds of masks, or the generator's loss."""

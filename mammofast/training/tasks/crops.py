@@ -18,7 +18,9 @@ from mammofast.training.losses import DICE, LossTable, make_loss, supervised
 from mammofast.training.recipe import Recipe, Stage
 from mammofast.training.tables import read_table
 from mammofast.training.tasks.task import Batch, Example, Task
-from mammofast.training.two_stage import Subject, method_parameters
+from mammofast.training.two_stage import Subject, method_parameters, stated
+
+_STATED = ("grey", "contrast", "crop_margin", "crop_shape", "mask_threshold")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,20 +79,13 @@ class Crops(Task):
     @property
     def preparation(self) -> Mapping[str, Any]:
         """The grey values, and which windows."""
-        method = self._method
-        return {
-            "grey": asdict(method.grey),
-            "contrast": asdict(method.contrast),
-            "scales": [list(size) for size in method.scales],
-            "crop_margin": method.crop_margin,
-            "crop_shape": list(method.crop_shape),
-            **asdict(self._windows),
-        }
+        names = ("grey", "contrast", "scales", "crop_margin", "crop_shape")
+        return {**stated(self._method, names), **asdict(self._windows)}
 
     def prepare(self, sample: Sample) -> list[Example]:
         """Return the crops of an image, mass by mass."""
         subject = Subject.of(sample, self._method)
-        found = []
+        found: list[Example] = []
         for box in subject.boxes:
             rng = np.random.default_rng(box)
             for _ in range(self._windows.windows):
@@ -134,7 +129,7 @@ class Crops(Task):
     ) -> list[npt.NDArray[np.uint8]]:
         a = self._augmentation
         turns = int(rng.integers(4)) if a.turn else 0
-        mirrored = [axis for axis, often in ((1, a.left_right), (0, a.top_bottom)) if rng.random() < often]
+        mirrored = tuple(axis for axis, often in ((1, a.left_right), (0, a.top_bottom)) if rng.random() < often)
         return [np.flip(np.rot90(each, turns), mirrored) for each in pair]
 
     def loss(self, network: nn.Module, batch: Batch, turn: str) -> Tensor:
@@ -154,5 +149,5 @@ class Crops(Task):
         return {"dice": float(np.mean(found))}
 
     def parameters(self) -> dict[str, Any]:
-        """Return the recipe's parameters and the crops' shape."""
-        return {**super().parameters(), "crop_shape": list(self._method.crop_shape)}
+        """Return the recipe's parameters, and all that the segmenter was trained with."""
+        return {**super().parameters(), **stated(self._method, _STATED)}

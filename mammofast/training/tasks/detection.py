@@ -1,7 +1,7 @@
 """Learning to find masses: YOLOv3 and its kin, at all sizes that they will be run at (Yan et al. 2020, P4)."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mammofast import ops
 from mammofast.datasets import Sample
+from mammofast.errors import TrainingError
 from mammofast.evaluation import average_precision, match_boxes
 from mammofast.models import find
 from mammofast.models.yolov3 import ANCHORS_PER_HEAD, BOX_CHANNELS, STRIDES, last_convolutions
@@ -19,9 +20,10 @@ from mammofast.training.calibrate import calibrate
 from mammofast.training.recipe import Recipe, Size, Stage
 from mammofast.training.tables import read_table
 from mammofast.training.tasks.task import Batch, Example, Task
-from mammofast.training.two_stage import Subject, method_parameters
+from mammofast.training.two_stage import Subject, method_parameters, stated
 from mammofast.training.yolo import XYWH, Targets, YoloLoss
 
+_STATED = ("grey", "contrast", "scales", "strides", "anchors", "confidence_threshold", "nms_iou", "fusion_threshold")
 # P4 evaluates, as darknet does, from this confidence on.
 _EVALUATED_FROM = 0.005
 # Nearly all cells must stay silent, and a new network is: a confidence of 0.002, though it says "mass" if anything.
@@ -79,14 +81,17 @@ class Detection(Task):
         self._loss = self._with_anchors(self._method.anchors)
         weights = self._examples.weights or (1.0,) * len(self._sizes)
         if len(weights) != len(self._sizes) or not min(weights) >= 0 < sum(weights):
-            raise ValueError(f"weights: got {weights}, expected one of 0 or more for each of {len(self._sizes)} sizes")
+            raise TrainingError(
+                f"recipe {recipe.name!r}: examples: weights: got {weights}, expected {len(self._sizes)} of 0 or more, "
+                "one for each size"
+            )
         self._weights = np.array(weights) / sum(weights)
         self._channels = int(stage.network.options.get("channels", find(stage.network.name).input[0]))
 
     @property
     def preparation(self) -> Mapping[str, Any]:
         """The grey values and sizes of the inputs."""
-        return {name: _plain(getattr(self._method, name)) for name in ("grey", "contrast", "scales")}
+        return stated(self._method, ("grey", "contrast", "scales"))
 
     def prepare(self, sample: Sample) -> list[Example]:
         """Return the image at every size, and its boxes."""
@@ -100,7 +105,10 @@ class Detection(Task):
         sizes = np.concatenate(
             [(boxes[:, 2:] - boxes[:, :2]) * [cols, rows] for rows, cols in self._examples.anchor_sizes]
         )
-        anchors = kmeans_anchors(sizes, ANCHORS_PER_HEAD * len(STRIDES), self.recipe.seed)
+        try:
+            anchors = kmeans_anchors(sizes, ANCHORS_PER_HEAD * len(STRIDES), self.recipe.seed)
+        except ValueError as error:
+            raise TrainingError(f"the training images' masses give no anchors: {error}; give more of them") from error
         return {"anchors": anchors.tolist(), "mean_best_iou": mean_best_iou(sizes, anchors)}
 
     def use(self, fitted: Mapping[str, Any]) -> None:
@@ -128,7 +136,8 @@ class Detection(Task):
         size = self._sizes[len(self._sizes) // 2] if rng is None else self._size_at(step)
         images, boxes, whose = [], [], []
         for i, example in enumerate(examples):
-            image, corners = np.asarray(example[_key(size)], np.float32) / 255, np.asarray(example["boxes"])
+            image = np.asarray(example[_key(size)], np.float32) / np.float32(255)
+            corners = np.asarray(example["boxes"], np.float32)
             if rng is not None:
                 image, corners = self._augmented(image, corners, rng)
             images.append(image)
@@ -188,16 +197,9 @@ class Detection(Task):
         return {}
 
     def parameters(self) -> dict[str, Any]:
-        """Return the recipe's parameters, its sizes and the anchors."""
-        return {**super().parameters(), "scales": _plain(self._sizes), "anchors": _plain(self._method.anchors)}
+        """Return the recipe's parameters, and all that the detector was trained and calibrated with."""
+        return {**super().parameters(), **stated(self._method, _STATED)}
 
 
 def _key(size: Size) -> str:
     return "image_{}x{}".format(*size)
-
-
-def _plain(value: Any) -> Any:
-    """Return JSON-ready values of tuples and dataclasses."""
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return value if isinstance(value, (int, float, str)) else asdict(value)

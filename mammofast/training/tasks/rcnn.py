@@ -1,3 +1,4 @@
+# mypy: disallow-subclassing-any=False
 """Learning to find masses with Faster R-CNN (Ren et al. 2015), as P5 does in slices: proposals and head together."""
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -135,11 +136,9 @@ class Rcnn(Task):
         super().__init__(recipe, stage)
         entry = find(stage.network.name)
         given = dict(recipe.bundle.parameters) if recipe.bundle else {}
-        anchors = given.get("anchors", {})
-        self._settings = Settings(
-            anchors=Anchors(**{k: tuple(v) if isinstance(v, list) else v for k, v in anchors.items()}),
-            **{k: tuple(given[k]) if isinstance(given[k], list) else given[k] for k in _SETTINGS if k in given},
-        )
+        anchors: dict[str, Any] = {k: _frozen(v) for k, v in given.get("anchors", {}).items()}
+        others: dict[str, Any] = {k: _frozen(given[k]) for k in _SETTINGS if k in given}
+        self._settings = Settings(anchors=Anchors(**anchors), **others)
         costs = asdict(read_table(_Loss, stage.loss, "loss"))
         self._learning = replace(
             self._settings, candidates=costs.pop("candidates"), proposals=costs.pop("learned_proposals")
@@ -226,3 +225,7 @@ class Rcnn(Task):
         """Return Faster R-CNN."""
         kept: nn.Module = network.network
         return kept
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from mammofast.errors import TrainingError
 from mammofast.training.anchors import kmeans_anchors, mean_best_iou
 from mammofast.training.recipe import read_recipe
 from mammofast.training.tasks import make_task
@@ -75,7 +76,7 @@ def test_sizes_come_as_often_as_their_weights():
     sizes = sizes_of(task_of(**{"examples.weights": [3.0, 0.0, 0.0, 0.0, 1.0]}), range(200))
     assert set(sizes) == {SCALES[0], SCALES[4]}
     assert 130 <= sizes.count(SCALES[0]) <= 170
-    with pytest.raises(ValueError, match="weights"):
+    with pytest.raises(TrainingError, match="weights"):
         task_of(**{"examples.weights": [1.0, 2.0]})
 
 
