@@ -1,12 +1,12 @@
 """P5's networks over a volume: the ``volume`` method beside eager PyTorch, a slice at a time.
 
-    python -m bench.volumes --json bench/results/volumes.json
+    python -m bench.volumes DATA --json bench/results/volumes.json
 
-Random weights: what networks cost does not depend on what they have learnt, and both ways must find the same.
+DATA keeps the bundles between runs. Random weights: what networks cost does not depend on what they have learnt, and
+all ways must find the same.
 """
 
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,28 +45,34 @@ def main() -> None:
     arguments = harness.parse_arguments(
         __doc__,
         [
+            ("data", {"type": Path}),
             ("--slices", {"type": int, "default": 8}),
             ("--rounds", {"type": int, "default": 3}),
             ("--width", {"type": float, "default": 1.0}),
+            ("--compile-only", {"action": "store_true"}),
         ],
     )
     torch.set_num_threads(1)
     volume = ArrayVolume(breasts(arguments.slices))
-    with tempfile.TemporaryDirectory() as scratch:
-        bundles = {name: make_bundle(Path(scratch) / each, each, arguments.width) for name, each in BACKENDS.items()}
-        ways: dict[str, Callable[[], Any]] = {EAGER: by_slice(bundles[EAGER], volume)}
-        screeners = [mammofast.open_bundle(bundles[name]) for name in (OURS, OPENVINO)]
-        for name, screener in zip((OURS, OPENVINO), screeners, strict=True):
-            ways[name] = lambda screener=screener: screener.screen_volume(volume).findings
-        samples: dict[str, list[float]] = {name: [] for name in ways}
-        found: dict[str, Any] = {}
-        for _ in range(arguments.rounds):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                found[name] = way()
-                samples[name].append(time.perf_counter() - start)
-        for screener in screeners:
-            screener.close()
+    bundles = {
+        name: make_bundle(arguments.data / f"{backend}-{arguments.width}", backend, arguments.width)
+        for name, backend in BACKENDS.items()
+    }
+    if arguments.compile_only:
+        return
+    ways: dict[str, Callable[[], Any]] = {EAGER: by_slice(bundles[EAGER], volume)}
+    screeners = [mammofast.open_bundle(bundles[name]) for name in (OURS, OPENVINO)]
+    for name, screener in zip((OURS, OPENVINO), screeners, strict=True):
+        ways[name] = lambda screener=screener: screener.screen_volume(volume).findings
+    samples: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, Any] = {}
+    for _ in range(arguments.rounds):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            found[name] = way()
+            samples[name].append(time.perf_counter() - start)
+    for screener in screeners:
+        screener.close()
     case = harness.report(
         f"a volume of {arguments.slices} slices of 320 x 320",
         "slices per second against slice-at-a-time eager PyTorch with the same networks",
@@ -92,7 +98,9 @@ def breasts(slices: int) -> Any:
 
 
 def make_bundle(folder: Path, backend: str, width: float) -> Path:
-    """Compile P5's networks with the same random weights for a backend."""
+    """Compile P5's networks with the same random weights for a backend, unless that is there."""
+    if (folder / "manifest.json").exists():
+        return folder
     choice = Choice(weights=Weights(random=0), options={"width": width})
     compile_bundle("volume", {"region": choice, "detector": choice}, Target(backend=backend), folder)
     return folder

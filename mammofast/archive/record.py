@@ -53,6 +53,11 @@ class ImageRecord:
         """How much the native stored values take."""
         return self.rows * self.cols * np.dtype(self.dtype).itemsize
 
+    @property
+    def time_units(self) -> int:
+        """How many images' time screening may take."""
+        return 1
+
     def __reduce__(self) -> tuple[Any, ...]:
         # Every task carries many records: a dataclass's own way takes nearly twice as long.
         return ImageRecord, tuple(getattr(self, name) for name in self.__slots__)

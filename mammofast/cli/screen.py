@@ -57,7 +57,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     default=600.0,
     show_default=True,
     metavar="SECONDS",
-    help="What an image may take; past it, it is tried once more alone, then it has failed.",
+    help="What an image, or ten slices, may take; past it, it is tried once more alone, then it has failed.",
 )
 @click.option("--retry-failed", is_flag=True, help="Screen images again that failed before.")
 @click.option(

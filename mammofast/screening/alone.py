@@ -50,7 +50,8 @@ class Ended(Exception):
 class Apart:
     """Screens one image at a time in a child process; one that an image has ended is replaced by a new one.
 
-    open_screener: opens the bundle there. deadline: seconds for an image. memory_limit: bytes; None for no limit.
+    open_screener: opens the bundle there. deadline: seconds for an image, and for every ten slices of a volume.
+    memory_limit: bytes; None for no limit.
     """
 
     open_screener: Callable[[], Screener]
@@ -73,7 +74,7 @@ class Apart:
         if self._child is None:
             self._start()
         try:
-            outcome: tuple[str, bytes] | DeviceLostError = self._ask(image, self.deadline)
+            outcome: tuple[str, bytes] | DeviceLostError = self._ask(image, self.deadline * image.record.time_units)
             if isinstance(outcome, DeviceLostError):
                 raise Ended(Reason.WORKER, f"lost the card of a process of its own: {outcome}")
         except Ended:

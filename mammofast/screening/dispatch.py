@@ -63,6 +63,11 @@ class _Task:
     others: int = 0
     sent: float = field(default=0.0, compare=False)
 
+    @property
+    def time_units(self) -> int:
+        """How many images' time it may take."""
+        return sum(image.record.time_units for image in self.images)
+
 
 class Dispatcher:
     """Sends images to workers, a few a task, and yields what comes back.
@@ -72,7 +77,7 @@ class Dispatcher:
     (:mod:`mammofast.screening.alone`).
 
     size: images a task, at most. stop: asked before anything is sent; True ends sending. abandon: asked all the time;
-    True ends waiting as well. deadline: seconds that an image may take.
+    True ends waiting as well. deadline: seconds that an image, or ten slices of a volume, may take.
     """
 
     def __init__(
@@ -236,7 +241,7 @@ class Dispatcher:
         overdue = {
             future.key: future
             for future, task in self._in_flight.items()
-            if now - task.sent > _OVERDUE_FACTOR * self._deadline * self._size + _OVERDUE_SECONDS
+            if now - task.sent > _OVERDUE_FACTOR * self._deadline * max(self._size, task.time_units) + _OVERDUE_SECONDS
         }
         if not overdue:
             return

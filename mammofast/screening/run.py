@@ -81,8 +81,8 @@ def screen(
     until: "HH:MM", local time: nothing is begun after that.
     progress: called with the number of images just finished, those already on record included.
     retry_failed: screen images again that failed before, say because the archive's disk was away.
-    image_deadline: seconds that an image may take. Where it takes longer, or ends its worker, it is screened once more,
-        in a process of its own, and has failed if that ends the same way.
+    image_deadline: seconds that an image may take, or ten slices of a volume. Where it takes longer, or ends its
+        worker, it is screened once more, in a process of its own, and has failed if that ends the same way.
     images_per_task: how many images go to a worker together, 4 by default, 16 on cards; changes no result.
     opener: opens the bundle, in workers too.
     trace: a folder for what :mod:`mammofast.screening.trace` writes down of where the time goes; the workers of a

@@ -210,7 +210,7 @@ def screen_task(name: str, task: bytes, deadline: float) -> bytes:
     here, images = opened(name), unpacked(task)
     with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
-        with ends_within(deadline * len(images)), _ends_with_its_card(name):
+        with ends_within(deadline * sum(image.record.time_units for image in images)), _ends_with_its_card(name):
             encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
     return packed([(status, content, seconds) for status, content in encoded])

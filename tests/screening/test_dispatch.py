@@ -98,7 +98,7 @@ def test_a_result_that_has_ended_and_never_comes_is_not_waited_for(clock, monkey
     clock.sleep = sleep
     monkeypatch.setattr(dispatch, "as_completed", lambda **options: Lost())
     client = SimpleNamespace(loop=None, status="running", nthreads=lambda: {"worker": 1}, submit=submit)
-    record = SimpleNamespace(rows=10, cols=10, dtype="uint8")
+    record = SimpleNamespace(nbytes=100, time_units=1)
     images = [SimpleNamespace(record=record, number=number) for number in range(2)]
     run = dispatch.Dispatcher(client, "run", 2, lambda: False, lambda: False)
     outcomes = [outcome for found in run.run(iter(images)) for outcome in found]

@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import mammofast
@@ -218,7 +219,8 @@ class FakeClient:
 
 
 def fake_images(count, rows=4096, cols=3328, dtype="uint16"):
-    records = (SimpleNamespace(rows=rows, cols=cols, dtype=dtype, number=n) for n in itertools.count())
+    nbytes = rows * cols * np.dtype(dtype).itemsize
+    records = (SimpleNamespace(nbytes=nbytes, time_units=1, number=n) for n in itertools.count())
     return [SimpleNamespace(record=record) for record in itertools.islice(records, count)]
 
 

@@ -26,6 +26,7 @@ def image(number):
         cols=8,
         pixel_spacing=None,
         content_sha256=f"{number:064x}",
+        time_units=1,
     )
     return SimpleNamespace(record=record, shape=(10, 8))
 

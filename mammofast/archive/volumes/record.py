@@ -114,6 +114,11 @@ class VolumeRecord:
         return self.phases * self.slices * self.rows * self.cols * np.dtype(self.dtype).itemsize
 
     @property
+    def time_units(self) -> int:
+        """How many images' time screening may take: one for every ten slices."""
+        return -(-self.slices // 10)
+
+    @property
     def pixel_spacing(self) -> tuple[float, float]:
         """Millimetres between rows and between columns."""
         return self.spacing[1:]
