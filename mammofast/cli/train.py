@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mammofast.datasets import Dataset, Split
     from mammofast.training.trainer import Trained
 
-_LAYOUTS = ["inbreast", "cbis-ddsm", "vindr-mammo", "cityscapes", "folder", "phantoms"]
+_LAYOUTS = ["inbreast", "cbis-ddsm", "vindr-mammo", "cityscapes", "folder", "phantoms", "dce-mri"]
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -89,8 +89,9 @@ def train_command(
         from mammofast.training.trainer import train
     except ModuleNotFoundError as error:
         raise ImportError(f'training needs the extra "train" ({error}): pip install "mammofast[train]"') from error
-    from mammofast.errors import TrainingError
+    from mammofast.errors import BundleError, ModelError, TrainingError
     from mammofast.training.recipe import read_recipe
+    from mammofast.training.tasks import make_task
 
     given = _by_key({"training.epochs": epochs, "training.batch": batch, "network.options.width": width})
     if sizes:
@@ -98,7 +99,9 @@ def train_command(
     given |= {key: _value(text) for key, text in (_pair(change, "--set") for change in changes)}
     try:
         chosen = read_recipe(recipe, given)
-    except TrainingError as error:
+        for stage in chosen.stages:
+            make_task(chosen, stage)  # reads what only the task understands, before any image is
+    except (BundleError, ModelError, TrainingError) as error:
         raise click.UsageError(str(error)) from error
     roles = {role: Path(folder) for role, folder in (_pair(other, "--with") for other in others)}
     target = bundle or out / "bundle"

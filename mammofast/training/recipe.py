@@ -271,7 +271,7 @@ def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
                 raise TrainingError(f"change {key!r}: the recipe has no stage {parts[1]!r}")
             continue
         _set(new, parts, value)
-        for stage in new.get("stages", []):
+        for stage in new.get("stages", []) if parts[0] in _SHARED else ():
             _set(stage, parts, None)
     return new
 

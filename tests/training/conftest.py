@@ -69,29 +69,27 @@ class Tiny:
                     path.write_bytes(imagecodecs.png_encode(pixels))
         return read_cityscapes(folder)
 
+    def everything(self, data):
+        """Return a split of which all samples train."""
+        return Split(tuple(sample.name for sample in data), ())
 
-def everything(data):
-    """Return a split of which all samples train."""
-    return Split(tuple(sample.name for sample in data), ())
-
-
-def tiny_recipe(name, **changes):
-    """Return a recipe that learns in seconds: one epoch, a narrow network, a small input."""
-    recipe = read_recipe(name)
-    bundle = recipe.bundle
-    method = bundle.method if bundle else "tiled"
-    sizes = SIZES.get(name) or SIZES[bundle.role if method == "two_stage" else method]
-    values = {"training.epochs": 1, "training.batch": 4, "training.accumulate": 2, "training.average": 0}
-    values |= {"network.sizes": sizes}
-    if name.startswith("demo"):
-        values["training.batch"] = 2
-    else:
-        values["network.options.width"] = 1 / 16
-    if name == "demo-detector":
-        values |= {"examples.weights": [1, 1], "examples.anchor_sizes": sizes}
-    if name in CROPS:
-        values["examples.crop"] = CROPS[name]
-    return read_recipe(name, values | changes)
+    def recipe(self, name, **changes):
+        """Return a recipe that learns in seconds: one epoch, a narrow network, a small input."""
+        recipe = read_recipe(name)
+        bundle = recipe.bundle
+        method = bundle.method if bundle else "tiled"
+        sizes = SIZES.get(name) or SIZES[bundle.role if method == "two_stage" else method]
+        values = {"training.epochs": 1, "training.batch": 4, "training.accumulate": 2, "training.average": 0}
+        values |= {"network.sizes": sizes}
+        if name.startswith("demo"):
+            values["training.batch"] = 2
+        else:
+            values["network.options.width"] = 1 / 16
+        if name == "demo-detector":
+            values |= {"examples.weights": [1, 1], "examples.anchor_sizes": sizes}
+        if name in CROPS:
+            values["examples.crop"] = CROPS[name]
+        return read_recipe(name, values | changes)
 
 
 @pytest.fixture(scope="session")
@@ -115,12 +113,12 @@ def trained(tiny, tmp_path_factory):
 
     def run(name):
         if name not in runs:
-            recipe = tiny_recipe(name)
+            recipe = tiny.recipe(name)
             data = tiny.streets() if recipe.bundle is None else tiny.phantoms()
             sets = [data] * max(stage.data for stage in recipe.stages)
             out = tmp_path_factory.mktemp(name) / "run"
             cache = tmp_path_factory.getbasetemp() / "examples"
-            runs[name] = train(recipe, sets, [everything(each) for each in sets], out, cache=cache, device="cpu")
+            runs[name] = train(recipe, sets, [tiny.everything(each) for each in sets], out, cache=cache, device="cpu")
         return runs[name]
 
     return run
