@@ -38,9 +38,12 @@ class VolumeTruth:
 
     @property
     def data(self) -> Dataset:
-        """All volumes, by UID, as what splits are drawn from: P5's five are ``folds(truth.data, 5)``."""
+        """All volumes, by UID, as what splits are drawn from: P5's five are ``folds(truth.data, 5)``.
+
+        Its name is that of the data set that training reads, so that both take the same splits.
+        """
         paths = sorted(self._folder.glob("*.npy"))
-        return Dataset("volumes", tuple(Sample(p.stem, self.patient(p.stem) or p.stem, p) for p in paths))
+        return Dataset("dce-mri", tuple(Sample(p.stem, self.patient(p.stem) or p.stem, p) for p in paths))
 
     def __contains__(self, sop_uid: str) -> bool:
         """Return whether a volume's masses are known; it may have none."""
