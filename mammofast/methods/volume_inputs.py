@@ -17,6 +17,8 @@ from mammofast.records import VolumeSource
 Values = npt.NDArray[np.float32]
 Region = npt.NDArray[np.bool_]
 ZSCORE, MINMAX = "zscore", "minmax"
+# Slices read at a time: native ones may be much larger than a network's.
+_READ_SLICES = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +110,17 @@ class Input:
 
     def _read(self, volume: VolumeSource, phase: int, minus: int | None = None) -> Values:
         """Return a phase, less another one, at ``shape``."""
-        found = volume.values(phase)
-        if minus is not None:
-            found = found - volume.values(minus)
-        if not np.isfinite(found).all():
-            raise BrokenImage(Reason.NOT_FINITE, "the volume holds NaN or infinity")
-        return np.stack([stretched(pixels, self.shape) for pixels in found])
+        values = np.empty((volume.shape[0], *self.shape), np.float32)
+        for first in range(0, len(values), _READ_SLICES):
+            slices = (first, min(first + _READ_SLICES, len(values)))
+            found = volume.values(phase, slices)
+            if minus is not None:
+                found = found - volume.values(minus, slices)
+            if not np.isfinite(found).all():
+                raise BrokenImage(Reason.NOT_FINITE, "the volume holds NaN or infinity")
+            for index, pixels in enumerate(found, start=first):
+                values[index] = stretched(pixels, self.shape)
+        return values
 
     def _normalize(self, values: Values, region: Region | None, unit: Values | None) -> None:
         """Bring a channel's slices to their scale, in place. unit: of what phase that is, if not of their own."""

@@ -58,18 +58,15 @@ class Gathering:
     volumes: int = 0
     _arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
     _waiting: dict[str, str] = field(default_factory=dict)
-    _rows: dict[str, set[str]] = field(default_factory=dict)
     _bytes: int = 0
 
     def start(self) -> Iterator[str]:
         """Look at what the archive has; yield the hash of every file that is a part of a volume."""
         path = self.writer.archive.path
-        for record in self.writer.archive.not_kept():
-            if record.source_sha256 is None and record.study_uid and record.key == _key(record):
-                self._rows.setdefault(record.study_uid, set()).add(record.key)
+        known = {record.study_uid for record in self.writer.archive.not_kept() if record.source_sha256 is None}
         for file in sorted(path.glob("waiting/*/*.dcm")):
             self._waiting[file.stem] = file.parent.name
-            if file.parent.name not in self._rows:  # a run ended before it was put together
+            if file.parent.name not in known:  # a run ended before it was put together
                 self._arrivals.setdefault(file.parent.name, [])
         for folder in volume_folders(path):
             with contextlib.suppress(ArchiveError, ImageError, OSError):  # a damaged one: told elsewhere
@@ -119,15 +116,15 @@ class Gathering:
         while self._arrivals:
             study, arrivals = self._arrivals.popitem()
             with _alone(self.writer.archive.path):
-                self.volumes += _Study(self.writer, study, self._waiting, self._rows).put_together(arrivals)
+                self.volumes += _Study(self.writer, study, self._waiting).put_together(arrivals)
         self._bytes = 0
 
 
 class _Study:
     """One study, while nobody else puts it together."""
 
-    def __init__(self, writer: Writer, uid: str, waiting: dict[str, str], rows: dict[str, set[str]]) -> None:
-        self._writer, self._uid, self._waiting, self._rows = writer, uid, waiting, rows
+    def __init__(self, writer: Writer, uid: str, waiting: dict[str, str]) -> None:
+        self._writer, self._uid, self._waiting = writer, uid, waiting
         self._members: dict[str, Member] = {}
         self._fates: list[tuple[Arrival, tuple[str, str | None] | None]] = []
         for volume in self._open_volumes():
@@ -153,9 +150,10 @@ class _Study:
                 left.update(self._leave_out(group, error, rows))
         with contextlib.suppress(OSError):  # some wait
             (self._writer.archive.path / "waiting" / self._uid).rmdir()
-        for key in self._rows.get(self._uid, set()) - rows:
-            self._writer.forget(key)
-        self._rows[self._uid] = rows
+        # What this or another run said of a series that is whole by now.
+        for series_uid in {each.object.series_uid for each in self._members.values()}:
+            if (key := _key(self._uid, series_uid)) not in rows:
+                self._writer.forget(key)
         for arrival, fate in self._fates:
             arrival.settle(*(fate or (left.get(arrival.source_sha256, "added"), None)))
         return made
@@ -195,8 +193,9 @@ class _Study:
                 rows=first.rows,
                 cols=first.cols,
             )
-            rows.add(_key(record))
-            self._writer.skip(_key(record), record)
+            key = _key(self._uid, first.series_uid)
+            rows.add(key)
+            self._writer.skip(key, record)
         return {part.object.source_sha256: error.status for part in new}
 
     def _open_volumes(self) -> list[ArchiveVolume]:
@@ -298,9 +297,9 @@ def _check_patient(headers: Sequence[bytes]) -> None:
         raise UnusableImage(Reason.CONFLICTING_UID, "the slices of one volume name several patients")
 
 
-def _key(record: SkippedRecord) -> str:
+def _key(study_uid: str, series_uid: str) -> str:
     """Return the name of the record of a series that makes no volume."""
-    return hashlib.sha256(f"series\0{record.study_uid}\0{record.series_uid}".encode()).hexdigest()
+    return hashlib.sha256(f"series\0{study_uid}\0{series_uid}".encode()).hexdigest()
 
 
 @contextlib.contextmanager

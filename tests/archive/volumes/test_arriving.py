@@ -164,3 +164,27 @@ def test_runs_at_the_same_time_make_each_volume_once(tmp_path, elsewhere):
     assert sorted(volume.record.study_uid for volume in open_archive(archive).volumes()) == [uid(1), uid(2), uid(3)]
     assert not list(open_archive(archive).skipped())
     assert not list(verify(open_archive(archive)))
+
+
+@pytest.mark.parametrize("kind", ["classic", "enhanced"])
+def test_damaged_objects_are_no_crash_and_name_nobody(tmp_path, kind):
+    """Bytes changed anywhere: each file is added, known, skipped or failed, and nothing said of it names a patient."""
+    series, rng = Series.draw(phases=2, slices=2, rows=6, cols=6), random.Random(kind)
+    whole = tmp_path / "whole.dcm"
+    save(series.enhanced() if kind == "enhanced" else next(series.classic())[2], whole)
+    content = whole.read_bytes()
+    (tmp_path / "in").mkdir()
+    for number in range(120):
+        changed = bytearray(content)
+        for _ in range(rng.choice([1, 1, 2, 8])):
+            place = rng.randrange(140, len(changed))
+            if rng.random() < 0.2:
+                del changed[place : place + rng.randrange(1, 30)]
+            else:
+                changed[place] = rng.randrange(256)
+        (tmp_path / "in" / f"{number}.dcm").write_bytes(changed)
+    report = ingest(tmp_path / "in", tmp_path / "a.zarr")
+    assert report.files == 120
+    reasons = [record.reason for record in open_archive(tmp_path / "a.zarr").skipped()]
+    assert not [reason for reason in reasons if "SECRET" in reason or reason.startswith("internal")]
+    assert not list(verify(open_archive(tmp_path / "a.zarr")))
