@@ -118,6 +118,18 @@ def test_a_cut_holds_what_is_certain():
     assert not found[:, 3].any()
 
 
+def test_what_is_told_is_where_it_looks(tmp_path):
+    """Beside a larger, brighter disc that is no mass, only those that are told find the mass."""
+    decoy = (X - 30) ** 2 + (Y - 55) ** 2 < 16**2
+    path = tmp_path / "one.png"
+    image = np.where(decoy, 0.95, mammogram())
+    path.write_bytes(imagecodecs.png_encode((image * 255).astype(np.uint8)))
+    sample = Sample("one", "p", path, view="CC", lesions=(Lesion("mass", BoxRegion((32, 82, 59, 109))),))
+    for told in (True, False):
+        for measures in measure_baselines(["level-set", "graph-cut"], [sample], told=told, resamples=2).values():
+            assert (measures["masks"]["per_image"]["dice"]["mean"] > 0.75) == told
+
+
 @pytest.fixture
 def samples(tmp_path):
     """Two images of two patients with the disc's box as their truth, and one without a mass."""

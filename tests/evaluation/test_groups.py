@@ -97,6 +97,14 @@ def test_from_a_ledger(filled, ledger, tmp_path):
     assert [g["group"] for g in breakdown(found.images, "view", 10, 0)] == ["cc"]
 
 
+def test_a_mass_is_not_its_neighbour(record, ledger, tmp_path):
+    """One finding over two masses side by side: it found the one it overlaps most, and that one alone is its Dice."""
+    record(1, [((10, 10, 30, 20), 0.9)], [(10, 10, 24, 20), (24, 10, 30, 20)])
+    first, second = measure(ledger.path, tmp_path / "truth").images[0].masses
+    assert (first.found, second.found) == (True, False)
+    assert first.dice == pytest.approx(2 * 140 / (200 + 140))
+
+
 def test_pictures_tell_sizes_and_views(filled, ledger, tmp_path):
     found = measure(ledger.path, tmp_path / "truth")
     (group,) = breakdown(found.images, "size", 10, 0)
