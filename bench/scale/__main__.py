@@ -43,6 +43,7 @@ def case(measured: Measured, size: int) -> dict[str, Any]:
         "images_per_s": rate,
         "scheduling_us_per_image": cost,
         "us_per_image": measured.us,
+        "scheduler_idle_us_per_image": 1e6 * measured.idle * measured.seconds / images,
         "cards_used": measured.used,
         "tail_s": measured.tail,
         "deaths_of_workers": measured.deaths,

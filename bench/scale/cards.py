@@ -139,6 +139,9 @@ class Cards:
 
     def _work(self, card: int) -> None:
         os.environ |= {PIPE: str(self._pipe), CARD: str(card)}
+        # Cards are other machines: where this program was given some cores, they have the others.
+        if others := set(range(os.cpu_count() or 1)) - os.sched_getaffinity(0):
+            os.sched_setaffinity(0, others)
         os.dup2(os.open(os.devnull, os.O_RDWR), 2)
 
         async def work() -> None:

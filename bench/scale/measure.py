@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from distributed import Client
 
 from bench.scale.cards import open_simulated
-from bench.scale.model import Model, SimulatedArchive
+from bench.scale.model import VIEWS, Model, SimulatedArchive
 from mammofast.archive import ArchiveImage
 from mammofast.screening import run as run_module
 from mammofast.screening import screen
@@ -27,6 +28,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _OWN = {"MainThread": "client", "record": "recording"}
 _DASK = "client, Dask's threads"
 SCHEDULER = "scheduler"
+_IDLE_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A run. making_up: CPU seconds of the client that went into the archive's records."""
+    """A run. making_up: CPU seconds of the client for the records that it made up. idle: cores of the scheduler."""
 
     model: Model
     images: int
@@ -50,6 +52,7 @@ class Measured:
     making_up: float
     listed_at: float
     deaths: int
+    idle: float
     moments: list[Moment]
 
     @property
@@ -139,22 +142,19 @@ class _Watch(threading.Thread):
 
 
 class _Watched(SimulatedArchive):
-    """Remembers when its last image was asked for."""
+    """Remembers when its last image was asked for, and the CPU seconds that records took to be made up."""
 
-    __slots__ = ("ended",)
+    __slots__ = ("ended", "making_up")
 
-    def all_images(self, in_order: bool = True) -> Iterator[ArchiveImage]:
-        yield from super().all_images()
+    def all_units(self) -> Iterator[ArchiveImage]:
+        seconds = 0.0
+        for first in range(0, self.count, len(VIEWS)):
+            start = time.thread_time()
+            study = [self.made_up(number) for number in range(first, min(first + len(VIEWS), self.count))]
+            seconds += time.thread_time() - start
+            yield from study
         object.__setattr__(self, "ended", time.monotonic())
-
-
-def making_up(archive: SimulatedArchive) -> float:
-    """Return CPU seconds that an image's record takes to be made up: no archive has to."""
-    part = range(0, archive.count, max(archive.count // 50_000, 1))
-    start = time.thread_time()
-    for number in part:
-        archive.made_up(number)
-    return (time.thread_time() - start) / len(part)
+        object.__setattr__(self, "making_up", seconds)
 
 
 def simulate(model: Model, images: int, out: Path, images_per_task: int) -> Measured:
@@ -163,6 +163,7 @@ def simulate(model: Model, images: int, out: Path, images_per_task: int) -> Meas
     shutil.rmtree(out / "results", ignore_errors=True)
     archive = _Watched.create(out / "archive.zarr", images)
     with _cards(model, out) as (address, scheduler, deaths), _listing(archive):
+        idle = _idle(address, scheduler, model)
         watch = _Watch(scheduler)
         watch.look()
         watch.start()
@@ -186,8 +187,18 @@ def simulate(model: Model, images: int, out: Path, images_per_task: int) -> Meas
             watch.end()
             shutil.rmtree(out / "results", ignore_errors=True)
     return Measured(
-        model, images, asdict(report), seconds, images * making_up(archive), archive.ended, deaths[0], watch.moments
+        model, images, asdict(report), seconds, archive.making_up, archive.ended, deaths[0], idle, watch.moments
     )
+
+
+def _idle(address: str, scheduler: int, model: Model) -> float:
+    """Wait until all cards are there; return the share of a core that their scheduler takes with nothing to do."""
+    with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(model.cards, timeout=120)
+    stat = Path(f"/proc/{scheduler}/stat")
+    start, before = time.monotonic(), _cpu(stat)
+    time.sleep(_IDLE_SECONDS)
+    return (_cpu(stat) - before) / (time.monotonic() - start)
 
 
 @contextmanager

@@ -85,6 +85,10 @@ class SimulatedArchive(Archive):
         for number in range(self.count):
             yield self.made_up(number)
 
+    def all_units(self) -> Iterator[ArchiveImage]:
+        """Yield every image; there are no volumes."""
+        yield from self.all_images()
+
     def made_up(self, number: int) -> ArchiveImage:
         """Return an image by its number."""
         study, view = divmod(number, len(VIEWS))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
@@ -24,7 +24,7 @@ from distributed.protocol.pickle import dumps
 from mammofast.archive import Unit
 from mammofast.errors import DeviceLostError, EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
-from mammofast.screening.worker import Screener, opened, packed, screen_images, unpacked
+from mammofast.screening.worker import Screener, opened, screen_images
 
 # Loading networks may take long on a card; not for ever.
 _OPENING_SECONDS = 1800.0
@@ -134,16 +134,13 @@ class Apart:
             raise Ended(Reason.WORKER, f"ended a process of its own ({_how(self._child)})") from None
 
 
-def screen_alone(name: str, task: bytes, deadline: float) -> bytes:
-    """Screen images that are suspected of a worker's death; return as ``screen_task`` does.
-
-    One that ends its process has failed.
-    """
+def screen_each_alone(name: str, images: Iterable[Unit], deadline: float) -> list[tuple[str, bytes, float]]:
+    """Screen images as :func:`mammofast.screening.task.screen_alone` says; one that ends its process has failed."""
     here = opened(name)
     run = Run(here.screener.bundle_id, here.screener.settings_id)
     outcomes = []
     with _ONE_AT_A_TIME, Apart(here.open_again, deadline, _memory_limit()) as apart:
-        for image in unpacked(task):
+        for image in images:
             start = time.monotonic()
             try:
                 status, content = apart.screen(image)
@@ -151,7 +148,7 @@ def screen_alone(name: str, task: bytes, deadline: float) -> bytes:
                 info = ImageInfo.of(image.record)
                 status, content = FAILED, Entry(info, run, FAILED, f"{ended.reason}: {ended.words}").to_bytes()
             outcomes.append((status, content, time.monotonic() - start))
-    return packed(outcomes)
+    return outcomes
 
 
 def _memory_limit() -> int | None:

@@ -12,9 +12,8 @@ from distributed import Client, KilledWorker, as_completed
 
 from mammofast.archive import Unit
 from mammofast.errors import EngineError, MammofastError, SchedulerError
-from mammofast.screening.alone import screen_alone
+from mammofast.screening.task import packed, screen_alone, screen_task, unpacked
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
-from mammofast.screening.worker import packed, screen_task, unpacked
 from mammofast.tracing import sample, span
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
@@ -148,8 +147,7 @@ class Dispatcher:
         """Send what there is room for; what is suspected first, so that the end of a run does not wait for it."""
         self._look_after_workers()
         while not self._stop():
-            alone = sum(task.alone > 0 for task in self._in_flight.values())
-            if self._suspects and alone < max(self._workers, 1):
+            if self._suspects and sum(task.alone > 0 for task in self._in_flight.values()) < max(self._workers, 1):
                 suspect = self._suspects.popleft()
                 self._send(suspect, screen_alone if suspect.alone else screen_task)
             elif len(self._in_flight) < TASKS_PER_WORKER * max(self._threads, 1):

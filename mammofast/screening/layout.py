@@ -71,7 +71,12 @@ def entries_folder(results: Path, run: Run) -> Path:
 
 
 def entry_path(results: Path, image: ImageInfo, run: Run) -> Path:
-    """Return where an image's, or a file's, outcome lies.
+    """Return where an image's, or a file's, outcome lies; raises as ``entry_name``."""
+    return entries_folder(results, run) / entry_name(image)
+
+
+def entry_name(image: ImageInfo) -> str:
+    """Return the file name of an image's, or a file's, outcome.
 
     Raises
     ------
@@ -79,13 +84,12 @@ def entry_path(results: Path, image: ImageInfo, run: Run) -> Path:
         When its identity is not one that may name a file.
 
     """
-    folder = entries_folder(results, run)
     if image.file_key is not None:
-        return folder / f"file-{_checked('file_key', image.file_key)}.json"
+        return f"file-{_checked('file_key', image.file_key)}.json"
     content = _checked("content_sha256", image.content_sha256 or "")
     if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
         raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
-    return folder / f"{image.sop_uid}-{content[:_SHORT]}.json"
+    return f"{image.sop_uid}-{content[:_SHORT]}.json"
 
 
 def entry_paths(results: Path) -> list[Path]:

@@ -6,7 +6,7 @@ name of its own, beside the old results (:mod:`mammofast.screening.layout`). Fil
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,11 @@ from mammofast.screening.files import (
     json_bytes,
     make_folder,
     names_in,
+    read_if_there,
     read_json,
     remove_abandoned,
+    sync_folder,
+    write_all_once,
     write_once,
     write_over,
 )
@@ -96,6 +99,8 @@ class Results:
         folder = layout.entries_folder(self.path, run)
         make_folder(folder)
         remove_abandoned(folder)
+        # What a run that was killed had put there, and not yet synced, is about to count as done.
+        sync_folder(folder)
         write_summary(self.path, run, summary)
 
     def add_versions(self, run: Run, versions: Mapping[str, str]) -> None:
@@ -118,12 +123,10 @@ class Results:
     def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
         """Return what is on record of an image, None where nothing is or it is damaged."""
         try:
-            content = layout.entry_path(self.path, image, run).read_bytes()
-        except FileNotFoundError:
-            return None
+            content = read_if_there(layout.entries_folder(self.path, run), layout.entry_name(image))
         except OSError as error:
             raise ResultsError(f"{self.path}: a result cannot be read ({error.strerror})") from error
-        return content if is_whole(content) else None
+        return content if content is not None and is_whole(content) else None
 
     def entry(self, image: ImageInfo, run: Run) -> Entry | None:
         """Return what is on record of an image, None where nothing is; what is damaged is "failed", as in ``entries``.
@@ -149,15 +152,21 @@ class Results:
             False where the outcome was there already: another run on the same ledger was faster.
 
         """
-        path = layout.entry_path(self.path, image, run)
+        return not self.put_all([(image, content)], run)
+
+    def put_all(self, outcomes: Iterable[tuple[ImageInfo, bytes]], run: Run) -> set[str]:
+        """Record encoded outcomes of a run, as ``put``; return the names of those that were there already."""
+        folder = layout.entries_folder(self.path, run)
+        contents = {layout.entry_name(image): content for image, content in outcomes}
         self._names = None
-        if write_once(path, content):
-            return True
-        with suppress(FileNotFoundError):  # forgotten meanwhile by a run that screens failed images again
-            if is_whole(path.read_bytes()):
-                return False
-        write_over(path, content)
-        return True
+        taken = write_all_once(folder, contents)
+        for name in list(taken):
+            with suppress(FileNotFoundError):  # forgotten meanwhile by a run that screens failed images again
+                if is_whole((folder / name).read_bytes()):
+                    continue
+            write_over(folder / name, contents[name])
+            taken.remove(name)
+        return taken
 
     def record_file(self, entry: Entry) -> None:
         """Record what the archive says of a file that never became an image, over what it said before.

@@ -4,19 +4,19 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mammofast.objects import place
+from mammofast.objects import ObjectPath, place
 from mammofast.screening.entry import DONE, FAILED, SKIPPED
 
 STDERR = "-"
 _STDERR_NUMBER = 2
-Say = Callable[[Mapping[str, Any]], None]
+Say = Callable[[Sequence[Mapping[str, Any]]], None]
 
 
 @dataclass(slots=True)
@@ -43,6 +43,13 @@ class StudyLog:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._studies: dict[str, _Study] = {}
+        self._lines: list[dict[str, Any]] = []
+
+    def flush(self) -> None:
+        """Say what there is to say by now, all at once: to open a file for each study takes longer than its line."""
+        lines, self._lines = self._lines, []
+        if lines:
+            self._say(lines)
 
     def begin(self, study_uid: str, images: Mapping[str, str | None]) -> None:
         """Name a study's images, by SOP Instance UID, each with the status that is on record before, or None."""
@@ -62,7 +69,7 @@ class StudyLog:
     def _end_of(self, study_uid: str) -> None:
         study = self._studies.pop(study_uid)
         counts = Counter(str(status).partition(":")[0] for status in study.images.values())
-        self._say(
+        self._lines.append(
             {
                 "time": datetime.now().astimezone().isoformat(timespec="seconds"),
                 "study_uid": study_uid,
@@ -82,9 +89,11 @@ def lines_to(where: Path | str) -> Say:
     added to what is there.
     """
     path = None if where == STDERR else place(where)
+    if isinstance(path, ObjectPath):
+        return lambda lines: None
 
-    def say(line: Mapping[str, Any]) -> None:
-        content = json.dumps(line).encode() + b"\n"
+    def say(lines: Sequence[Mapping[str, Any]]) -> None:
+        content = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
         with suppress(OSError):
             if path is None:
                 os.write(_STDERR_NUMBER, content)
@@ -99,5 +108,9 @@ def lines_to(where: Path | str) -> Say:
 
 
 def _append(path: Path, content: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
-        file.write(content)
+    # Opened again each time: who rotates logs takes the file away.
+    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        os.write(file, content)
+    finally:
+        os.close(file)

@@ -5,7 +5,6 @@ the ledger will hold, so that whoever writes them need not understand them.
 """
 
 import os
-import pickle
 import signal
 import threading
 import time
@@ -178,42 +177,18 @@ def card_memory(name: str) -> dict[str, Any] | None:
     return None if memory is None else asdict(memory)
 
 
-def packed(things: Sequence[Any]) -> bytes:
-    """Return a list as a task, or its result, carries it.
-
-    Dask would take a list apart, on every machine that it passes, and send each of its parts by itself.
-    """
-    return pickle.dumps(things, protocol=5)
-
-
-def unpacked(content: bytes) -> list[Any]:
-    """Return what ``packed`` packed, in a program of this run."""
-    found: list[Any] = pickle.loads(content)  # noqa: S301 - as all that Dask brings
-    return found
-
-
-def screen_task(name: str, task: bytes, deadline: float) -> bytes:
-    """Screen images; return (status, what to record, seconds) for each, packed.
+def screen_together(name: str, images: Sequence[Unit], deadline: float) -> list[tuple[str, bytes, float]]:
+    """Screen a task's images as :func:`mammofast.screening.task.screen_task` says.
 
     Where the card is lost this worker ends, at once: whatever came next would be said to fail.
-
-    task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends this
-    worker.
-    seconds: the task's, shared by its images: a method may work on several at once.
-
-    Raises
-    ------
-    EngineError
-        When this worker has no bundle open for the run of this name.
-
     """
-    here, images = opened(name), unpacked(task)
+    here = opened(name)
     with here.used() as screener, nullcontext() if here.trace is None else here.trace.task(images):
         start = time.monotonic()
         with ends_within(deadline * sum(image.record.time_units for image in images)), _ends_with_its_card(name):
             encoded = screen_images(screener, images)
         seconds = (time.monotonic() - start) / max(len(images), 1)
-    return packed([(status, content, seconds) for status, content in encoded])
+    return [(status, content, seconds) for status, content in encoded]
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Doomed:
         self.report = report
         self.steps = 0
         self.unsynced = {}
+        self.begun = set()
         self.real = {name: getattr(os, name) for name in CHANGES}
         for name in CHANGES:
             monkeypatch.setattr(os, name, self.instead_of(name))
@@ -93,8 +94,14 @@ class Doomed:
             if name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 return real(*arguments, **options)
             self.tick()
+            if name == "write" and arguments[0] not in self.begun:  # a part of it, as the system may do; the rest follows
+                self.begun.add(arguments[0])
+                arguments = (arguments[0], arguments[1][: -(-len(arguments[1]) // 2)])
             result = real(*arguments, **options)
-            if name == "fsync":
+            if name == "open":
+                self.unsynced[str(arguments[0])] = "content"
+                self.begun.discard(result)
+            elif name == "fsync":
                 self.unsynced = {
                     path: kind
                     for path, kind in self.unsynced.items()

@@ -109,5 +109,5 @@ def test_a_task_that_loses_the_card_ends_its_process_at_once(monkeypatch):
     monkeypatch.setitem(worker._OPEN, "run", worker.Opened(screener, None, None))
     monkeypatch.setattr(os, "_exit", end)
     with pytest.raises(Ended):
-        worker.screen_task("run", worker.packed([image(number) for number in (1, 2, 3)]), 60.0)
+        worker.screen_together("run", [image(number) for number in (1, 2, 3)], 60.0)
     assert screener.calls == [[1, 2, 3]]  # none was tried on a card that is not there

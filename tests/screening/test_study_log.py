@@ -22,7 +22,7 @@ def said():
 
 @pytest.fixture
 def log(said):
-    return StudyLog(said.append)
+    return StudyLog(said.extend)
 
 
 def lines(results):
@@ -33,9 +33,12 @@ def test_a_study_is_said_once_all_of_it_is_on_record(log, said):
     log.begin("1", {"1.1": None, "1.2": "done", "1.3": None, "1.4": "failed", "1.5": "done"})
     log.begin("2", {"2.1": None})
     log.recorded("1", "1.3", "failed", "read: array 0 cannot be read", 0.25)
+    log.flush()
     assert said == []
     log.recorded("2", "2.1", "done", None, 1.0)
     log.recorded("1", "1.1", "skipped", "presentation-intent: words", None)
+    log.flush()
+    log.flush()
     assert [line["study_uid"] for line in said] == ["2", "1"]
     line = said[1]
     assert (line["done"], line["skipped"], line["failed"], line["already"]) == (2, 1, 2, 3)
@@ -53,6 +56,7 @@ def test_a_study_is_said_once_all_of_it_is_on_record(log, said):
 
 def test_a_study_of_which_nothing_is_left_to_do_is_not_said_and_not_remembered(log, said):
     log.begin("1", {"1.1": "done"})
+    log.flush()
     assert (said, log._studies) == ([], {})
     log.begin("2", {"2.1": None})
     log.recorded("2", "2.1", "done", None, None)
@@ -62,20 +66,20 @@ def test_a_study_of_which_nothing_is_left_to_do_is_not_said_and_not_remembered(l
 def test_lines_go_to_a_file_whose_folder_is_made_or_to_standard_error(tmp_path, capfd):
     path = tmp_path / "new" / "log.jsonl"
     say = lines_to(path)
-    say({"a": 1})
-    say({"b": "é"})
-    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"b": "é"}]
-    lines_to("-")({"c": 3})
+    say([{"a": 1}])
+    say([{"b": "é"}, {"c": 2}])
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"a": 1}, {"b": "é"}, {"c": 2}]
+    lines_to("-")([{"c": 3}])
     assert capfd.readouterr().err == '{"c": 3}\n'
 
 
 def test_a_log_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lines_to(place("s3://bucket/logs/log.jsonl"))({"a": 1})
+    lines_to(place("s3://bucket/logs/log.jsonl"))([{"a": 1}])
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    lines_to(tmp_path / "file" / "log.jsonl")({"a": 1})
-    lines_to(tmp_path)({"a": 1})
+    lines_to(tmp_path / "file" / "log.jsonl")([{"a": 1}])
+    lines_to(tmp_path)([{"a": 1}])
 
 
 def test_a_run_leaves_a_line_for_each_study_and_what_it_ran_with(archive, bundle, tmp_path):
