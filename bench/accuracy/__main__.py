@@ -16,11 +16,11 @@ import numpy as np
 
 from bench import harness
 from bench.accuracy import blobs, fusion, picture
-from bench.accuracy.curves import AT, LIMIT, Found, Marks, Truth, corners, describe, differences
+from bench.accuracy.curves import AT, LIMIT, Found, Truth, corners, describe, differences, marked
 from mammofast.archive import ArchiveImage, open_archive
 from mammofast.archive.ingest import ingest
 from mammofast.bundles import load_bundle
-from mammofast.evaluation import evaluate, label_boxes, match_boxes, read_truth
+from mammofast.evaluation import Detections, evaluate, label_boxes, match_boxes, read_truth
 from mammofast.phantom import write_studies
 from mammofast.screening import Results, open_results, screen
 
@@ -109,7 +109,7 @@ def masses_of(truth: Path, shipped: Results) -> dict[str, Any]:
 
 def measure_fusion(
     shipped: Results, opened: Results, images: Sequence[ArchiveImage], truth: Truth, threshold: float, workers: int
-) -> dict[str, dict[str, Marks]]:
+) -> dict[str, dict[str, Detections]]:
     """Return the marks of every way, for detected boxes and for mask boxes."""
     as_shipped = SHIPPED if threshold < DEMO.confidence_threshold else fusion.FUSION
     reported = _reported(shipped)
@@ -120,15 +120,15 @@ def measure_fusion(
         candidates = {as_shipped: strict, **fusion.ways(boxes, image.shape, DEMO, threshold)}
         for name, found in candidates.items():
             detected.setdefault(name, []).append(found)
-    marks = {name: Marks.of(found, truth) for name, found in detected.items()}
-    least = {name: m.curve(truth).threshold_at(SEGMENTED_TO) for name, m in marks.items()}
+    marks = {name: marked(found, truth) for name, found in detected.items()}
+    least = {name: m.froc().threshold_at(SEGMENTED_TO) for name, m in marks.items()}
     kept = {name: [_from(least[name], found) for found in by_image] for name, by_image in detected.items()}
     masked = fusion.mask_boxes(images, kept, load_bundle("demo"), workers)
     for image, (boxes, _) in zip(images, masked[as_shipped], strict=True):
         # What is compared here is what the program reports.
         expected, _ = reported.get(image.record.sop_uid, NOTHING)
         assert np.array_equal(boxes, expected), image.record.sop_uid
-    return {"detected boxes": marks, "mask boxes": {name: Marks.of(found, truth) for name, found in masked.items()}}
+    return {"detected boxes": marks, "mask boxes": {name: marked(found, truth) for name, found in masked.items()}}
 
 
 def _from(least: float, found: Found) -> Found:
@@ -143,9 +143,9 @@ def _reported(results: Results) -> dict[str, Found]:
     return {sop_uid: (np.array(found)[:, :4], np.array(found)[:, 4]) for sop_uid, found in rows.items()}
 
 
-def fusion_case(kind: str, marks: dict[str, Marks], truth: Truth) -> dict[str, Any]:
+def fusion_case(kind: str, marks: dict[str, Detections]) -> dict[str, Any]:
     """Return the curves of one kind of box, and who wins where."""
-    ways = {name: describe(m.curve(truth)) for name, m in marks.items()}
+    ways = {name: describe(m.froc()) for name, m in marks.items()}
     alone = [name for name in ways if name.endswith("alone")]
     highest = {str(at): max(way["sensitivity_at"][str(at)] for way in ways.values()) for at in AT}
     return {
@@ -157,7 +157,7 @@ def fusion_case(kind: str, marks: dict[str, Marks], truth: Truth) -> dict[str, A
             at: [n for n, way in ways.items() if way["sensitivity_at"][at] == best] for at, best in highest.items()
         },
         "fusion_minus": differences(
-            marks[fusion.FUSION], {n: m for n, m in marks.items() if n not in (fusion.FUSION, SHIPPED)}, truth
+            marks[fusion.FUSION], {n: m for n, m in marks.items() if n not in (fusion.FUSION, SHIPPED)}
         ),
         "ways": ways,
     }
@@ -210,9 +210,9 @@ def main() -> None:
         if "fusion" in arguments.only:
             opened = screened(folder, arguments.workers, arguments.threshold)
             marks = measure_fusion(shipped, opened, images, truth, arguments.threshold, arguments.workers)
-            cases += [fusion_case(kind, by_name, truth) for kind, by_name in marks.items()]
+            cases += [fusion_case(kind, by_name) for kind, by_name in marks.items()]
             if arguments.picture:
-                panels = {k: {n: corners(m.curve(truth)) for n, m in by_name.items()} for k, by_name in marks.items()}
+                panels = {k: {n: corners(m.froc()) for n, m in by_name.items()} for k, by_name in marks.items()}
                 arguments.picture.write_text(picture.draw(panels, LIMIT))
     for case in cases:
         print_case(case)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import ndimage
 from skimage.feature import blob_dog, blob_log
 
-from bench.accuracy.curves import LIMIT, Found, Marks, Truth, describe
+from bench.accuracy.curves import LIMIT, Found, Truth, describe, marked
 from bench.accuracy.fusion import parameters_of
 from mammofast import ops
 from mammofast.archive import ArchiveImage, open_archive
@@ -46,7 +46,7 @@ def case(archive: Path, truth: Truth, workers: int) -> dict[str, Any]:
     parts = [places[i : i + 20] for i in range(0, len(places), 20)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         images = list(chain.from_iterable(pool.map(partial(_detect_all, archive), parts)))
-    curves = {variant: Marks.of([found[variant] for found in images], truth).curve(truth) for variant in VARIANTS}
+    curves = {variant: marked([found[variant] for found in images], truth).froc() for variant in VARIANTS}
     best = {
         kind: max((v for v in VARIANTS if v[0] == kind), key=lambda v: curves[v].sensitivity_at(LIMIT))
         for kind in FILTERS

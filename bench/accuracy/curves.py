@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.evaluation import FROC, froc, match_boxes
+from mammofast.evaluation import FROC, Detections, match_boxes
+from mammofast.evaluation.statistics import draw_groups
 
 AT = (0.01, 0.02, 0.05, 0.10, 0.20, 0.30)
 LIMIT = 0.30
@@ -23,31 +24,14 @@ class Truth:
     boxes: Sequence[npt.NDArray[np.int64]]
     studies: npt.NDArray[np.int64]
 
-    @property
-    def masses(self) -> npt.NDArray[np.int64]:
-        return np.array([len(boxes) for boxes in self.boxes])
 
-
-@dataclass(frozen=True)
-class Marks:
-    """All candidates of one way: confidence, whether it found a mass, and of which study it is."""
-
-    confidences: npt.NDArray[np.float64]
-    hits: npt.NDArray[np.bool_]
-    studies: npt.NDArray[np.int64]
-
-    @classmethod
-    def of(cls, found: Sequence[Found], truth: Truth) -> "Marks":
-        hits = [match_boxes(boxes, c, t) >= 0 for (boxes, c), t in zip(found, truth.boxes, strict=True)]
-        counts = [len(confidences) for _, confidences in found]
-        return cls(
-            np.concatenate([c for _, c in found]).astype(np.float64),
-            np.concatenate(hits),
-            np.repeat(truth.studies, counts),
-        )
-
-    def curve(self, truth: Truth) -> FROC:
-        return froc(self.confidences, self.hits, int(truth.masses.sum()), len(truth.boxes))
+def marked(found: Sequence[Found], truth: Truth) -> Detections:
+    """Return all candidates of one way, by study, and which of them found a mass."""
+    studies = [f"{study:08}" for study in truth.studies]
+    return Detections.of(
+        (study, confidences, match_boxes(boxes, confidences, masses) >= 0, len(masses))
+        for study, (boxes, confidences), masses in zip(studies, found, truth.boxes, strict=True)
+    )
 
 
 def describe(curve: FROC) -> dict[str, Any]:
@@ -77,40 +61,20 @@ def corners(curve: FROC) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float6
     return x[kept], y[kept]
 
 
-def differences(ours: Marks, others: Mapping[str, Marks], truth: Truth, seed: int = 0) -> dict[str, Any]:
+def differences(ours: Detections, others: Mapping[str, Detections], seed: int = 0) -> dict[str, Any]:
     """Return ours minus each other's sensitivity at equal false positives per image, with 95 % intervals.
 
     The bootstrap draws studies, the same for both sides.
     """
-    n_studies = int(truth.studies.max()) + 1
-    weights = np.random.default_rng(seed).multinomial(n_studies, np.full(n_studies, 1 / n_studies), size=SAMPLES)
-    weights = np.concatenate([np.ones((1, n_studies), int), weights])
-    masses = weights[:, truth.studies] @ truth.masses
-    images = weights[:, truth.studies].sum(axis=1)
-    mine = _sensitivities(ours, weights, masses, images)
+    n_studies = len(ours.patients)
+    weights = np.concatenate([np.ones((1, n_studies), np.int64), draw_groups(n_studies, SAMPLES, seed)])
+    _, mine = ours.resample(weights, AT)
     result: dict[str, Any] = {}
     for name, other in others.items():
-        difference = mine - _sensitivities(other, weights, masses, images)
-        low, high = np.percentile(difference[1:], [2.5, 97.5], axis=0)
+        difference = mine - other.resample(weights, AT)[1]
+        low, high = np.nanpercentile(difference[1:], [2.5, 97.5], axis=0)
         result[name] = {
             str(at): {"difference": float(d), "interval": [float(a), float(b)]}
             for at, d, a, b in zip(AT, difference[0], low, high, strict=True)
         }
     return result
-
-
-def _sensitivities(
-    marks: Marks, weights: npt.NDArray[Any], masses: npt.NDArray[Any], images: npt.NDArray[Any]
-) -> npt.NDArray[np.float64]:
-    """Return (draws, AT): the sensitivity at each allowed number of false positives, in each weighting of studies."""
-    order = np.argsort(-marks.confidences, kind="stable")
-    confidences, hits = marks.confidences[order], marks.hits[order]
-    weight = weights[:, marks.studies[order]]
-    last = np.flatnonzero(np.diff(confidences, append=-np.inf) != 0)  # equal ones pass together
-    true = np.cumsum(weight * hits, axis=1)[:, last]
-    false = np.cumsum(weight * ~hits, axis=1)[:, last]
-    found = np.empty((len(weights), len(AT)))
-    for i, at in enumerate(AT):
-        passing = (false <= at * images[:, None]).sum(axis=1)
-        found[:, i] = np.where(passing > 0, np.take_along_axis(true, np.maximum(passing - 1, 0)[:, None], 1)[:, 0], 0)
-    return found / np.maximum(masses, 1)[:, None]
