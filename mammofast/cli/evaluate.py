@@ -59,6 +59,9 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
     help="Other results, of the same images: differences, and Wilcoxon's signed-rank test.",
 )
 @click.option(
+    "--against-bundle-id", help="Which bundle's of these, where there are several; RESULTS itself may be given."
+)
+@click.option(
     "--baseline",
     type=click.Choice([*_BASELINES, "all"]),
     multiple=True,
@@ -79,6 +82,7 @@ def evaluate_command(
     table: str | None,
     by: tuple[str, ...],
     against: Path | None,
+    against_bundle_id: str | None,
     baseline: tuple[str, ...],
     unaided: bool,
     plots: Path | None,
@@ -115,10 +119,11 @@ def evaluate_command(
     content: dict[str, Any] = {}
     systems: dict[str, Any] = {}
     measured: dict[str, Any] = {}
-    for path in filter(None, (results, against)):
-        ids = {"bundle_id": bundle_id, "settings_id": settings_id} if path is results else {}
+    for path, bundle, settings in ((results, bundle_id, settings_id), (against, against_bundle_id, None)):
+        if path is None:
+            continue
         with progress("Measuring images", quiet=quiet) as advance:
-            found = measure(path, known, masks=masks, progress=advance, **ids)
+            found = measure(path, known, bundle_id=bundle, settings_id=settings, masks=masks, progress=advance)
         measured[_name(found.run, measured)] = found
     if results is not None:
         first, ours = next(iter(measured.items()))

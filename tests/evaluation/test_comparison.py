@@ -1,10 +1,14 @@
 """Two systems on the same images, against differences by hand."""
 
+import json
+
 import imagecodecs
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 
+from mammofast.cli import main
 from mammofast.errors import ResultsError
 from mammofast.evaluation import compare, measure
 from mammofast.records import ImageResult
@@ -70,6 +74,17 @@ def test_detection_by_hand(two_runs):
     assert got["average_precision"]["other"] == pytest.approx(0.8 * 8 / 18)
     low, high = got["average_precision"]["interval"]
     assert low <= got["average_precision"]["difference"] <= high
+
+
+def test_two_bundles_of_one_results_folder(two_runs, ledger, tmp_path):
+    words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--bundle-id", RUN.bundle_id]
+    words += ["--against", str(ledger.path)]
+    assert "2 runs, say which" in CliRunner().invoke(main, words).output
+    out = tmp_path / "m.json"
+    done = CliRunner().invoke(main, [*words, "--against-bundle-id", OTHER.bundle_id, "--json", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "10 images of 5 patients" in done.output
+    assert json.loads(out.read_text())["against"] == compare(*two_runs)
 
 
 def test_a_system_against_itself(two_runs):
