@@ -156,9 +156,7 @@ class Volume:
         with span("prepare"):
             mask = self._cut(region, read.shape)
             rows = read.rows(volume, mask)
-        # Where there is no breast, there is nothing but zeros.
-        seen = np.flatnonzero(mask.any(axis=(1, 2)))
-        found = list(self._detect(rows, seen))
+        found = list(self._detect(rows, mask))
         boxes = np.concatenate([np.empty((0, 4), np.float32), *(each.boxes for _, each in found)])
         scores = np.concatenate([np.empty(0, np.float32), *(each.scores for _, each in found)])
         slices = np.repeat([number for number, _ in found], [len(each.boxes) for _, each in found]).astype(np.int64)
@@ -174,13 +172,13 @@ class Volume:
             findings.append(VolumeFinding(box, z_min, z_max, each.score, each.score))
         return tuple(findings)
 
-    def _detect(self, rows: Values, seen: npt.NDArray[np.int64]) -> Iterator[tuple[int, Detections]]:
+    def _detect(self, rows: Values, mask: Region) -> Iterator[tuple[int, Detections]]:
         """Yield what is found in each slice, in their order."""
         shape = self._parameters.detection.shape
         waiting: deque[_Proposed] = deque()
 
         def features() -> Iterator[Values]:
-            for proposed in self._propose(rows, seen):
+            for proposed in self._propose(rows, mask):
                 if len(proposed.boxes):
                     waiting.append(proposed)
                     yield from proposed.features
@@ -196,7 +194,9 @@ class Volume:
                     yield each.slice, faster_rcnn.classify(logits, shifts, each.boxes, shape, self._rcnn)
                 mine = []
 
-    def _propose(self, rows: Values, seen: npt.NDArray[np.int64]) -> Iterator[_Proposed]:
+    def _propose(self, rows: Values, mask: Region) -> Iterator[_Proposed]:
+        """Yield the proposals of each slice; where there is no breast, there is nothing but zeros to look at."""
+        seen = np.flatnonzero(mask.any(axis=(1, 2)))
         settings, shape = self._rcnn, self._parameters.detection.shape
         size, scale = (settings.roi_size, settings.roi_size), 1 / settings.anchors.stride
         for number, output in zip(seen.tolist(), self._run(TRUNK, rows[seen], self._trunk_batch), strict=True):
@@ -204,6 +204,7 @@ class Volume:
             objectness, deltas = (finite(output, name, TRUNK) for name in ("objectness", "deltas"))
             with span("propose"):
                 boxes, _ = faster_rcnn.propose(objectness, deltas, shape, settings)
+                boxes = boxes[_hold_any(mask[number], boxes)]
                 place = np.zeros(len(boxes), np.int64)
                 cut = ops.roi_align(features, boxes, place, size, scale, settings.sampling_ratio)
             yield _Proposed(number, boxes, cut)
@@ -215,3 +216,12 @@ class Volume:
             with span(name, len(part)):
                 outputs = run_rows(engine, engine.inputs[0].name, np.stack(part), batch)
             yield from outputs
+
+
+def _hold_any(mask: npt.NDArray[np.bool_], boxes: Values) -> npt.NDArray[np.bool_]:
+    """Return which boxes (k, 4) hold a pixel of a mask (rows, cols)."""
+    sums = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    x_min, y_min = np.floor(boxes[:, :2]).astype(np.int64).T
+    x_max, y_max = np.ceil(boxes[:, 2:]).astype(np.int64).T
+    held: npt.NDArray[np.int64] = sums[y_max, x_max] - sums[y_min, x_max] - sums[y_max, x_min] + sums[y_min, x_min]
+    return held > 0

@@ -157,6 +157,42 @@ def test_where_there_is_no_breast_the_detector_does_not_look(bundle, monkeypatch
     assert len(seen) == 5
 
 
+def test_proposals_without_breast_are_left_out(tmp_path, bundle):
+    values = volume_bundle.phases(seed=1)
+    seen = []
+
+    def count(folder):
+        method, engines = screener(folder)
+        run, rows = engines["head"].run, []
+        engines["head"].run = lambda tensors: (
+            rows.append((tensors["rois"] != 0).any(axis=(1, 2, 3)).sum()) or run(tensors)
+        )
+        (result,) = method.screen([ArrayVolume(values)])
+        seen.append(sum(rows))
+        return result
+
+    # All of it is breast to the second one, and as many proposals as there may be are looked at.
+    every = volume_bundle.write_bundle(tmp_path / "b", region_threshold=0.0)
+    assert count(bundle).findings
+    assert count(every).region.all()
+    assert 0 < seen[0] < seen[1] == 6 * 20
+
+
+def test_what_holds_any_of_a_mask_against_looking():
+    rng = np.random.default_rng(3)
+    mask = np.zeros((30, 40), bool)
+    mask[rng.integers(0, 30, 12), rng.integers(0, 40, 12)] = True
+    corners = np.sort(rng.uniform(0, 1, (500, 2, 2)), axis=1) * [40, 30]
+    boxes = corners.reshape(-1, 4).astype(np.float32)
+    boxes[:4] = [[0, 0, 40, 30], [39.5, 29.5, 40, 30], [0, 0, 0.5, 0.5], [3, 3, 4, 4]]
+    expected = [
+        mask[int(np.floor(y0)) : int(np.ceil(y1)), int(np.floor(x0)) : int(np.ceil(x1))].any()
+        for x0, y0, x1, y1 in boxes
+    ]
+    assert volume._hold_any(mask, boxes).tolist() == expected
+    assert volume._hold_any(mask, boxes[:0]).shape == (0,)
+
+
 class TestInputs:
     def rows(self, values, region=None, **options):
         options = {"shape": values.shape[2:], "channels": [{"phase": 1}], **options}
