@@ -67,7 +67,11 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
     multiple=True,
     help="Segment the data set's images by P1's classic means too; RESULTS may be left out then.",
 )
-@click.option("--unaided", is_flag=True, help="Level set and graph cut are not told where the mass is; in P1 a person points to it.")
+@click.option(
+    "--unaided",
+    is_flag=True,
+    help="Level set and graph cut are not told where the mass is, as P1's are.",
+)
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures into this folder.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
 @click.option("--verbose", is_flag=True, help="Print the FROC curve's usual points too.")
