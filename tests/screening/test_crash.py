@@ -94,7 +94,7 @@ class Doomed:
             if name == "open" and not arguments[1] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
                 return real(*arguments, **options)
             self.tick()
-            if name == "write" and arguments[0] not in self.begun:  # a part of it, as the system may do; the rest follows
+            if name == "write" and arguments[0] not in self.begun:  # a part of it, as the system may; the rest follows
                 self.begun.add(arguments[0])
                 arguments = (arguments[0], arguments[1][: -(-len(arguments[1]) // 2)])
             result = real(*arguments, **options)
