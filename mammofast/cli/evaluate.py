@@ -70,7 +70,7 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
 @click.option(
     "--unaided",
     is_flag=True,
-    help="Level set and graph cut are not told where the mass is, as P1's are.",
+    help="Level set and graph cut start by themselves; in P1 a person points to the mass.",
 )
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures into this folder.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
