@@ -143,7 +143,7 @@ def _deidentifier(out: Path, key: Path | None) -> "Deidentifier":
 
     secret = None if key is None else read_key(key)
     try:
-        check_folder(out, with_key=key is not None)
+        check_folder(out, secret)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     return Deidentifier(secret)

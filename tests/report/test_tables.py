@@ -127,22 +127,33 @@ def deidentified(ledger, tmp_path, *options):
     return CliRunner().invoke(main, [*arguments, "--archive", str(tmp_path / "none")])
 
 
-def test_an_export_without_a_key_goes_to_a_folder_of_its_own(ledger, tmp_path, dicom):
-    key = tmp_path / "key"
-    key.write_bytes(bytes(32))
-    # Where there is nothing, and where there is an export that a key made, it is the archive that is missing here.
+def export_of(key, path, dicom):
+    """Write a de-identified object."""
+    pytest.importorskip("dicomanonymizer")
+    from mammofast.report.dicom.deidentify import Deidentifier
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Deidentifier(key)(dicom.dataset(BurnedInAnnotation="NO")).save_as(path, enforce_file_format=True)
+
+
+def test_an_export_goes_to_a_folder_of_its_own_or_of_its_key(ledger, tmp_path, dicom):
+    keys = [tmp_path / "one", tmp_path / "other"]
+    for number, key in enumerate(keys):
+        key.write_bytes(bytes([number]) * 32)
+    # Where there is nothing, and where there is an export of the same key, it is the archive that is missing here.
     assert "no archive at that path" in deidentified(ledger, tmp_path, "--deidentify").stderr
-    dicom.write(tmp_path / "out" / "study" / "a.dcm", PatientIdentityRemoved="YES")
-    assert "no archive at that path" in deidentified(ledger, tmp_path, "--deidentify-key", str(key)).stderr
-    done = deidentified(ledger, tmp_path, "--deidentify")
-    assert done.exit_code == 2
-    assert "its patients would be in it twice" in " ".join(done.stderr.split())
+    export_of(bytes(32), tmp_path / "out" / "study" / "a.dcm", dicom)
+    assert "no archive at that path" in deidentified(ledger, tmp_path, "--deidentify-key", str(keys[0])).stderr
+    for options in (["--deidentify"], ["--deidentify-key", str(keys[1])]):
+        done = deidentified(ledger, tmp_path, *options)
+        assert done.exit_code == 2
+        assert "each patient would be in it twice" in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("switch", ["--deidentify", "--deidentify-key"])
 def test_an_export_is_never_put_beside_objects_that_name_patients(ledger, tmp_path, dicom, switch):
     (tmp_path / "key").write_bytes(bytes(32))
-    dicom.write(tmp_path / "out" / "study" / "a.dcm", PatientIdentityRemoved="YES")
+    export_of(bytes(32), tmp_path / "out" / "study" / "a.dcm", dicom)
     dicom.write(tmp_path / "out" / "study" / "b.dcm")
     done = deidentified(ledger, tmp_path, switch, *([str(tmp_path / "key")] if switch.endswith("key") else []))
     assert done.exit_code == 2

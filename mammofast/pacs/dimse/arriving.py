@@ -26,6 +26,8 @@ _MAX_COMMAND_BYTES = 1 << 16
 class SpoolingProvider(DIMSEServiceProvider):  # type: ignore[misc]
     """Takes the place of an association's DIMSE provider: data sets go to a spool."""
 
+    message: Any
+
     def __init__(self, association: Any, spool: Spool) -> None:
         super().__init__(association)
         self._spool = spool

@@ -90,36 +90,48 @@ def read_key(path: str | Path) -> bytes:
     return key
 
 
-def check_folder(folder: Path, with_key: bool) -> None:
+def check_folder(folder: Path, key: bytes | None) -> None:
     """Refuse to add to what would give a patient away, or count one twice.
 
     Raises
     ------
     ValueError
-        When the folder holds objects that name a patient; or any at all, and there is no key: whoever is in them
-        already would be in the export again, as somebody else.
+        When the folder holds objects that name a patient; or export objects of another key, or any at all and there is
+        no key: whoever is in them already would be in the export again, as somebody else.
 
     """
     for path in folder.rglob("*.dcm"):
-        if not with_key:
-            raise ValueError(
-                "--deidentify makes new pseudonyms each time, and there is an export in --out: its patients would be "
-                "in it twice; give another folder (also where that export was broken off), or --deidentify-key FILE, "
-                "the same for every export"
-            )
-        if not _is_deidentified(path):
+        said = _said_of_deidentification(path)
+        if said is None:
             raise ValueError(
                 "--out holds objects that are not de-identified: who gets the export would get them, too; "
                 "give another folder"
             )
+        if key is None or _fingerprint(key) not in said:
+            raise ValueError(
+                "there is an export in --out, and its pseudonyms are others: each patient would be in it twice; give "
+                "another folder (also where an export without a key was broken off), or the --deidentify-key that "
+                "it was made with"
+            )
 
 
-def _is_deidentified(path: Path) -> bool:
+def _said_of_deidentification(path: Path) -> list[str] | None:
+    """Return how an object was de-identified, None where it does not say that it is."""
+    keywords = ["PatientIdentityRemoved", "DeidentificationMethod"]
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["PatientIdentityRemoved"])
+        header = dcmread(path, stop_before_pixels=True, specific_tags=keywords)
+        said = header.get("DeidentificationMethod") or []
+        is_removed = header.get("PatientIdentityRemoved") == "YES"
     except Exception:  # who knows what is in it
-        return False
-    return bool(header.get("PatientIdentityRemoved") == "YES")
+        return None
+    if not is_removed:
+        return None
+    return [said] if isinstance(said, str) else list(said)
+
+
+def _fingerprint(key: bytes) -> str:
+    """Return what tells exports of one key from those of another, and says nothing else of it."""
+    return f"key {hmac.new(key, b'fingerprint', sha256).hexdigest()[:8]}"
 
 
 class Deidentifier:
@@ -151,7 +163,7 @@ class Deidentifier:
         new.PatientID = self.pseudonym(dataset)
         new.PatientName = f"De-identified^{new.PatientID}"
         new.PatientIdentityRemoved = "YES"
-        new.DeidentificationMethod = _METHOD
+        new.DeidentificationMethod = [_METHOD, _fingerprint(self._key)]
         new.DeidentificationMethodCodeSequence = [code_item(code) for code in (*_PROFILE, *(_OPTIONS if ours else ()))]
         new.LongitudinalTemporalInformationModified = "REMOVED"
         kept = {element.tag: element for element in dataset.file_meta if element.keyword in _META}

@@ -215,8 +215,13 @@ def test_what_was_done_is_stated():
     new = Deidentifier()(an_object())
     assert (new.PatientIdentityRemoved, new.LongitudinalTemporalInformationModified) == ("YES", "REMOVED")
     assert [item.CodeValue for item in new.DeidentificationMethodCodeSequence] == ["113100", "113104", "113103"]
-    assert "PS3.15" in new.DeidentificationMethod
-    assert len(new.DeidentificationMethod) <= 64
+    method, key = new.DeidentificationMethod
+    assert "PS3.15" in method
+    assert len(method) <= 64
+    # Which exports are of one key, and nothing of the key.
+    same = [Deidentifier(b"k" * 32)(an_object()).DeidentificationMethod[1] for _ in range(2)]
+    assert same[0] == same[1] != key
+    assert len(key) == len("key ") + 8
 
 
 def test_our_own_words_and_outlines_are_kept_and_names_among_them_go():

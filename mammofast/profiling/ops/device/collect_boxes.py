@@ -117,7 +117,7 @@ def gather(card: Card, drawn: list[_Scale]) -> Way:
 
 
 def _same_tensors(ours: Collected, found: list[tuple[Any, ...]]) -> bool:
-    return _same(ours, [tuple(each.cpu().numpy() for each in image) for image in found])  # type: ignore[misc]
+    return _same(ours, [tuple(each.cpu().numpy() for each in image) for image in found])
 
 
 PEERS = (Peer("torch index, concatenate", ("torch",), gather),)
