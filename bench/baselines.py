@@ -21,7 +21,7 @@ NOTES = (
     "Level set and graph cut: told where each mass is by a disc in its middle, half as wide as a disc of its area; "
     "'unaided' they start at the threshold's result.",
     "Intervals: 95 %, bootstrap over studies.",
-    "Phantoms: a mass is the brightest compact thing in most of them. It says nothing about patients.",
+    "Phantoms; it says nothing about patients.",
 )
 
 
