@@ -204,7 +204,7 @@ class Volume:
             objectness, deltas = (finite(output, name, TRUNK) for name in ("objectness", "deltas"))
             with span("propose"):
                 boxes, _ = faster_rcnn.propose(objectness, deltas, shape, settings)
-                boxes = boxes[_hold_any(mask[number], boxes)]
+                boxes = boxes[hold_any(mask[number], boxes)]
                 place = np.zeros(len(boxes), np.int64)
                 cut = ops.roi_align(features, boxes, place, size, scale, settings.sampling_ratio)
             yield _Proposed(number, boxes, cut)
@@ -218,7 +218,7 @@ class Volume:
             yield from outputs
 
 
-def _hold_any(mask: npt.NDArray[np.bool_], boxes: Values) -> npt.NDArray[np.bool_]:
+def hold_any(mask: npt.NDArray[np.bool_], boxes: Values) -> npt.NDArray[np.bool_]:
     """Return which boxes (k, 4) hold a pixel of a mask (rows, cols)."""
     sums = np.pad(mask, ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
     x_min, y_min = np.floor(boxes[:, :2]).astype(np.int64).T

@@ -189,8 +189,8 @@ def test_what_holds_any_of_a_mask_against_looking():
         mask[int(np.floor(y0)) : int(np.ceil(y1)), int(np.floor(x0)) : int(np.ceil(x1))].any()
         for x0, y0, x1, y1 in boxes
     ]
-    assert volume._hold_any(mask, boxes).tolist() == expected
-    assert volume._hold_any(mask, boxes[:0]).shape == (0,)
+    assert volume.hold_any(mask, boxes).tolist() == expected
+    assert volume.hold_any(mask, boxes[:0]).shape == (0,)
 
 
 class TestInputs:
