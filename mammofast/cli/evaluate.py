@@ -112,11 +112,11 @@ def evaluate_command(
             raise click.UsageError(
                 "--by, --against, --baseline, --plots and --layout are of images, RESULTS of volumes."
             )
-        found = evaluate_volumes(
+        measures = evaluate_volumes(
             results, truth, split, bundle_id, settings_id, table=bool(table), quiet=quiet, verbose=verbose
         )
         if json_file is not None:
-            _write(json_file, found)
+            _write(json_file, measures)
         return
     known = open_truth(truth, layout, split)
     masks = bool(table or against or plots)

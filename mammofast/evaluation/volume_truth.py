@@ -53,7 +53,8 @@ class VolumeTruth:
         """Return whose a volume is, as far as that is said."""
         try:
             said = json.loads(self._path(sop_uid).with_suffix(".json").read_bytes())
-            return said.get("patient") or said.get("study_uid")
+            patient = said.get("patient") or said.get("study_uid")
+            return None if patient is None else str(patient)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, AttributeError) as error:
