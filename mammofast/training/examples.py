@@ -3,9 +3,13 @@
 import hashlib
 import json
 import shutil
+import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -67,9 +71,15 @@ class Kept(Mapping[str, npt.NDArray[Any]]):
 
 
 def prepare(
-    task: Task, samples: Sequence[Sample], folder: Path, advance: Callable[[int], None] = lambda n: None
+    task: Task,
+    samples: Sequence[Sample],
+    folder: Path,
+    advance: Callable[[int], None] = lambda n: None,
+    workers: int = 0,
 ) -> Prepared:
     """Return all samples' examples, made now or found in ``folder``; what cannot be read is left out, with its reason.
+
+    workers: processes that make them; 0 makes them here.
 
     Raises
     ------
@@ -78,19 +88,47 @@ def prepare(
 
     """
     digests, examples, left_out = [], [], []
-    for sample in samples:
-        try:
-            digest = digest_of(sample)
-            examples += _prepared(task, sample, digest, folder)
-            digests.append(digest)
-        except (DatasetError, ImageError) as error:
-            # An ImageError's words hold no names; a data set's may.
-            reason = str(error) if isinstance(error, ImageError) else f"{type(error).__name__}"
-            left_out.append((_sha256_of(sample.image), reason))
+    for outcome in _outcomes(task, samples, folder, workers):
+        if isinstance(outcome, _LeftOut):
+            left_out.append((outcome.image, outcome.reason))
+        else:
+            digests.append(outcome[0])
+            examples += outcome[1]
         advance(1)
     if samples and not digests:
         raise TrainingError(f"none of {len(samples)} images can be used; the first: {left_out[0][1]}")
     return Prepared(tuple(digests), tuple(examples), tuple(left_out))
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    image: str
+    reason: str
+
+
+_Outcome = tuple[Digest, list[Example]] | _LeftOut
+
+
+def _outcomes(task: Task, samples: Sequence[Sample], folder: Path, workers: int) -> Iterator[_Outcome]:
+    make = partial(_outcome, task, folder)
+    if not workers:
+        yield from map(make, samples)
+        return
+    # A signal to stop is the parent's to hear: what its workers have begun, they finish.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield from pool.map(make, samples)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _outcome(task: Task, folder: Path, sample: Sample) -> _Outcome:
+    try:
+        digest = digest_of(sample)
+        return digest, _prepared(task, sample, digest, folder)
+    except (DatasetError, ImageError) as error:
+        # An ImageError's words hold no names; a data set's may.
+        return _LeftOut(_sha256_of(sample.image), str(error) if isinstance(error, ImageError) else type(error).__name__)
 
 
 def digest_of(sample: Sample) -> Digest:

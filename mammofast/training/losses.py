@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -76,24 +77,24 @@ def make_loss(table: LossTable, weights: Sequence[float] | None = None) -> Loss:
     of sigmoid. Pixels of class 255 do not count. Cross-entropy is summed with its weights and divided by the number of
     pixels, as P1's eq. 1 has it, not by the sum of the weights.
     """
-
-    def loss(logits: Tensor, truth: Tensor) -> Tensor:
-        logits = logits.float()
-        total = logits.new_zeros(())
-        if table.name != CROSS_ENTROPY:
-            total = total + _dice(logits, truth, table.epsilon)
-        if table.name != DICE:
-            alpha = table.alpha if table.name == BOTH else 1.0
-            total = total + alpha * _cross_entropy(logits, truth, weights)
-        return total
-
-    return loss
+    return partial(_loss, table, weights)
 
 
 def supervised(loss: Loss, outputs: Tensor | Sequence[Tensor], truth: Tensor) -> Tensor:
     """Return the loss of a network's output, or the mean over the heads of one with deep supervision."""
     heads = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     return torch.stack([loss(head, truth) for head in heads]).mean()
+
+
+def _loss(table: LossTable, weights: Sequence[float] | None, logits: Tensor, truth: Tensor) -> Tensor:
+    logits = logits.float()
+    total = logits.new_zeros(())
+    if table.name != CROSS_ENTROPY:
+        total = total + _dice(logits, truth, table.epsilon)
+    if table.name != DICE:
+        alpha = table.alpha if table.name == BOTH else 1.0
+        total = total + alpha * _cross_entropy(logits, truth, weights)
+    return total
 
 
 def _cross_entropy(logits: Tensor, truth: Tensor, weights: Sequence[float] | None) -> Tensor:

@@ -148,11 +148,11 @@ class StageTraining:
         training = self._task.stage.training
         while not self._position.ended:
             begun = time.monotonic()
-            rate = self._epoch(advance)
+            self._epoch(advance)
             entry = {
                 "stage": self._position.stage,
                 "epoch": self._position.epoch + 1,
-                "rate": rate,
+                "rate": self._rate(self._batches.per_epoch - 1),
                 **{name: total / max(self._position.counted, 1) for name, total in self._position.losses.items()},
                 **self._measure(),
                 "seconds": round(time.monotonic() - begun, 3),
@@ -165,31 +165,33 @@ class StageTraining:
             self._keep()
             self._around.said(entry)
 
-    def _epoch(self, advance: Callable[[int], None]) -> float:
-        """Train through what is left of an epoch; return the last rate."""
-        stage, position = self._task.stage, self._position
-        rate = stage.optimizer.rate
+    def _epoch(self, advance: Callable[[int], None]) -> None:
+        """Train through what is left of an epoch."""
+        position = self._position
         self._train_mode()
         for parts in self._batches.epoch(position.epoch, position.batch):
-            step = position.epoch * self._batches.per_epoch + position.batch
-            done = position.batch / self._batches.per_epoch
-            rate = stage.optimizer.rate * rate_factor(stage.schedule, stage.training.epochs, position.epoch, done, step)
-            self._step([(share, self._on_device(batch)) for share, batch in parts], rate, step)
+            self._step([(share, self._on_device(batch)) for share, batch in parts])
             position.batch += 1
             advance(1)
             if self._around.stop():
                 self._keep()
                 raise Stopped(
-                    f"stopped in epoch {position.epoch + 1} of stage {stage.name!r}; the same command with --resume "
-                    "goes on from there"
+                    f"stopped in epoch {position.epoch + 1} of stage {position.stage!r}; the same command with "
+                    "--resume goes on from there"
                 )
             if time.monotonic() - self._kept_at > _CHECKPOINT_SECONDS:
                 self._keep()
-        return rate
 
-    def _step(self, parts: Sequence[tuple[float, Batch]], rate: float, step: int) -> None:
+    def _rate(self, batch: int) -> float:
+        """Return the optimizers' rate at a batch of this epoch."""
+        stage, epoch, per_epoch = self._task.stage, self._position.epoch, self._batches.per_epoch
+        done, step = batch / per_epoch, epoch * per_epoch + batch
+        return stage.optimizer.rate * rate_factor(stage.schedule, stage.training.epochs, epoch, done, step)
+
+    def _step(self, parts: Sequence[tuple[float, Batch]]) -> None:
         """Take every turn's step on one batch."""
         training, position = self._task.stage.training, self._position
+        rate, step = self._rate(position.batch), self._batches.per_epoch * position.epoch + position.batch
         for turn, optimizer in self._stepping.items():
             for group in self._optimizers[turn].param_groups:
                 group["lr"] = rate

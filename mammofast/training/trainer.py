@@ -94,7 +94,8 @@ def train(
     start: weights to begin the first stage with, and ``layout`` whose names they have, as ``mammofast compile`` reads
         them; layouts of a backbone leave the rest random.
     limit: at most so many training images, and as many that validate, for trying.
-    device: "auto", "cpu", "cuda" or "cuda:i". workers: processes that make batches; 0 makes them here.
+    device: "auto", "cpu", "cuda" or "cuda:i". workers: processes that prepare images and make batches;
+        0 does it here.
     cache: a folder for the prepared examples, which trainings may share; ``out/examples`` by default.
     say: told what happens, a line at a time. progress: opens a count of what goes on.
 
@@ -133,8 +134,8 @@ def train(
                     if interrupt:
                         raise Stopped("stopped while images were prepared; the same command with --resume goes on")
 
-                training = prepare(task, sides.training, examples, prepared)
-                validation = prepare(task, sides.validation, examples, prepared)
+                training = prepare(task, sides.training, examples, prepared, workers)
+                validation = prepare(task, sides.validation, examples, prepared, workers)
             for image, reason in (*training.left_out, *validation.left_out):
                 say(f"left out: the image of SHA-256 {image[:12]}…: {reason}")
             _fit(task, run, training, validation)
