@@ -169,6 +169,7 @@ class Tiled:
 
 def grey_input(case: MapCase, parameters: TiledParameters) -> npt.NDArray[np.float32]:
     """Read an image and return it in working pixels (rows, cols), in 0..1, before it is scaled for the channels."""
+    grey: npt.NDArray[np.float32]
     pixels = read_working(case, parameters)
     with span("prepare"):
         case.low, case.high = parameters.scaling.contrast.window(pixels, case.table)

@@ -92,6 +92,7 @@ class WholeImage:
 
 def grey_input(case: MapCase, parameters: WholeImageParameters) -> npt.NDArray[np.float32]:
     """Read an image and return the network's input (rows, cols) in 0..1, before it is scaled for the channels."""
+    grey: npt.NDArray[np.float32]
     pixels = read_foreground(case, parameters)
     with span("prepare"):
         case.low, case.high = parameters.scaling.contrast.window(pixels, case.table)
