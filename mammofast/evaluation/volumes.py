@@ -65,7 +65,7 @@ def evaluate_volumes(
     """
     opened = open_results(results)
     entries = entries_of_one_run(opened, bundle_id, settings_id)
-    known = [entry for entry in entries if entry.image.sop_uid in truth]
+    known = [entry for entry in entries if str(entry.image.sop_uid) in truth]
     if not known:
         raise ResultsError(
             "there is no truth for any screened volume; expected SOP_INSTANCE_UID.npy files, named by the first slice "
