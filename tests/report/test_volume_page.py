@@ -33,6 +33,7 @@ FINDINGS = (VolumeFinding((4, 5, 12, 11), 2, 5, 0.875, 0.875), VolumeFinding((20
 def region():
     found = np.zeros(SHAPE, bool)
     found[1:6, 3:18, 2:25] = True
+    found[2:4, 6:9, 5:8] = False  # a part of the first candidate
     return found
 
 
