@@ -75,12 +75,12 @@ def test_one_file_is_no_files(tmp_path, source):
     assert "1 file: 1 added," in run("ingest", source / "a", tmp_path / "a.zarr").stdout
 
 
-@pytest.mark.parametrize("name", ["ingest", "sources.find_files"])
-def test_an_interrupt_says_that_nothing_is_lost(tmp_path, source, monkeypatch, name):
+@pytest.mark.parametrize("place", ["mammofast.archive.writer.Writer.stage", "mammofast.archive.sources.find_files"])
+def test_an_interrupt_says_that_nothing_is_lost(tmp_path, source, monkeypatch, place):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"mammofast.archive.{name}", interrupted)
+    monkeypatch.setattr(place, interrupted)
     result = run("ingest", source, tmp_path / "a.zarr")
     assert result.exit_code == 1
     assert "what was added is safe" in result.stderr
