@@ -7,6 +7,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -21,6 +22,7 @@ from mammofast.errors import DatasetError, ImageError, TrainingError
 from mammofast.training.tasks.task import Example, Task
 
 _NAMES = "names.json"
+Map = Callable[..., Iterator[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,11 @@ def prepare(
     samples: Sequence[Sample],
     folder: Path,
     advance: Callable[[int], None] = lambda n: None,
-    workers: int = 0,
+    mapped: Map = map,
 ) -> Prepared:
     """Return all samples' examples, made now or found in ``folder``; what cannot be read is left out, with its reason.
 
-    workers: processes that make them; 0 makes them here.
+    mapped: what :func:`processes` gives; by default they are made here.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def prepare(
 
     """
     digests, examples, left_out = [], [], []
-    for outcome in _outcomes(task, samples, folder, workers):
+    for outcome in mapped(partial(_outcome, task, folder), samples):
         if isinstance(outcome, _LeftOut):
             left_out.append((outcome.image, outcome.reason))
         else:
@@ -109,15 +111,16 @@ class _LeftOut:
 _Outcome = tuple[Digest, list[Example]] | _LeftOut
 
 
-def _outcomes(task: Task, samples: Sequence[Sample], folder: Path, workers: int) -> Iterator[_Outcome]:
-    make = partial(_outcome, task, folder)
+@contextmanager
+def processes(workers: int) -> Iterator[Map]:
+    """Within this block what is given is ``map``, or with ``workers`` one over so many processes."""
     if not workers:
-        yield from map(make, samples)
+        yield map
         return
     # A signal to stop is the parent's to hear: what its workers have begun, they finish.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN))
     try:
-        yield from pool.map(make, samples)
+        yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -26,7 +26,7 @@ from mammofast.models.weights import load_weights
 from mammofast.screening.stopping import interruptible
 from mammofast.training.checkpoint import read_checkpoint, write_checkpoint, write_text
 from mammofast.training.curves import draw
-from mammofast.training.examples import Prepared, file_sha256, prepare
+from mammofast.training.examples import Prepared, file_sha256, prepare, processes
 from mammofast.training.fabric import make_fabric
 from mammofast.training.folder import WEIGHTS, Run
 from mammofast.training.recipe import Recipe
@@ -134,8 +134,9 @@ def train(
                     if interrupt:
                         raise Stopped("stopped while images were prepared; the same command with --resume goes on")
 
-                training = prepare(task, sides.training, examples, prepared, workers)
-                validation = prepare(task, sides.validation, examples, prepared, workers)
+                with processes(workers) as mapped:
+                    training = prepare(task, sides.training, examples, prepared, mapped)
+                    validation = prepare(task, sides.validation, examples, prepared, mapped)
             for image, reason in (*training.left_out, *validation.left_out):
                 say(f"left out: the image of SHA-256 {image[:12]}…: {reason}")
             _fit(task, run, training, validation)
