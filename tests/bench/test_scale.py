@@ -79,7 +79,7 @@ def test_listing_takes_no_memory_for_images(tmp_path):
     """Neither where nothing is on record nor where everything is."""
     write_archive(tmp_path / "real.zarr", 2_000)
     real = open_archive(tmp_path / "real.zarr")
-    listed = {image.record.sop_uid for image in real.all_images(in_order=False)}
+    listed = {image.record.sop_uid for image in real.all_units()}
     assert listed == {image.record.sop_uid for image in real.images()}
     assert len(listed) == 2_000
     archive = SimulatedArchive.create(tmp_path / "made-up.zarr", 2_000)

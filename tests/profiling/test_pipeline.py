@@ -107,7 +107,7 @@ def test_being_traced_changes_no_byte_and_costs_nothing_when_not_asked(archive, 
     by_process = {p: {s.stage for s in trace.spans if s.process == p} for p in (*workers, os.getpid())}
     assert by_process[os.getpid()] == {LIST, SEND, RECORD}
     assert all({TASK, "read", "prepare", "detect"} <= by_process[process] for process in workers)
-    assert sum(span.stage == RECORD for span in trace.spans) == 6
+    assert sum(span.items for span in trace.spans if span.stage == RECORD) == 6
     assert [sample.value for sample in trace.samples if sample.name == IN_FLIGHT] in ([1, 2, 1, 0], [1, 0, 1, 0])
     for task in trace.tasks:
         assert task.bytes_read > 1000

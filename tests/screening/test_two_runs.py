@@ -23,19 +23,21 @@ PROGRAM = """
     sys.path.insert(0, {here!r})
     import fake_screeners
     from mammofast.screening import Results, screen
+    from mammofast.screening.layout import entry_name
 
-    won, put = [], Results.put
+    won, put_all = [], Results.put_all
 
-    def counting(self, image, *rest):
-        first = put(self, image, *rest)
-        won.append((image.sop_uid, first))
-        return first
+    def counting(self, outcomes, run):
+        images = [image for image, _ in outcomes]
+        taken = put_all(self, outcomes, run)
+        won.extend(image.sop_uid for image in images if entry_name(image) not in taken)
+        return taken
 
-    Results.put = counting
+    Results.put_all = counting
 
     if __name__ == "__main__":
         report = screen({archive!r}, {results!r}, {bundle!r}, opener=fake_screeners.misbehaving, **{options!r})
-        print(report.done, *[uid for uid, first in won if first])
+        print(report.done, *won)
 """
 
 
