@@ -2,6 +2,7 @@
 
 from mammofast.datasets.cbis_ddsm import read_cbis_ddsm
 from mammofast.datasets.cityscapes import read_cityscapes
+from mammofast.datasets.dce_mri import read_dce_mri
 from mammofast.datasets.folder import read_folder, read_phantoms
 from mammofast.datasets.inbreast import read_inbreast
 from mammofast.datasets.record import Dataset, LeftOut, Lesion, Sample
@@ -15,6 +16,7 @@ READERS = {
     "cityscapes": read_cityscapes,
     "folder": read_folder,
     "phantoms": read_phantoms,
+    "dce-mri": read_dce_mri,
 }
 
 __all__ = [
@@ -29,6 +31,7 @@ __all__ = [
     "random_splits",
     "read_cbis_ddsm",
     "read_cityscapes",
+    "read_dce_mri",
     "read_folder",
     "read_inbreast",
     "read_phantoms",

@@ -80,7 +80,7 @@ class FasterRCNN(nn.Module):
     anchors
         Anchors at each place: scales times aspect ratios.
     depth
-        Of the ResNet, 50 or 101.
+        Of the ResNet: 18, 34, 50 or 101 (P5).
     width
         Multiplies every hidden channel count (ResNet's stem is at least 8).
     caffe

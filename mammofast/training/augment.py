@@ -54,7 +54,8 @@ class Augmentation:
         if self._transform is None:
             return image, truth
         self._transform.set_random_state(seed=int(rng.integers(2**31)))
-        found = self._transform({"image": np.asarray(image), "truth": np.asarray(truth)[None]})
+        # Copies: examples are mapped from disk, and PyTorch would write through what is read-only.
+        found = self._transform({"image": np.array(image), "truth": np.array(truth)[None]})
         changed, labels = (np.asarray(found[name]) for name in ("image", "truth"))
         if self._bends_grey:
             changed = np.clip(changed, 0, 1)

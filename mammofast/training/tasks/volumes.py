@@ -41,6 +41,10 @@ class RegionExamples:
 
     slices: int = 0
 
+    def __post_init__(self) -> None:
+        if self.slices < 0:
+            raise ValueError(f"slices: got {self.slices}, expected 0 or more")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionExamples:
@@ -50,6 +54,10 @@ class DetectionExamples:
 
     background: float = 0.0
     least: int = 1
+
+    def __post_init__(self) -> None:
+        if self.background < 0 or self.least < 1:
+            raise ValueError(f"got background {self.background} and least {self.least}, expected 0 and 1, or more")
 
 
 class SliceInputs:
