@@ -108,8 +108,8 @@ class VolumeRegion(Segmentation):
         return [{"image": rows[z], "truth": truth[z].astype(np.uint8)} for z in _evenly(len(rows), self._slices)]
 
     def rows(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Return the slice: it is an input already."""
-        return np.asarray(image, dtype=np.float32)
+        """Return a copy of the slice, which is an input already: examples are mapped from disk and read-only."""
+        return np.array(image, dtype=np.float32)
 
 
 class VolumeDetection(Rcnn):
