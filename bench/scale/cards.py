@@ -35,6 +35,8 @@ from mammofast.settings import Settings
 # In the workers' environment: what they simulate, where they mark what came once, and which machine they belong to.
 MODEL, FOLDER, PIPE, CARD = (f"MAMMOFAST_SCALE_{name}" for name in ("MODEL", "FOLDER", "PIPE", "CARD"))
 _LOOK_SECONDS = 0.05
+# Ends the mark of what came to an image in a process of its own: whatever ends that convicts it, as poison does.
+ALONE = ", alone"
 
 
 class SimulatedScreener:
@@ -57,7 +59,7 @@ class SimulatedScreener:
             content = image.record.content_sha256
             fate = self._model.fate(content)
             seconds += self._model.seconds(content) * self._model.threads
-            if fate == POISON or (fate in (CRASH, MACHINE) and _first_time(content)):
+            if fate == POISON or (fate in (CRASH, MACHINE) and _first_time(content, fate)):
                 time.sleep(seconds)
                 _die(fate)
         time.sleep(seconds)
@@ -87,17 +89,24 @@ def open_simulated(bundle: str, device: str, settings: Settings) -> SimulatedScr
     return SimulatedScreener(bundle, device, settings)
 
 
-def _first_time(content: str) -> bool:
+def _first_time(content: str, fate: str) -> bool:
     """Say whether an image's fate comes now; the next time it is spared."""
     try:
-        os.close(os.open(Path(os.environ[FOLDER], content), os.O_CREAT | os.O_EXCL))
+        with Path(os.environ[FOLDER], content).open("x") as mark:
+            mark.write(f"{fate}{ALONE if _is_alone() else ''}")
     except FileExistsError:
         return False
     return True
 
 
+def _is_alone() -> bool:
+    """Say whether this process was started for an image that is suspected."""
+    main = sys.modules["__main__"].__spec__
+    return main is not None and main.name == "mammofast.screening.alone"
+
+
 def _die(fate: str) -> None:
-    if fate == MACHINE:
+    if fate == MACHINE and not _is_alone():  # such a process has not the pipe, and is what is lost
         os.write(int(os.environ[PIPE]), bytes([int(os.environ[CARD])]))
         time.sleep(10)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from distributed import Client
 
-from bench.scale.cards import open_simulated
-from bench.scale.model import VIEWS, Model, SimulatedArchive
+from bench.scale.cards import ALONE, open_simulated
+from bench.scale.model import POISON, UNREADABLE, VIEWS, Model, SimulatedArchive
 from mammofast.archive import ArchiveImage
 from mammofast.screening import run as run_module
 from mammofast.screening import screen
@@ -158,11 +158,12 @@ class _Watched(SimulatedArchive):
 
 
 def simulate(model: Model, images: int, out: Path, images_per_task: int) -> Measured:
-    """Screen so many images."""
+    """Screen so many images; what failed is what the model says, image for image counted."""
     out.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(out / "results", ignore_errors=True)
     archive = _Watched.create(out / "archive.zarr", images)
-    with _cards(model, out) as (address, scheduler, deaths), _listing(archive):
+    marks: list[str] = []
+    with _cards(model, out, marks) as (address, scheduler, deaths), _listing(archive):
         idle = _idle(address, scheduler, model)
         watch = _Watch(scheduler)
         watch.look()
@@ -186,6 +187,9 @@ def simulate(model: Model, images: int, out: Path, images_per_task: int) -> Meas
             seconds = time.monotonic() - start
             watch.end()
             shutil.rmtree(out / "results", ignore_errors=True)
+    fates = Counter(model.fate(archive.content_sha256(number)) for number in range(images))
+    expected = fates[UNREADABLE] + fates[POISON] + sum(mark.endswith(ALONE) for mark in marks)
+    assert report.failed == expected, (report.failed, expected, fates, marks)
     return Measured(
         model, images, asdict(report), seconds, archive.making_up, archive.ended, deaths[0], idle, watch.moments
     )
@@ -202,8 +206,11 @@ def _idle(address: str, scheduler: int, model: Model) -> float:
 
 
 @contextmanager
-def _cards(model: Model, out: Path) -> Iterator[tuple[str, int, list[int]]]:
-    """Switch the cards on; yield the scheduler's address and process, and what will say how many workers died."""
+def _cards(model: Model, out: Path, marks: list[str]) -> Iterator[tuple[str, int, list[int]]]:
+    """Switch the cards on; yield the scheduler's address and process, and what will say how many workers died.
+
+    marks: where what came once, and to whom, is added in the end.
+    """
     folder = out / "cards"
     folder.mkdir()
     command = [sys.executable, "-m", "bench.scale.cards", str(folder), json.dumps(asdict(model))]
@@ -217,6 +224,7 @@ def _cards(model: Model, out: Path) -> Iterator[tuple[str, int, list[int]]]:
             process.stdin.close()
             deaths.append(int(process.stdout.readline()))
     finally:
+        marks += [mark.read_text() for mark in folder.glob("[0-9a-f]" * 64)]
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -89,13 +89,18 @@ class SimulatedArchive(Archive):
         """Yield every image; there are no volumes."""
         yield from self.all_images()
 
+    @staticmethod
+    def content_sha256(number: int) -> str:
+        """Return what tells an image's pixels, by its number."""
+        return hashlib.sha256(b"pixels%d" % number).hexdigest()
+
     def made_up(self, number: int) -> ArchiveImage:
         """Return an image by its number."""
         study, view = divmod(number, len(VIEWS))
         study_uid = _uid(b"study", study)
         sop_uid = _uid(b"instance", number)
         laterality, name = VIEWS[view]
-        content = hashlib.sha256(b"pixels%d" % number).hexdigest()
+        content = self.content_sha256(number)
         record = ImageRecord(
             study_uid=study_uid,
             series_uid=_uid(b"series", study),
