@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import click
 from mammofast.cli.progress import progress
 
 if TYPE_CHECKING:
+    from mammofast.compilation.compiler import Target
     from mammofast.datasets import Dataset, Split
     from mammofast.training.trainer import Trained
 
@@ -31,6 +32,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--with", "others", multiple=True, metavar="ROLE=DIR", help="A training whose network the bundle has too."
 )
+@click.option("--budget", type=float, help="Largest error of the bundle's networks, as `mammofast compile` has it.")
 @click.option("--start", type=_FILE, help="Weights to begin with: safetensors, .weights, .pt.")
 @click.option("--layout", metavar="LAYOUT", help="Whose names --start has, such as torchvision-vgg16.")
 @click.option("--epochs", type=click.IntRange(1), help="Of every stage, in place of the recipe's.")
@@ -54,6 +56,7 @@ def train_command(
     resume: bool,
     bundle: Path | None,
     others: tuple[str, ...],
+    budget: float | None,
     start: Path | None,
     layout: str | None,
     epochs: int | None,
@@ -89,7 +92,8 @@ def train_command(
         from mammofast.training.trainer import train
     except ModuleNotFoundError as error:
         raise ImportError(f'training needs the extra "train" ({error}): pip install "mammofast[train]"') from error
-    from mammofast.errors import BundleError, ModelError, TrainingError
+    from mammofast.compilation.compiler import Target
+    from mammofast.errors import BundleError, EngineError, ModelError, TrainingError
     from mammofast.training.recipe import read_recipe
     from mammofast.training.tasks import make_task
 
@@ -99,9 +103,10 @@ def train_command(
     given |= {key: _value(text) for key, text in (_pair(change, "--set") for change in changes)}
     try:
         chosen = read_recipe(recipe, given)
+        engine = Target("onnxruntime", budget=budget)
         for stage in chosen.stages:
             make_task(chosen, stage)  # reads what only the task understands, before any image is
-    except (BundleError, ModelError, TrainingError) as error:
+    except (BundleError, EngineError, ModelError, TrainingError) as error:
         raise click.UsageError(str(error)) from error
     roles = {role: Path(folder) for role, folder in (_pair(other, "--with") for other in others)}
     target = bundle or out / "bundle"
@@ -132,7 +137,7 @@ def train_command(
         say=say,
         progress=partial(progress, quiet=quiet or as_json),
     )
-    written = _bundle(chosen.bundle is not None, trained, roles, target, say)
+    written = _bundle(trained, roles, target, engine, say) if chosen.bundle else None
     if as_json:
         click.echo(json.dumps({"measures": trained.measures, "bundle": written}))
     elif not quiet:
@@ -152,14 +157,15 @@ def _list(as_json: bool) -> None:
         click.echo(f"{each.name:<26}{each.paper:<4}{each.summary}")
 
 
-def _bundle(wanted: bool, trained: "Trained", others: Mapping[str, Path], out: Path, say: Any) -> str | None:
+def _bundle(
+    trained: "Trained", others: Mapping[str, Path], out: Path, engine: "Target", say: Callable[[str], None]
+) -> str | None:
     """Write the bundle; return its identity, or None where a network is still missing."""
     from mammofast.compilation.defaults import METHODS
+    from mammofast.errors import EngineError
     from mammofast.training.bundle import write_bundle
     from mammofast.training.checkpoint import read_facts
 
-    if not wanted:
-        return None
     facts = read_facts(trained.weights)["bundle"]
     networks = {facts["role"]: trained.out, **others}
     if missing := sorted(set(METHODS[facts["method"]].roles) - set(networks)):
@@ -172,7 +178,10 @@ def _bundle(wanted: bool, trained: "Trained", others: Mapping[str, Path], out: P
         say(f"bundle {out} is there already")
         return None
     say(f"writing the bundle {out}")
-    return str(write_bundle(networks, out)["bundle"])
+    try:
+        return str(write_bundle(networks, out, engine)["bundle"])
+    except EngineError as error:
+        raise EngineError(f"{error}. The training is whole: --resume --budget E compiles it again") from error
 
 
 def _read_data(text: str, verbose: bool) -> "Dataset":

@@ -66,6 +66,11 @@ def test_from_images_to_a_bundle_that_screens(data, tmp_path):
     again = invoke("p2-aunet", "--data", f"folder:{data}", "--out", out, *SMALL, "--resume", "--json")
     assert again.exit_code == 0, again.output
     assert json.loads(again.stdout)["measures"].keys() == {"dice", "iou", "sensitivity"}
+    strict = invoke(*["p2-aunet", "--data", f"folder:{data}", "--out", out, *SMALL, "--resume"],
+                    *["--bundle", tmp_path / "strict", "--budget", 1e-12])  # fmt: skip
+    assert strict.exit_code == 1
+    assert "The training is whole: --resume --budget E compiles it again" in strict.stderr
+    assert not (tmp_path / "strict").exists()
     once_more = invoke("p2-aunet", "--data", f"folder:{data}", "--out", out, *SMALL)
     assert once_more.exit_code == 1
     assert "not empty; name a new one, or say --resume" in once_more.stderr
@@ -95,6 +100,7 @@ def test_a_splits_test_side_is_not_seen(data, tmp_path):
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss"], "--set loss: expected KEY=VALUE"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss.nam=dice"], "unknown entries ['nam']"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--with", "segmenter=z"], "is what this recipe trains"),
+        (["p2-aunet", "--data", "folder:x", "--out", "y", "--budget", "2"], "budget: got 2.0"),
         (["p3-fcn-cityscapes", "--data", "folder:x", "--out", "y", "--bundle", "z"], "ends in no bundle"),
     ],
 )
