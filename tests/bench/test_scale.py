@@ -49,6 +49,7 @@ def test_twenty_thousand_images_of_which_some_kill(tmp_path, found_by_processes,
             kept["uids"] = set(results.images()["sop_uid"].to_pylist())
 
     monkeypatch.setattr(measure.shutil, "rmtree", keep)
+    monkeypatch.setattr(measure, "_IDLE_SECONDS", 0.1)
     archive = SimulatedArchive.create(tmp_path / "same.zarr", IMAGES)
     expected = fates(archive)
     assert min(expected[fate] for fate in (POISON, CRASH, MACHINE, UNREADABLE)) > 0
