@@ -29,7 +29,7 @@ from mammofast.archive.volumes.members import Member, Reader
 from mammofast.archive.volumes.record import MrObject, VolumeRecord
 from mammofast.archive.volumes.store import ArchiveVolume, Objects, open_volume, volume_folders, write_volume
 from mammofast.archive.writer import Writer
-from mammofast.errors import ArchiveError, ImageError, Reason, UnusableImage
+from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason, UnusableImage
 
 # Copies that a run keeps before it puts together what it has, should its sources not be at their end.
 MOST_BYTES = 4 << 30
@@ -127,6 +127,7 @@ class _Study:
         self._writer, self._uid, self._waiting = writer, uid, waiting
         self._members: dict[str, Member] = {}
         self._fates: list[tuple[Arrival, tuple[str, str | None] | None]] = []
+        self._lost: set[str] = set()
         for volume in self._open_volumes():
             self._members.update((each.object.sop_uid, each) for each in members.of_volume(volume))
         for path in sorted((writer.archive.path / "waiting" / uid).glob("*.dcm")):
@@ -169,6 +170,8 @@ class _Study:
                 fate = "known", None
             else:
                 fate = "skipped", f"{Reason.CONFLICTING_UID}: the archive has that SOP Instance UID, with other pixels"
+        elif arrival.source_sha256 in self._lost:
+            fate = "failed", f"{Reason.READ}: the archive's copy was damaged and is gone; ingest the file again"
         self._fates.append((arrival, fate))
 
     def _leave_out(self, group: Group, error: ImageError, rows: set[str]) -> dict[str, str]:
@@ -222,6 +225,8 @@ class _Study:
             is_whole = False
         # One that the disk has damaged may be sent again; one that is in a volume was left by a run that was killed.
         if not is_whole or part.object.sop_uid in self._members:
+            if not is_whole:
+                self._lost.add(path.stem)
             self._writer.remove(path)
             self._waiting.pop(path.stem, None)
         else:
@@ -234,8 +239,12 @@ class _Study:
         of = tuple(tuple((number[s.object.sop_uid], (s.frame.number or 1) - 1) for s in row) for row in plan.slices)
         parts = [self._members[each.sop_uid] for each in objects]
         old = list({part.volume.folder: part.volume for part in parts if part.volume is not None}.values())
-        if len(old) == 1 and len(old[0].objects.objects) == len(objects):
+        had = [{each.sop_uid for each in volume.objects.objects} for volume in old]
+        if had == [set(number)]:
             return 0
+        if set().union(*had) - set(number):  # what is left of it would be in no volume
+            words = "the series overlap in time now: the archive's volume of them would be taken apart, it stays"
+            raise BrokenImage(Reason.DUPLICATE_SLICES, words)
         reader = Reader()
         headers = [reader.header(part) for part in parts]
         _check_patient(headers)
@@ -250,7 +259,8 @@ class _Study:
         except (OSError, ValueError) as error:
             words = error.strerror if isinstance(error, OSError) else "is the disk full, or not writable?"
             raise ArchiveError(f"volume {record.sop_uid} cannot be written ({words})") from None
-        self._writer.publish_volume(staged, self._uid, written.content_sha256)
+        if not self._writer.publish_volume(staged, self._uid, written.content_sha256):
+            raise _taken(self._writer.archive.path / "volumes" / self._uid / written.content_sha256)
         for volume in old:
             if volume.folder.name != written.content_sha256:
                 self._writer.remove(volume.folder)
@@ -289,6 +299,16 @@ def _record(plan: Plan, old: Sequence[ArchiveVolume]) -> VolumeRecord:
         transfer_syntax_uids=tuple(sorted({each.object.transfer_syntax_uid for each in slices})),
         replaces=tuple(sorted(replaced.union(*(volume.record.replaces for volume in old)))),
     )
+
+
+def _taken(folder: Path) -> ImageError:
+    """Return why a volume cannot be put where one of the same content is, made of none of its objects."""
+    try:
+        open_volume(folder).objects  # noqa: B018 - whether they can be read
+    except (ArchiveError, ImageError, OSError):
+        # Nothing is written over what may be the only copy: that is for people to do.
+        return BrokenImage(Reason.READ, "the archive's volume of the same content is damaged")
+    return UnusableImage(Reason.CONFLICTING_UID, "the archive has a volume of the same content, of other objects")
 
 
 def _check_patient(headers: Sequence[bytes]) -> None:

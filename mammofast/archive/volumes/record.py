@@ -82,7 +82,7 @@ class VolumeRecord:
     image_orientation: Image Orientation (Patient), of all slices. positions: Image Position (Patient) of every slice;
     they rise along row x column. times: s since the first phase; None where not known.
     rescale: (slope, intercept) of all frames, or one for each frame, phase by phase.
-    content_sha256: of stored values, rescale and geometry, see :func:`content_line`.
+    content_sha256: of stored values, rescale and geometry, see :class:`mammofast.archive.volumes.store.ContentHash`.
     replaces: (sop_uid, content_sha256) of the volumes that this one took the place of as more of its series came.
     """
 

@@ -187,8 +187,10 @@ def _time(places: list[Dataset]) -> float | None:
     # What stands behind + or - is the zone's offset, the same for all frames of a series.
     text = str(moment).strip().replace("+", "-").partition("-")[0]
     whole, _, part = text.partition(".")
+    if not whole.isdigit() or len(whole) not in (10, 12, 14):
+        return None
     try:
-        parsed = datetime.strptime(whole, "%Y%m%d%H%M%S")
+        parsed = datetime.strptime(whole.ljust(14, "0"), "%Y%m%d%H%M%S")  # minutes and seconds may be left out
         return (parsed - datetime(1970, 1, 1)).total_seconds() + float(f"0.{part or 0}")
     except ValueError:
         return None

@@ -1,6 +1,7 @@
 """Series come in parts, twice, and while processes are killed: volumes are whole, and in the end the same."""
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -116,6 +117,83 @@ def test_another_slice_under_the_same_uid_is_refused_and_a_copy_is_known(tmp_pat
     assert row.reason.startswith("conflicting-uid")
     assert row.sop_uid == uid(1, 9, 0, 0)
     assert contents(archive) == expected
+
+
+def several_series(folder, starts, study=1, seed=0):
+    """Write a series of its own for each of ``starts``: its phases' seconds of acquisition."""
+    for number, seconds in enumerate(starts, start=1):
+        series = Series.draw(phases=len(seconds), study=study, seed=seed + number)
+        for phase, index, ds in series.classic():
+            ds.SOPInstanceUID, ds.SeriesInstanceUID = uid(study, 8, number, phase, index), uid(study, 5, number)
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.AcquisitionTime = f"0900{seconds[phase]:02}"
+            del ds.NumberOfTemporalPositions
+            save(ds, folder / str(number) / f"{phase}-{index}.dcm")
+
+
+def test_a_series_that_comes_later_takes_no_volume_apart(tmp_path):
+    several_series(tmp_path / "in", [(0, 10), (20, 30), (10,)])
+    archive = tmp_path / "a.zarr"
+    ingest([tmp_path / "in" / "1", tmp_path / "in" / "2"], archive)
+    (volume,) = open_archive(archive).volumes()
+    assert volume.phases == 4
+    # Acquired while the first one was: by themselves, the first two would now be a volume each.
+    assert ingest(tmp_path / "in" / "3", archive).volumes == 0
+    assert contents(archive) == {volume.record.content_sha256}
+    assert not list(verify(open_archive(archive)))
+    (row,) = open_archive(archive).skipped()
+    assert row.series_uid == uid(1, 5, 3)
+    assert ingest([tmp_path / "in" / "1", tmp_path / "in" / "2"], archive).known == 16
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "frames"])
+def test_a_damaged_volume_is_not_said_to_be_added_again(tmp_path, whole, name):
+    _, files, expected = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files, archive)
+    (volume,) = open_archive(archive).volumes()
+    path = volume.folder / name
+    path = path if path.is_file() else path / "c" / "0"
+    path.write_bytes(path.read_bytes()[:-9])
+    for _ in range(2):
+        report = ingest(files, archive)
+        assert (report.failed, report.added, report.volumes) == (12, 0, 0)
+        reasons = [row.reason for row in open_archive(archive).skipped()]
+        assert "read: the archive's volume of the same content is damaged" in reasons
+    shutil.rmtree(volume.folder)
+    assert ingest(files, archive).volumes == 1
+    assert contents(archive) == expected
+    assert not list(open_archive(archive).skipped())
+
+
+def test_the_same_content_under_other_uids_is_not_said_to_be_added(tmp_path, whole):
+    series, files, expected = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files, archive)
+    for phase, index, ds in series.classic():
+        ds.SOPInstanceUID, ds.SeriesInstanceUID = uid(1, 99, phase, index), uid(1, 6)
+        ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+        save(ds, tmp_path / "copies" / f"{phase}-{index}.dcm")
+    for _ in range(2):
+        report = ingest(tmp_path / "copies", archive)
+        assert (report.skipped, report.added, report.volumes) == (12, 0, 0)
+    (row,) = open_archive(archive).skipped()
+    assert (row.series_uid, row.reason.partition(":")[0]) == (uid(1, 6), "conflicting-uid")
+    assert contents(archive) == expected
+
+
+def test_a_file_whose_waiting_copy_was_damaged_is_not_said_to_be_added(tmp_path, whole):
+    _, files, expected = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files[:5], archive)
+    damaged = next((archive / "waiting").rglob("*.dcm"))
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    report = ingest(files, archive)
+    assert (report.added, report.failed) == (0, 12)
+    assert "read: the archive's copy was damaged" in " ".join(row.reason for row in open_archive(archive).skipped())
+    assert ingest(files, archive).volumes == 1
+    assert contents(archive) == expected
+    assert not list(open_archive(archive).skipped())
 
 
 def start(source, archive, elsewhere):

@@ -266,6 +266,13 @@ def test_phases_are_told_apart_by_what_there_is(make, key):
     assert volume.times == expected.get(key, (0.0, 60.0, 120.0))
 
 
+def test_times_to_the_minute_are_minutes(make):
+    volume = only_volume(
+        make(Series.draw(), lambda p, i, ds: setattr(ds, "AcquisitionTime", ["0958", "10", "1003"][p]))
+    )
+    assert volume.times == (0.0, 120.0, 300.0)
+
+
 class TestSeveralSeries:
     def test_a_series_for_each_phase(self, make):
         series = Series.draw(series_per_phase=True)
