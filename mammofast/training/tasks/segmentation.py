@@ -124,7 +124,8 @@ class Segmentation(Task):
 
     def measure(self, network: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         """Return the mean Dice, IoU and sensitivity of images with foreground; of more classes P3's three measures."""
-        cases = [case for batch in batches for case in batch]
+        # One after the other: native images are too large to be kept.
+        cases = (case for batch in batches for case in batch)
         if self._classes > 2:
             return self._measure_classes(network, cases)
         probabilities = Probabilities(network, self._output)
@@ -140,7 +141,7 @@ class Segmentation(Task):
             for name, measure in measures.items()
         }
 
-    def _measure_classes(self, network: nn.Module, cases: Sequence[Mapping[str, Tensor]]) -> dict[str, float]:
+    def _measure_classes(self, network: nn.Module, cases: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
         """Return P3's measures, pooled over all pixels."""
         matrix = np.zeros((self._classes, self._classes), np.int64)
         for case in cases:
