@@ -11,7 +11,6 @@ batch holds two volumes, so that nothing but the volume itself decides what is f
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil, floor
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +166,9 @@ class Volume:
         findings = []
         for each in candidates:
             x_min, y_min, z_min, x_max, y_max, z_max = each.box
-            box = (floor(x_min * across), floor(y_min * down), ceil(x_max * across), ceil(y_max * down))
+            # To the nearest pixel, and one at least: rounded outwards, boxes of small masses are a third too large.
+            left, top = (min(round(x_min * across), native_cols - 1), min(round(y_min * down), native_rows - 1))
+            box = (left, top, max(round(x_max * across), left + 1), max(round(y_max * down), top + 1))
             box = (box[0], box[1], min(box[2], native_cols), min(box[3], native_rows))
             findings.append(VolumeFinding(box, z_min, z_max, each.score, each.score))
         return tuple(findings)
