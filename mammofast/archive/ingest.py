@@ -261,9 +261,14 @@ class _Run:
             self._count("known" if outcome.known else "added")
         else:
             if outcome.skipped is not self._damaged.get(outcome.skipped.sop_uid):  # which speaks for itself
-                self._writer.skip(outcome.source_sha256 or file.place, outcome.skipped)
+                self._skip(outcome.source_sha256 or file.place, outcome.skipped)
             self._count(outcome.skipped.status)
         file.settled(outcome.skipped is None or not _is_retried(outcome.skipped))
+
+    def _skip(self, key: str, record: SkippedRecord) -> None:
+        """Record a file that is not kept; should this run be offered it again, it knows."""
+        self._writer.skip(key, record)
+        self._not_kept[key] = record
 
     def put_together(self) -> None:
         """Make volumes of the MR objects that came, and settle these."""
@@ -273,15 +278,17 @@ class _Run:
     def _gather(self, file: SourceFile, sha256: str, mr: tuple[MrObject, Path] | None) -> None:
         def settle(status: str, words: str | None) -> None:
             self._writer.forget(file.place)
+            record = None
             if words is not None:
                 identity = {} if mr is None else {name: getattr(mr[0], name) for name in _MR_IDENTITY}
-                self._writer.skip(sha256, SkippedRecord(status, words, source_sha256=sha256, **identity))
+                record = SkippedRecord(status, words, source_sha256=sha256, **identity)
+                self._skip(sha256, record)
             elif sha256 in self._not_kept:
                 self._writer.forget(sha256)
             if status in ("added", "known"):
                 self._sources.add(sha256)
             self._count(status)
-            file.settled(True)
+            file.settled(record is None or not _is_retried(record))
 
         if mr is None:
             self._gathering.add_waiting(sha256, settle)

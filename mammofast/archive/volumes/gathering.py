@@ -242,9 +242,9 @@ class _Study:
         had = [{each.sop_uid for each in volume.objects.objects} for volume in old]
         if had == [set(number)]:
             return 0
-        if set().union(*had) - set(number):  # what is left of it would be in no volume
-            words = "the series overlap in time now: the archive's volume of them would be taken apart, it stays"
-            raise BrokenImage(Reason.DUPLICATE_SLICES, words)
+        if any(uids - set(number) for uids in had):  # what is left of it would be in no volume
+            detail = "the series overlap in time now: the archive's volume of them would be taken apart, it stays"
+            raise BrokenImage(Reason.DUPLICATE_SLICES, detail)
         reader = Reader()
         headers = [reader.header(part) for part in parts]
         _check_patient(headers)

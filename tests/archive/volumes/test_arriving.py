@@ -6,11 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
 
 from mammofast.archive import ingest, open_archive
+from mammofast.archive.ingest import Ingest
+from mammofast.archive.sources import SourceFile
 from mammofast.archive.verify import verify
 from tests.archive.volumes.series import Series, save, uid
 
@@ -187,12 +190,25 @@ def test_a_file_whose_waiting_copy_was_damaged_is_not_said_to_be_added(tmp_path,
     archive = tmp_path / "a.zarr"
     ingest(files[:5], archive)
     damaged = next((archive / "waiting").rglob("*.dcm"))
+    damaged_bytes = damaged.read_bytes()[:-9]
     damaged.write_bytes(damaged.read_bytes()[:-9])
-    report = ingest(files, archive)
-    assert (report.added, report.failed) == (0, 12)
-    assert "read: the archive's copy was damaged" in " ".join(row.reason for row in open_archive(archive).skipped())
-    assert ingest(files, archive).volumes == 1
+    kept = set(files)
+
+    class Received:
+        def files(self, archive, opened):
+            for path in sorted(kept):
+                settled = lambda final, path=path: kept.discard(path) if final else None  # noqa: E731
+                yield SourceFile(path.name, path.stat().st_size, partial(path.open, "rb"), settled=settled)
+
+    with Ingest(archive) as run:
+        report = run.add(Received())
+        assert (report.added, report.failed) == (0, 12)
+        reasons = [row.reason for row in open_archive(archive).skipped()]
+        assert sum(reason.startswith("read: the archive's copy was damaged") for reason in reasons) == 1
+        assert [path.read_bytes()[:-9] for path in kept] == [damaged_bytes]
+        assert run.add(Received()).volumes == 1
     assert contents(archive) == expected
+    assert not kept
     assert not list(open_archive(archive).skipped())
 
 
