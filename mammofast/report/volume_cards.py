@@ -110,6 +110,9 @@ def volume_card(entry: Entry, archive: Archive | None, phases: tuple[int, int]) 
     if archive is not None:
         try:
             source = archive.volume(info.study_uid or "", info.sop_uid or "")
+            if source.record.content_sha256 != info.content_sha256:
+                source = None
+                raise ArchiveError("more of the series has come since; the archive's volume is another one now")
             drawn = _drawn(source, phases, most_confident, region, spacing)
         except (ArchiveError, ImageError, ValueError) as error:
             problem = str(error)

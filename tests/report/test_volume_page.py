@@ -156,6 +156,14 @@ def test_a_volume_that_cannot_be_read_says_so(ledger, archive, info, page):
     assert text.count('<rect class="candidate"') == 4
 
 
+def test_a_volume_that_grew_is_no_picture_of_what_was_found_before(ledger, info, page):
+    screened(ledger, replace(info, content_sha256="0" * 64))
+    text = page()
+    assert "No picture: more of the series has come since" in text
+    assert text.count('<rect class="candidate"') == 4
+    assert pictures(text) == []
+
+
 def test_a_volume_without_candidates(ledger, info, page):
     screened(ledger, info, ())
     text = page()

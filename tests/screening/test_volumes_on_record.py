@@ -128,3 +128,15 @@ def test_what_the_archive_says_of_a_volume_is_taken_over():
         pixel_spacing=(0.5, 0.25), content_sha256="1" * 64, slices=5, spacing=(2.0, 0.5, 0.25),
     )  # fmt: skip
     assert ImageInfo.of(record) == VOLUME
+
+
+def test_a_damaged_result_does_not_hide_that_results_are_of_volumes(ledger):
+    from mammofast.cli.evaluate_volumes import of_volumes
+
+    for info in (replace(VOLUME, sop_uid="1.2.3.0"), VOLUME):
+        ledger.record(Entry.of(info, RUN, VolumeResult(SHAPE, FINDINGS, region=region())))
+    assert of_volumes(ledger.path, None, None)
+    first = min((ledger.path / "images").glob("*/1.2.3.0-*.json"))
+    first.write_bytes(first.read_bytes()[:-9])
+    assert of_volumes(ledger.path, None, None)
+    assert not of_volumes(ledger.path, "d" * 64, None)
