@@ -120,10 +120,10 @@ def test_equal_boxes_end_and_leave_no_anchor_empty():
 
 
 def test_on_phantoms_they_fit_better_than_darknets():
-    planned = [view for study in plan_studies(8, 5, Purpose.TRAINING, Mix(1.0, 0.2, 0.3)) for view in study]
+    planned = [view for study in plan_studies(4, 5, Purpose.TRAINING, Mix(1.0, 0.2, 0.3)) for view in study]
     boxes = np.concatenate([mass_boxes(view) for view in planned])
     sizes = (boxes[:, 2:] - boxes[:, :2]) * [416, 832]
-    assert len(sizes) >= 32
+    assert len(sizes) >= 16
     made = RoleMade(((832, 416),), 1, {})
     shipped = METHODS["two_stage"].parameters({"detector": made, "segmenter": made})["anchors"]
     assert shipped == DARKNET

@@ -9,7 +9,7 @@ from mammofast.compilation.defaults import METHODS, RoleMade
 from mammofast.methods.parameters import read_parameters
 from mammofast.methods.two_stage import TwoStageParameters
 from mammofast.models import create
-from mammofast.training.calibrate import calibrate, sharpen
+from mammofast.training.calibrate import _rate, _Scale, calibrate, sharpen
 
 SCALES = ((320, 160), (640, 320), (960, 480), (512, 256), (832, 416))
 ANCHORS = ((12, 20), (18, 30), (25, 38), (30, 50), (40, 60), (50, 76), (60, 96), (80, 120), (105, 170))
@@ -133,3 +133,14 @@ def test_calibrating_leaves_the_network_as_it_says():
     for head in network.heads.values():
         bias = head[0].bias.view(3, 6)
         assert bias[:, 4].tolist() == [choice.slope * (1.0 - choice.centre)] * 3
+
+
+@pytest.mark.parametrize("empty, expected", [(10, 1 / 10), (9, 1 / 29)])
+def test_false_positives_are_counted_where_there_is_no_mass_if_there_are_enough_such(empty, expected):
+    box = np.array([[1000, 1000, 1500, 1500]], np.float32)
+    seen = [_Scale(box, np.array([3.0]))] * 5
+    silent = [_Scale(box[:0], np.array([]))] * 5
+    mass = (seen, box / 4096)
+    none = np.zeros((0, 4), np.float32)
+    choice = _rate([mass] * 20 + [(seen, none)] + [(silent, none)] * (empty - 1), 1.0, 0.0, method_of())
+    assert (choice.sensitivity, choice.fp_per_image) == (1.0, pytest.approx(expected))

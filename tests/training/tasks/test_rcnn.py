@@ -8,6 +8,8 @@ from mammofast.training.recipe import read_recipe
 from mammofast.training.tasks import make_task
 
 CHANGES = {
+    "task": "rcnn",
+    "network.options.channels": 3,
     "network.options.width": 0.06,
     "network.options.depth": 50,
     "network.options.anchors": 3,
