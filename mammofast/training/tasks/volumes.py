@@ -169,4 +169,4 @@ def _evenly(count: int, wanted: int) -> list[int]:
     """Return so many of ``count`` indices, evenly spaced; all of them where 0 or more than there are is wanted."""
     if not wanted or wanted >= count:
         return list(range(count))
-    return ((np.arange(wanted) + 0.5) * count / wanted).astype(int).tolist()
+    return [int((k + 0.5) * count / wanted) for k in range(wanted)]
