@@ -12,7 +12,7 @@ from mammofast.archive.patients import patient_of
 from mammofast.archive.quiet import quiet
 from mammofast.archive.record import SkippedRecord
 from mammofast.archive.store import Archive, ArchiveImage, image_folders, open_image
-from mammofast.archive.volumes.store import ContentHash, open_volume, volume_folders
+from mammofast.archive.volumes.store import ArchiveVolume, ContentHash, open_volume, volume_folders
 from mammofast.errors import MammofastError
 
 
@@ -30,7 +30,7 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
 
     Yields what is wrong; nothing where all is well. ``progress`` is called with 1 after each.
     """
-    patients: dict[str, bytes] = {}  # of the study's first image
+    patients: dict[str, bytes] = {}  # of the study's first image, or volume
     for folder in image_folders(archive.path):
         detail = _problem(folder, patients)
         if detail is not None:
@@ -38,7 +38,7 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
         if progress is not None:
             progress(1)
     for folder in volume_folders(archive.path):
-        sop_uid, detail = _volume_problem(folder)
+        sop_uid, detail = _volume_problem(folder, patients)
         if detail is not None:
             yield Problem(folder.parent.name, sop_uid, detail)
         if progress is not None:
@@ -62,7 +62,7 @@ def _problem(folder: Path, patients: dict[str, bytes]) -> str | None:
         return f"it cannot be read ({type(error).__name__})"
 
 
-def _volume_problem(folder: Path) -> tuple[str | None, str | None]:
+def _volume_problem(folder: Path, patients: dict[str, bytes]) -> tuple[str | None, str | None]:
     """Return a volume's name, where it can be read, and what is wrong with it."""
     sop_uid = None
     try:
@@ -79,11 +79,12 @@ def _volume_problem(folder: Path) -> tuple[str | None, str | None]:
             return sop_uid, "headers and record do not name the same objects"
         if next(uid for uid, _ in volume.frames(0)) != sop_uid:
             return sop_uid, "its first slice is not the object that its record names"
+        with quiet():
+            return sop_uid, _patient_problem(volume, patients)
     except MammofastError as error:
         return sop_uid, str(error)
     except Exception as error:
         return sop_uid, f"it cannot be read ({type(error).__name__})"
-    return sop_uid, None
 
 
 def _pixels_problem(image: ArchiveImage) -> str | None:
@@ -116,7 +117,7 @@ def _header_problem(image: ArchiveImage) -> str | None:
     return None
 
 
-def _patient_problem(image: ArchiveImage, patients: dict[str, bytes]) -> str | None:
+def _patient_problem(image: ArchiveImage | ArchiveVolume, patients: dict[str, bytes]) -> str | None:
     patient = patient_of(image.header)
     if patients.setdefault(image.record.study_uid, patient) != patient:
         return "its Patient ID is not that of the study's first image"

@@ -107,8 +107,8 @@ def common(planned: PlannedCase, sop_class: str, uid: str, phase: int) -> Datase
 
 def clock(seconds: float) -> str:
     """Return the time of day (TM), so many seconds after the baseline began."""
-    whole = int(seconds)
-    return f"{_HOUR + whole // 3600:02}{whole // 60 % 60:02}{whole % 60:02}.{round(seconds % 1 * 1000):03}"
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{_HOUR + whole // 3600:02}{whole // 60 % 60:02}{whole % 60:02}.{thousandths:03}"
 
 
 def position(grid: Grid, z: int) -> list[float]:

@@ -361,6 +361,18 @@ class TestDamage:
             assert rows(archive) == [("failed", "read")]
             assert not list(open_archive(archive).volumes())
 
+    def test_volumes_of_several_patients_in_one_study_are_told(self, tmp_path, make):
+        for phase, index, ds in Series.draw(seed=5).classic():
+            ds.SOPInstanceUID, ds.SeriesInstanceUID = uid(1, 99, phase, index), uid(1, 6)
+            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+            ds.FrameOfReferenceUID, ds.PatientID = uid(1, 70), "SECRETOTHER"
+            save(ds, tmp_path / "in-a.zarr" / f"other{phase}-{index}.dcm")
+        archive = open_archive(make(Series.draw()))
+        assert len(list(archive.volumes())) == 2
+        (problem,) = verify(archive)
+        assert "Patient ID" in problem.detail
+        assert "SECRET" not in repr(problem)
+
     def test_a_volume_that_is_not_there(self, make):
         archive = open_archive(make(Series.draw()))
         assert archive.volume(uid(1), uid(1, 9, 0, 0)).phases == 3

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
-from mammofast.phantom.dce_mri.dicom import identify, write_classic
+from mammofast.phantom.dce_mri.dicom import clock, identify, write_classic
 from mammofast.phantom.dce_mri.enhanced import write_enhanced
 from mammofast.phantom.dce_mri.plan import Matrix, plan_cases
 from mammofast.phantom.dce_mri.volume import Grid
@@ -151,3 +151,11 @@ def test_truth_is_named_by_the_first_slice_of_the_first_phase(kind, tmp_path):
     )
     assert first.stem == names.sop_uid
     assert dcmread(first).SeriesInstanceUID == names.series_uid
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "080000.000"), (101.25, "080141.250"), (279.99992, "080440.000"), (3671.5, "090111.500")],
+)
+def test_times_of_day(seconds, expected):
+    assert clock(seconds) == expected
