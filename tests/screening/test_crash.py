@@ -42,7 +42,7 @@ def story(path, step):
         results.record(entry(number))
     step(2)
     results.start(NEXT_RUN, {"name": "second"})
-    results.record(entry(1, NEXT_RUN))
+    results.put_all([(image(number), entry(number, NEXT_RUN).to_bytes()) for number in (1, 3)], NEXT_RUN)
     step(3)
     results.put_timing(RUN, "today", {"images": 2})
     results.put_timing(RUN, "today", {"images": 3})
@@ -203,7 +203,7 @@ PROMISED = {
     0: set(),
     1: set(),
     2: {(1, RUN), (2, RUN)},
-    3: {(1, RUN), (2, RUN), (1, NEXT_RUN)},
+    3: {(1, RUN), (2, RUN), (1, NEXT_RUN), (3, NEXT_RUN)},
 }
 
 
@@ -215,7 +215,7 @@ def test_the_ledger_resumes_after_a_death_at_any_call(tmp_path, power, before):
         torn(expected / "results")
     story(expected / "results", lambda step: None)
     whole = on_record(expected / "results")
-    assert len(whole) == 3
+    assert len(whole) == 4
     deaths = 0
     for fatal in itertools.count(1):
         path = tmp_path / str(fatal) / "results"
@@ -239,6 +239,6 @@ def test_the_ledger_resumes_after_a_death_at_any_call(tmp_path, power, before):
         opened = Results(path)
         assert [run["name"] for run in opened.runs()] == ["first", "second"]
         assert opened.runs()[0]["timings"] == [{"images": 3}]
-        assert opened.images()["status"].to_pylist() == ["done"] * 3
+        assert opened.images()["status"].to_pylist() == ["done"] * 4
         shutil.rmtree(path.parent)
     assert deaths > 50
