@@ -31,6 +31,8 @@ from mammofast.archive.volumes.store import ArchiveVolume, Objects, open_volume,
 from mammofast.archive.writer import Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, Reason, UnusableImage
 
+# What became of a file whose copy in the archive the disk has damaged.
+_LOST = "failed", f"{Reason.READ}: the archive's copy was damaged and is gone; ingest the file again"
 # Copies that a run keeps before it puts together what it has, should its sources not be at their end.
 MOST_BYTES = 4 << 30
 
@@ -58,6 +60,7 @@ class Gathering:
     volumes: int = 0
     _arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
     _waiting: dict[str, str] = field(default_factory=dict)
+    _lost: set[str] = field(default_factory=set)
     _bytes: int = 0
 
     def start(self) -> Iterator[str]:
@@ -108,7 +111,10 @@ class Gathering:
 
     def add_waiting(self, source_sha256: str, settle: Settled) -> None:
         """Take note that a file that waits has been offered again."""
-        study = self._waiting[source_sha256]
+        study = self._waiting.get(source_sha256)
+        if study is None:  # put together since it was looked at
+            settle(*(_LOST if source_sha256 in self._lost else ("known", None)))
+            return
         self._arrivals.setdefault(study, []).append(Arrival(None, source_sha256, None, settle))
 
     def put_together(self) -> None:
@@ -116,18 +122,17 @@ class Gathering:
         while self._arrivals:
             study, arrivals = self._arrivals.popitem()
             with _alone(self.writer.archive.path):
-                self.volumes += _Study(self.writer, study, self._waiting).put_together(arrivals)
+                self.volumes += _Study(self.writer, study, self._waiting, self._lost).put_together(arrivals)
         self._bytes = 0
 
 
 class _Study:
     """One study, while nobody else puts it together."""
 
-    def __init__(self, writer: Writer, uid: str, waiting: dict[str, str]) -> None:
-        self._writer, self._uid, self._waiting = writer, uid, waiting
+    def __init__(self, writer: Writer, uid: str, waiting: dict[str, str], lost: set[str]) -> None:
+        self._writer, self._uid, self._waiting, self._lost = writer, uid, waiting, lost
         self._members: dict[str, Member] = {}
         self._fates: list[tuple[Arrival, tuple[str, str | None] | None]] = []
-        self._lost: set[str] = set()
         for volume in self._open_volumes():
             self._members.update((each.object.sop_uid, each) for each in members.of_volume(volume))
         for path in sorted((writer.archive.path / "waiting" / uid).glob("*.dcm")):
@@ -171,7 +176,7 @@ class _Study:
             else:
                 fate = "skipped", f"{Reason.CONFLICTING_UID}: the archive has that SOP Instance UID, with other pixels"
         elif arrival.source_sha256 in self._lost:
-            fate = "failed", f"{Reason.READ}: the archive's copy was damaged and is gone; ingest the file again"
+            fate = _LOST
         self._fates.append((arrival, fate))
 
     def _leave_out(self, group: Group, error: ImageError, rows: set[str]) -> dict[str, str]:

@@ -212,6 +212,27 @@ def test_a_file_whose_waiting_copy_was_damaged_is_not_said_to_be_added(tmp_path,
     assert not list(open_archive(archive).skipped())
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_waiting_file_may_be_put_together_between_being_looked_at_and_settled(tmp_path, whole, is_damaged):
+    _, files, _ = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files[:5], archive)
+    waiting = sorted((archive / "waiting").rglob("*.dcm"))
+    if is_damaged:
+        waiting[0].write_bytes(waiting[0].read_bytes()[:-9])
+    told = []
+    with Ingest(archive) as run:
+        gathering = run._run._gathering
+        assert gathering.waits(waiting[0].stem)
+        run.add(files[5:])  # the rest of the series
+        if is_damaged:
+            assert not contents(archive)
+        gathering.add_waiting(waiting[0].stem, lambda *fate: told.append(fate))
+        gathering.put_together()
+    ((status, words),) = told
+    assert (status, words is None) == (("failed", False) if is_damaged else ("known", True))
+
+
 def start(source, archive, elsewhere):
     command = [sys.executable, "-c", INGEST, str(source), str(archive)]
     return subprocess.Popen(command, **elsewhere, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
