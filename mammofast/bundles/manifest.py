@@ -153,7 +153,7 @@ def load_bundle(bundle: str | Path) -> Bundle:
     except OSError as error:
         raise BundleError(
             f"no bundle at {folder}: {MANIFEST} cannot be read ({error.strerror}); "
-            "expected a bundle's folder, or 'demo'"
+            f"expected a bundle's folder, {' or '.join(map(repr, SHIPPED))}"
         ) from error
     try:
         manifest = json.loads(content)

@@ -190,6 +190,8 @@ def _read_data(text: str, verbose: bool) -> "Dataset":
     layout, colon, folder = text.partition(":")
     if not colon or layout not in READERS:
         raise click.UsageError(f"--data {text}: expected LAYOUT:DIR, LAYOUT one of {', '.join(READERS)}")
+    if not Path(folder).is_dir():
+        raise click.UsageError(f"--data {text}: no such folder")
     data = READERS[layout](Path(folder))
     if verbose:
         for left_out in data.left_out:

@@ -154,6 +154,8 @@ def dataset(name: str, samples: list[Sample], left_out: list[LeftOut]) -> Datase
     twice = [a.name for a, b in pairwise(ordered) if a.name == b.name]
     if twice:
         raise DatasetError(f"{name}: two images are called {twice[0]!r}; expected each once")
+    if not ordered and left_out:
+        raise DatasetError(f"{name}: none of its {len(left_out)} images can be used; the first: {left_out[0].reason}")
     if not ordered:
         raise DatasetError(f"{name}: no image found; is this the folder that holds it?")
     return Dataset(name, tuple(ordered), tuple(sorted(left_out, key=lambda item: (item.name, item.reason))))

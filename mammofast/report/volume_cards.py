@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.archive import Archive
+from mammofast.archive import Archive, ArchiveVolume
 from mammofast.errors import ArchiveError, ImageError
 from mammofast.records import Box, VolumeFinding, VolumeSource
 from mammofast.report.outline import svg_outline
@@ -122,7 +122,9 @@ def volume_card(entry: Entry, archive: Archive | None, phases: tuple[int, int]) 
         *(entry, None if source is None else source.phases, shown, minus),
         () if source is None else source.times,
         float(region.sum() * np.prod(spacing) / 1000) if info.slice_spacing and info.pixel_spacing else None,
-        _projections(None if drawn is None else drawn[0], most_confident, region, spacing),
+        _projections(
+            None if drawn is None else drawn[0], most_confident, region, spacing, source is not None and _rises(source)
+        ),
         candidates if drawn is None else drawn[1],
         len(numbered) - len(most_confident),
         problem,
@@ -151,24 +153,37 @@ def _drawn(
     return projected, candidates
 
 
+def _rises(source: ArchiveVolume) -> bool:
+    """Return whether slices rise towards the head: what is across them is shown with the last one at the top then."""
+    along_row, along_column = np.reshape(source.record.image_orientation, (2, 3))
+    normal = np.cross(along_row, along_column)
+    return bool(normal[-1] > 0 and normal[-1] == np.abs(normal).max())  # DICOM's z is towards the head
+
+
 def _projections(
     projected: Projections | None,
     findings: Sequence[tuple[int, VolumeFinding]],
     region: npt.NDArray[np.bool_],
     spacing: tuple[float, float, float],
+    rises: bool,
 ) -> list[Projection]:
     slices, rows, cols = region.shape
     depth, row, column = spacing
     through = {number: finding.box for number, finding in findings}
-    over = {number: (f.box[0], f.z_min, f.box[2], f.z_max) for number, f in findings}
+    over = {
+        number: (f.box[0], *((slices - f.z_max, f.box[2], slices - f.z_min) if rises else (f.z_min, f.box[2], f.z_max)))
+        for number, f in findings
+    }
+    order = slice(None, None, -1 if rises else 1)
     pictures: list[str | None] = [None, None]
     if projected is not None:
-        pictures = [grey_picture(values, projected.window) for values in (projected.through, projected.over)]
+        each = (projected.through, np.ascontiguousarray(projected.over[order]))
+        pictures = [grey_picture(values, projected.window) for values in each]
     sizes = ((cols, rows), (cols, slices))
     ratios = [cols * column / max(rows * row, 1e-9), cols * column / max(slices * depth, 1e-9)]
-    outlines = [svg_outline(np.asarray(region.any(axis=axis))) for axis in (0, 1)]
-    titles = ("through all slices", "across them, slice 1 at the top")
-    return [Projection(*each) for each in zip(titles, pictures, sizes, ratios, (through, over), outlines, strict=True)]
+    outlines = [svg_outline(np.asarray(region.any(axis=0))), svg_outline(np.asarray(region.any(axis=1))[order])]
+    titles = ("through all slices", f"across them, slice {slices if rises else 1} at the top")
+    return [Projection(*one) for one in zip(titles, pictures, sizes, ratios, (through, over), outlines, strict=True)]
 
 
 def _cuts(

@@ -1,6 +1,8 @@
 """Checkpoints: tensors as safetensors, all else as JSON in the same file's header. Nothing is pickled or unpickled."""
 
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,22 @@ _FACTS = "mammofast"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a reader sees the one before or this one, whole."""
+    """Write a checkpoint; a reader sees the one before or this one, whole.
+
+    Raises
+    ------
+    TrainingError
+        When it cannot be written: a full disk.
+
+    """
     header = {_FACTS: json.dumps({"format": FORMAT, **facts}, allow_nan=False)}
     beside = path.with_name(f".{path.name}")
-    save_file(_apart(tensors), beside, metadata=header)
+    try:
+        save_file(_apart(tensors), beside, metadata=header)
+    except SafetensorError as error:
+        known = re.search(r"os error (\d+)", str(error))
+        why = os.strerror(int(known[1])) if known else type(error).__name__
+        raise TrainingError(f"{path.name}: could not be written ({why})") from error
     _take_place(beside, path)
 
 

@@ -96,6 +96,7 @@ def test_a_splits_test_side_is_not_seen(data, tmp_path):
         (["p2-aunt", "--data", "folder:x", "--out", "y"], "did you mean p2-aunet"),
         (["p2-aunet", "--data", "folder", "--out", "y"], "--data folder: expected LAYOUT:DIR"),
         (["p2-aunet", "--data", "zip:x", "--out", "y"], "LAYOUT one of inbreast"),
+        (["p2-aunet", "--data", "folder:none", "--out", "y"], "--data folder:none: no such folder"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--size", "3"], "--size 3: expected ROWSxCOLS"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss"], "--set loss: expected KEY=VALUE"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss.nam=dice"], "unknown entries ['nam']"),

@@ -141,3 +141,10 @@ def test_phantoms(tmp_path):
 def test_an_empty_folder_is_no_data_set(tmp_path, name):
     with pytest.raises(DatasetError):
         READERS[name](tmp_path)
+
+
+def test_why_no_image_can_be_used(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"none of its 1 images can be used; the first: masks/a.png is missing"):
+        READERS["folder"](tmp_path)

@@ -38,9 +38,9 @@ def region():
 
 
 @pytest.fixture
-def archive(tmp_path):
+def archive(tmp_path, request):
     (tmp_path / "dicom").mkdir()
-    for number, ds in enumerate(series("sagittal")):
+    for number, ds in enumerate(series(getattr(request, "param", "sagittal"))):
         with config.disable_value_validation():
             ds.save_as(tmp_path / "dicom" / f"{number}.dcm", enforce_file_format=True)
     ingest([tmp_path / "dicom"], tmp_path / "archive.zarr", workers=1)
@@ -104,6 +104,21 @@ def test_a_card_shows_projections_candidates_and_phases(ledger, info, page):
     assert "Not for diagnosis." in text
     assert "PID 0815" not in text
     assert "Müller" not in text
+
+
+@pytest.mark.parametrize("archive", ["axial"], indirect=True)
+def test_the_head_is_up(archive, ledger, info, page):
+    screened(ledger, info)
+    text = page()
+    (volume,) = archive.volumes()
+    heights = [position[2] for position in volume.record.positions]
+    assert heights == sorted(heights), "the last slice is nearest to the head"
+    rectangles = re.findall(r'<rect class="candidate" x="(\d+)" y="(\d+)" width="(\d+)" height="(\d+)"', text)
+    assert rectangles[2:4] == [("4", "2", "8", "3"), ("20", "6", "6", "1")]
+    words, across = pictures(text)[1]
+    assert words == "greatest values across them, slice 7 at the top"
+    over = project(Subtraction(volume, -1, 0)).over
+    assert np.corrcoef(across.ravel(), over[::-1].ravel())[0, 1] > 0.9 > np.corrcoef(across.ravel(), over.ravel())[0, 1]
 
 
 def test_projections_are_the_greatest_differences(archive):

@@ -49,6 +49,11 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         read_facts(tmp_path / "none.safetensors")
 
 
+def test_what_cannot_be_written_says_why(tmp_path):
+    with pytest.raises(TrainingError, match=r"^some.safetensors: could not be written \(No such file or directory\)$"):
+        write_checkpoint(tmp_path / "none" / "some.safetensors", {"a": torch.zeros(1)}, {})
+
+
 def test_facts_are_json():
     with pytest.raises(ValueError, match="JSON"):
         write_checkpoint(None, {}, {"measure": float("nan")})
