@@ -21,6 +21,25 @@ def load_folded(network: nn.Module, model: bytes, example: torch.Tensor) -> nn.M
 
     """
     _fold_batch_norms(network)
+    with torch.no_grad():
+        for conv, (weight, bias) in convolutions(network, model, example):
+            assert conv.bias is not None  # folding gave it one
+            conv.weight.copy_(weight)
+            conv.bias.copy_(bias)
+    return network
+
+
+def convolutions(
+    network: nn.Module, model: bytes, example: torch.Tensor
+) -> list[tuple[nn.Conv2d, tuple[torch.Tensor, torch.Tensor]]]:
+    """Return a network's convolutions as they are run, each with its weight and bias in the ONNX file.
+
+    Raises
+    ------
+    ValueError
+        When the file's convolutions are not the network's.
+
+    """
     run: list[nn.Conv2d] = []
     hooks = [
         module.register_forward_hook(lambda module, *_: run.append(module))
@@ -38,12 +57,9 @@ def load_folded(network: nn.Module, model: bytes, example: torch.Tensor) -> nn.M
     if shapes != [tuple(conv.weight.shape) for conv in run] or any(
         node.op_type.startswith("Batch") for node in graph.node
     ):
-        raise ValueError(f"the file has other convolutions than {type(network).__name__}")
-    with torch.no_grad():
-        for conv, node in zip(run, nodes, strict=True):
-            for own, name in zip((conv.weight, conv.bias), node.input[1:], strict=True):
-                own.copy_(torch.from_numpy(known[name].copy()))
-    return network
+        raise ValueError(f"the file has other convolutions than {type(network).__name__}: have the networks changed?")
+    weights = [[torch.from_numpy(known[name].copy()) for name in node.input[1:]] for node in nodes]
+    return [(conv, (weight, bias)) for conv, (weight, bias) in zip(run, weights, strict=True)]
 
 
 def _fold_batch_norms(network: nn.Module) -> None:

@@ -8,21 +8,15 @@ weights, and the normalization keeps the folded bias and changes nothing else.
 
 import argparse
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import onnx
 import torch
-from onnx import numpy_helper
 from safetensors.torch import save_file
 
+from bench.folded import convolutions
 from bench.gpu.screening import NETWORKS
 from mammofast.bundles import load_bundle
-from mammofast.models import create
-
-_WRAPPED = "network."  # how a network's names begin where its probabilities are made in the same file
+from mammofast.models import create, find
 
 
 def unfolded(model: bytes, name: str) -> dict[str, torch.Tensor]:
@@ -34,48 +28,27 @@ def unfolded(model: bytes, name: str) -> dict[str, torch.Tensor]:
         When the file's weights are not those of the network.
 
     """
-    folded = _initializers(model)
-    network = create(name)
+    network = create(name).eval()
+    names = {module: key for key, module in network.named_modules()}
+    channels, rows, cols = find(name).input
     state = {}
-    for key, module in network.named_modules():
-        if isinstance(module, torch.nn.Conv2d):
-            state[f"{key}.weight"] = folded.pop(f"{key}.weight")
-            if module.bias is not None:
-                state[f"{key}.bias"] = folded.pop(f"{key}.bias")
-        elif isinstance(module, torch.nn.BatchNorm2d):
-            before, _, number = key.rpartition(".")
-            state[f"{key}.bias"] = folded.pop(f"{before}.{int(number) - 1}.bias")
-            state[f"{key}.weight"] = torch.ones(module.num_features)
-            state[f"{key}.running_mean"] = torch.zeros(module.num_features)
-            state[f"{key}.running_var"] = torch.full((module.num_features,), 1 - module.eps)
-            state[f"{key}.num_batches_tracked"] = torch.tensor(0)
-    if folded:
-        raise ValueError(
-            f"{name}: got weights {sorted(folded)} that it does not have; the demo's networks have changed"
-        )
+    for conv, (weight, bias) in convolutions(network, model, torch.zeros(1, channels, rows, cols)):
+        key = names[conv]
+        state[f"{key}.weight"] = weight
+        if conv.bias is not None:
+            state[f"{key}.bias"] = bias
+            continue
+        before, _, number = key.rpartition(".")
+        norm = f"{before}.{int(number) + 1}"
+        module = network.get_submodule(norm)
+        assert isinstance(module, torch.nn.BatchNorm2d)
+        state[f"{norm}.bias"] = bias
+        state[f"{norm}.weight"] = torch.ones(module.num_features)
+        state[f"{norm}.running_mean"] = torch.zeros(module.num_features)
+        state[f"{norm}.running_var"] = torch.full((module.num_features,), 1 - module.eps)
+        state[f"{norm}.num_batches_tracked"] = torch.tensor(0)
     network.load_state_dict(state)
     return state
-
-
-class _Initializers(dict[str, torch.Tensor]):
-    def __missing__(self, key: str) -> torch.Tensor:
-        raise ValueError(f"got no weights {key}; the demo's networks have changed")
-
-    def pop(self, key: str) -> torch.Tensor:  # type: ignore[override]
-        value = self[key]
-        del self[key]
-        return value
-
-
-def _initializers(model: bytes) -> _Initializers:
-    found: Mapping[str, npt.NDArray[np.float32]] = {
-        each.name.removeprefix(_WRAPPED): numpy_helper.to_array(each)
-        for each in onnx.load_from_string(model).graph.initializer
-    }
-    # Other initializers are constants of a step, such as how much is stretched: no layer has names like theirs.
-    return _Initializers(
-        {key: torch.tensor(value) for key, value in found.items() if key.endswith((".weight", ".bias"))}
-    )
 
 
 def write_weights(folder: Path) -> None:

@@ -12,8 +12,9 @@ from mammofast import __version__
 # name → (distribution, what it is for)
 _OPTIONAL = {
     "openvino": ("openvino", "bundles compiled for OpenVINO"),
-    "torch": ("torch", "the papers' networks, compiling and training"),
-    "evaluation": ("scipy", "distances and intervals of `evaluate`"),
+    "torch": ("torch", "the papers' networks, and compiling"),
+    "train": ("lightning-fabric", "training"),
+    "evaluation": ("scipy", "distances, intervals and pictures of `evaluate`"),
     "dicom": ("highdicom", "results as DICOM objects"),
     "deidentify": ("dicom-anonymizer", "de-identified DICOM objects"),
     "s3": ("obstore", "archives and results in S3-compatible storage"),

@@ -58,7 +58,7 @@ def test_what_is_said(card):
 def test_an_unknown_op_is_misuse_and_no_card_is_said_in_a_line(monkeypatch):
     done = bench("nmss", *BRIEF)
     assert done.exit_code == 2
-    assert "got nmss, expected some of confidence_mask" in done.output
+    assert "got nmss, expected some of collect_boxes" in done.output
 
     def none():
         raise ProfilingError("device: the CUDA kernels cannot run here: no card")
