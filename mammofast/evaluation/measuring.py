@@ -114,18 +114,22 @@ def measure(
 
 
 def entries_of_one_run(results: Results, bundle_id: str | None, settings_id: str | None) -> list[Entry]:
-    """Return what came out of the images or volumes of one run, each once; those that were skipped left out."""
+    """Return what came out of the images or volumes of one run, each once; those that were skipped left out.
+
+    bundle_id, settings_id: their first digits will do.
+    """
     entries = [
         entry
         for entry in results.entries()
         if entry.image.sop_uid is not None
         and entry.status in ("done", "failed")
-        and bundle_id in (None, entry.run.bundle_id)
-        and settings_id in (None, entry.run.settings_id)
+        and entry.run.bundle_id.startswith(bundle_id or "")
+        and entry.run.settings_id.startswith(settings_id or "")
     ]
     runs = {(entry.run.bundle_id, entry.run.settings_id) for entry in entries}
     if len(runs) > 1:
-        listed = "; ".join(f"bundle_id {b}, settings_id {s}" for b, s in sorted(runs))
+        names = {summary["bundle_id"]: summary.get("name") for summary in results.runs()}
+        listed = "; ".join(f"bundle_id {b} ({names.get(b)}), settings_id {s}" for b, s in sorted(runs))
         raise ResultsError(f"{results.path} holds the results of {len(runs)} runs, say which: {listed}")
     if not entries:
         raise ResultsError(f"{results.path} holds no results of images with these ids; run `mammofast screen` first")

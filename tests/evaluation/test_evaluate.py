@@ -127,12 +127,12 @@ def test_without_a_mass_only_false_positives_can_be_told(record, ledger, tmp_pat
 
 def test_several_runs_must_be_told_apart(filled, record, ledger, tmp_path):
     other = Run("d" * 64, "c" * 64)
-    ledger.start(other, {})
+    ledger.start(other, {"name": "other"})
     record(1, [], [(10, 10, 20, 20)], run=other)
-    with pytest.raises(ResultsError, match="2 runs, say which"):
+    with pytest.raises(ResultsError, match=r"2 runs, say which: .*bundle_id d{64} \(other\)"):
         evaluate(ledger.path, tmp_path / "truth")
     assert evaluate(ledger.path, tmp_path / "truth", bundle_id="d" * 64)["sensitivity"] == 0
-    assert evaluate(ledger.path, tmp_path / "truth", bundle_id="b" * 64)["sensitivity"] == 0.5
+    assert evaluate(ledger.path, tmp_path / "truth", bundle_id="bb", settings_id="c")["sensitivity"] == 0.5
 
 
 def test_truth_that_is_none_is_said(filled, ledger, tmp_path):

@@ -200,6 +200,7 @@ def choose_run(results: Results, bundle_id: str | None = None, settings_id: str 
         When there is none, or more than one.
 
     """
+    names = {summary["bundle_id"]: summary.get("name") for summary in results.runs()}
     runs = [Run(summary["bundle_id"], summary["settings_id"]) for summary in results.runs()]
     found = [
         run
@@ -207,7 +208,10 @@ def choose_run(results: Results, bundle_id: str | None = None, settings_id: str 
         if run.bundle_id.startswith(bundle_id or "") and run.settings_id.startswith(settings_id or "")
     ]
     if len(found) != 1:
-        ids = "; ".join(f"bundle_id {run.bundle_id}, settings_id {run.settings_id}" for run in found or runs)
+        ids = "; ".join(
+            f"bundle_id {run.bundle_id} ({names[run.bundle_id]}), settings_id {run.settings_id}"
+            for run in found or runs
+        )
         raise ResultsError(f"{len(found)} runs have these ids, say which: {ids or 'nothing was screened yet'}")
     return found[0]
 
