@@ -73,7 +73,7 @@ def test_masses_enhance_by_what_the_plan_says(cases):
             if mass.kinetics != "plateau":
                 assert (gained[1] > gained[0]) == (mass.kinetics == "persistent")
             seen += 1
-    assert seen >= 8
+    assert seen >= 5
 
 
 def test_rims_are_brighter_than_what_they_enclose():
