@@ -15,7 +15,9 @@ CHANGES = {"training.epochs": 1, "network.options.width": 0.1, "training.average
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     lines = []
-    record = demo.make_demo(folder / "bundle", folder / "runs", studies=2, calibration=1, check=1, changes=CHANGES, say=lines.append)
+    record = demo.make_demo(
+        folder / "bundle", folder / "runs", studies=2, calibration=1, check=1, changes=CHANGES, say=lines.append
+    )
     return folder, record, lines
 
 
@@ -45,7 +47,9 @@ def test_what_was_trained_is_what_the_recipes_say(made):
 def test_it_goes_on_where_it_was(made):
     folder, record, lines = made
     before = len([line for line in lines if "epoch 1," in line])
-    again = demo.make_demo(folder / "again", folder / "runs", studies=2, calibration=1, check=0, changes=CHANGES, say=lines.append)
+    again = demo.make_demo(
+        folder / "again", folder / "runs", studies=2, calibration=1, check=0, changes=CHANGES, say=lines.append
+    )
     assert len([line for line in lines if "epoch 1," in line]) == before == 2
     assert again["networks"] == record["networks"]
     assert load_bundle(folder / "again").id == load_bundle(folder / "bundle").id
