@@ -238,6 +238,11 @@ def _tell(run: Run, entry: Mapping[str, Any], say: Say) -> None:
         if name not in ("stage", "epoch", "seconds")
     ]
     say(f"{entry['stage']}: epoch {entry['epoch']}, {', '.join(numbers)}, {entry['seconds']:.1f} s")
+    if entry["epoch"] == 1 and None in entry.values():
+        say(
+            f"{entry['stage']}: - is what the images that choose the epoch give no number for, such as those without a "
+            "mass; where all measures are so, the last epoch is kept"
+        )
 
 
 def _finish(task: Task, best: Path | None, examples: Sequence[Example], run: Run) -> Trained:

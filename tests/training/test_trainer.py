@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from safetensors.torch import load_file
 from mammofast.datasets import Dataset
 from mammofast.errors import ModelError, TrainingError
 from mammofast.training.recipe import from_tables
-from mammofast.training.trainer import train
+from mammofast.training.trainer import _tell, train
 
 TABLES = {
     "summary": "a small U-Net",
@@ -138,3 +139,11 @@ def test_images_left_out_are_said(run, tiny, tmp_path):
     (words,) = (line for line in said if line.startswith("left out"))
     assert "not-dicom" in words
     assert "SECRET" not in words
+
+
+@pytest.mark.parametrize(("dice", "epoch", "is_said"), [(None, 1, True), (None, 2, False), (0.5, 1, False)])
+def test_measures_of_nothing_are_said_once(dice, epoch, is_said, tmp_path):
+    entry = {"stage": "a", "epoch": epoch, "rate": 0.1, "loss": 1.0, "dice": dice, "seconds": 1.0}
+    said = []
+    _tell(SimpleNamespace(out=tmp_path, history=[entry]), entry, said.append)
+    assert any("the last epoch is kept" in words for words in said) == is_said
