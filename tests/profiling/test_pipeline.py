@@ -71,13 +71,13 @@ def test_a_slowed_stage_is_named(archive, bundle, slow, stage):
 
 
 def test_a_slow_ledger_is_named_as_workers_waiting(archive, bundle, monkeypatch):
-    put = Results.put
+    put_all = Results.put_all
 
-    def slowly(self, *arguments):
-        time.sleep(0.15)
-        return put(self, *arguments)
+    def slowly(self, outcomes, run):
+        time.sleep(0.15 * len(outcomes))
+        return put_all(self, outcomes, run)
 
-    monkeypatch.setattr(Results, "put", slowly)
+    monkeypatch.setattr(Results, "put_all", slowly)
     # With as many threads as there are, six images would not wait.
     monkeypatch.setattr("mammofast.screening.job.RECORDERS", 1)
     monkeypatch.setattr("mammofast.screening.job._WAITING", 1)
