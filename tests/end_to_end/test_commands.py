@@ -24,7 +24,7 @@ CASES = {
     "doctor": "",
 }
 # What makes its own input takes long, and what needs a PACS has one: their tests are elsewhere.
-ELSEWHERE = {"bench archive", "bench ops", "compile", "demo", "send", "serve"}
+ELSEWHERE = {"bench archive", "bench ops", "compile", "demo", "send", "serve", "train"}
 # A file takes their JSON, not standard output.
 TO_A_FILE = ("bench pipeline", "bench engines", "evaluate")
 # What takes long says how far it is.
