@@ -105,7 +105,7 @@ def test_the_papers_box_and_no_margin(on_host, images):
     finally:
         close(method, engines)
     expected = by_cpu(images[:3], change)
-    assert sum(len(result.findings) for result in expected) > 3
+    assert sum(len(result.findings) for result in expected) >= 3
     assert_same(found, expected)
 
 
