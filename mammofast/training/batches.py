@@ -34,7 +34,10 @@ class Batches:
         training = task.stage.training
         self._task, self._examples, self._seeds, self._workers = task, examples, seeds, workers
         self._size, self._parts = training.batch, training.accumulate
-        self.per_epoch = -(-len(examples) * task.repeats // training.batch)
+        count = len(examples) * task.repeats
+        # One left over joins the batch before: alone it has nothing to be normalized with.
+        alone = count % training.batch == 1 and 1 < training.batch < count
+        self.per_epoch = -(-count // training.batch) - alone
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[list[tuple[float, Batch]]]:
         """Yield an epoch's batches from number ``start`` on: their parts, each with its share of the batch."""
@@ -42,10 +45,16 @@ class Batches:
         order = np.random.default_rng([*self._seeds, _ORDER, epoch]).permutation(n * self._task.repeats) % n
         plans: list[_Plan] = []
         for number in range(start, self.per_epoch):
-            chosen = order[number * self._size : (number + 1) * self._size]
-            parts = [part.tolist() for part in np.array_split(chosen, self._parts) if len(part)]
+            end = None if number == self.per_epoch - 1 else (number + 1) * self._size
+            chosen = order[number * self._size : end]
+            parts = [part.tolist() for part in np.array_split(chosen, self._parts_of(len(chosen)))]
             plans.append((epoch * self.per_epoch + number, number, parts))
         yield from _loaded(_Drawn(self._task, self._examples, (*self._seeds, _DRAWN, epoch)), plans, self._workers)
+
+    def _parts_of(self, count: int) -> int:
+        """Return into how many parts so many examples are split: none of one where whole batches have no such part."""
+        least = min(2, -(-self._size // self._parts))
+        return max(1, min(self._parts, count // least))
 
 
 def measured(task: Task, examples: Sequence[Example], workers: int = 0) -> Iterator[Batch]:
