@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.words import read_size, read_value
 
 if TYPE_CHECKING:
     from mammofast.compilation.bundle import Choice
@@ -116,7 +116,7 @@ def compile_command(
         for option, given in (("--parameter", parameters), ("--name", name), ("--notice", notice)):
             if given:
                 raise click.UsageError(f"{option} is a bundle's; {what!r} is no method: {', '.join(METHODS)}")
-    values = {key: _value(text) for key, text in _pairs(parameters, "--parameter")}
+    values = {key: read_value(text) for key, text in _pairs(parameters, "--parameter")}
     with _misuse():
         choices = _choices(roles, named, files, _by_role(layouts, roles, "--layout"), seed if random else None)
         choices = _with_details(choices, options, outputs, _by_role(sizes, roles, "--size"))
@@ -230,14 +230,14 @@ def _with_details(
     set_options: dict[str, dict[str, Any]] = {role: {} for role in roles}
     for key, text in _pairs(options, "--option"):
         role, option = _of_role(key, roles, "--option")
-        set_options[role][option] = _value(text)
+        set_options[role][option] = read_value(text)
     mapped: dict[str, dict[str, Mapped]] = {role: {} for role in roles}
     for key, text in _pairs(outputs, "--output"):
         role, output = _of_role(key, roles, "--output")
         mapped[role][output] = Mapped.parse(text)
     return {
         role: replace(
-            choice, options=set_options[role], outputs=mapped[role], sizes=tuple(map(_size, sizes.get(role, [])))
+            choice, options=set_options[role], outputs=mapped[role], sizes=tuple(map(read_size, sizes.get(role, [])))
         )
         for role, choice in choices.items()
     }
@@ -289,20 +289,6 @@ def _pairs(values: Sequence[str], option: str) -> list[tuple[str, str]]:
         if "=" not in value:
             raise click.UsageError(f"{option} {value}: expected KEY=VALUE")
     return [(key, text) for key, _, text in (value.partition("=") for value in values)]
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise click.UsageError(f"--size {text}: expected ROWSxCOLS, such as 512x256")
-    rows, cols = map(int, text.split("x"))
-    return rows, cols
 
 
 def _only(values: Mapping[str, list[str]], role: str, option: str) -> str | None:

@@ -1,7 +1,6 @@
 """``mammofast train``: a recipe and data become a network, and a bundle that screens."""
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.words import read_size, read_value
 
 if TYPE_CHECKING:
     from mammofast.compilation.compiler import Target
@@ -99,8 +99,8 @@ def train_command(
 
     given = _by_key({"training.epochs": epochs, "training.batch": batch, "network.options.width": width})
     if sizes:
-        given["network.sizes"] = [list(_size(text)) for text in sizes]
-    given |= {key: _value(text) for key, text in (_pair(change, "--set") for change in changes)}
+        given["network.sizes"] = [list(read_size(text)) for text in sizes]
+    given |= {key: read_value(text) for key, text in (_pair(change, "--set") for change in changes)}
     try:
         chosen = read_recipe(recipe, given)
         engine = Target("onnxruntime", budget=budget)
@@ -224,17 +224,3 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     if not equals or not key or not value:
         raise click.UsageError(f"{option} {text}: expected KEY=VALUE")
     return key, value
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _size(text: str) -> tuple[int, int]:
-    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", text):
-        raise click.UsageError(f"--size {text}: expected ROWSxCOLS, such as 512x256")
-    rows, cols = map(int, text.split("x"))
-    return rows, cols
