@@ -22,7 +22,7 @@ from mammofast.datasets import Dataset
 from mammofast.phantom.plan import STANDARD_MIX
 
 SEEDS = 3
-TRAINING_STUDIES, TEST_STUDIES, EXAMINATIONS = 24, 32, 12
+TRAINING_STUDIES, TEST_STUDIES, EXAMINATIONS = 60, 48, 48
 PACKAGES = ("lightning-fabric", "monai", "numpy", "onnxruntime", "scipy", "torch")
 PARTS = {"ablation": ABLATION, "losses": LOSSES}
 QUICK = {"network.sizes": [[32, 32]], "training.epochs": 1}
