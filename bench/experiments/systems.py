@@ -63,6 +63,7 @@ _P1: Changes = {
     **_network("aspp-fc-densenet", 1 / 8),
     # As P1 has it: plain Adam and no schedule; grey 0..1 less the training images' mean.
     "optimizer": {"name": "adam", "rate": 1e-3},
+    "schedule": {"name": "constant"},
     "examples": {"subtract_mean": True},
 }
 LOSSES = Comparison(
