@@ -210,7 +210,7 @@ class _Run:
                     if self._gathering.waits(sha256):
                         return _Outcome(sha256, waits=True)
                     before = self._not_kept.get(sha256)
-                    if before is not None and not _is_retried(before):
+                    if before is not None and not _is_retried(before) and file.stated is None:
                         return _Outcome(sha256, skipped=before)
                     too_large = file.size > MAX_FILE_BYTES
                     header = read_dicom(stream, too_large, lambda: held.enter_context(self._one_large))
@@ -218,7 +218,7 @@ class _Run:
                         return _Outcome(sha256, mr=self._gathering.stage(stream, header, sha256))
                 if too_large and is_mr(header):
                     raise BrokenImage(Reason.TOO_LARGE, f"{file.size} bytes, at most {MAX_FILE_BYTES} are read")
-                found = triage(header, pixels_read=not too_large)
+                found = triage(header, pixels_read=not too_large, stated=file.stated)
                 if found.sop_uid in self._damaged:
                     # Nothing is written over what may be the only copy: that is for people to do.
                     return _Outcome(sha256, skipped=self._damaged[found.sop_uid])

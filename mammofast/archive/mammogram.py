@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +29,14 @@ _COMPUTED_RADIOGRAPHY = "1.2.840.10008.5.1.4.1.1.1"
 # Breast Tomosynthesis, and Breast Projection for presentation and for processing: slices, and what they are made from.
 _TOMOSYNTHESIS = tuple(f"1.2.840.10008.5.1.4.1.1.13.1.{number}" for number in (3, 4, 5))
 # What makers hid slices in before PACS took those: Secondary Capture, its multi-frame classes, CT.
-_SECONDARY_CAPTURE = ("1.2.840.10008.5.1.4.1.1.7", *(f"1.2.840.10008.5.1.4.1.1.7.{number}" for number in range(1, 5)))
+_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_SECONDARY_CAPTURE = (_CAPTURE, *(f"{_CAPTURE}.{number}" for number in range(1, 5)))
 _CT = "1.2.840.10008.5.1.4.1.1.2"
 _HOLOGIC_SLICES = 0x7E01  # the group that Hologic's Secondary Capture Objects keep them in
-_INTENT = {_FOR_PRESENTATION: "FOR PRESENTATION", _FOR_PROCESSING: "FOR PROCESSING"}
+# A capture is kept only where a public data set states that it is a mammogram: a film as it was scanned.
+_INTENT = {_FOR_PRESENTATION: "FOR PRESENTATION", _FOR_PROCESSING: "FOR PROCESSING", _CAPTURE: "FOR PRESENTATION"}
 # SOP classes of which an archive keeps objects.
-KEPT_CLASSES = (*_INTENT, _COMPUTED_RADIOGRAPHY)
+KEPT_CLASSES = (_FOR_PRESENTATION, _FOR_PROCESSING, _COMPUTED_RADIOGRAPHY)
 
 # In contact, the breast's middle is some 5 % larger on the detector; the least magnification table makes it 50 %.
 _MOST_IN_CONTACT = 1.3
@@ -41,6 +44,17 @@ _MOST_IN_CONTACT = 1.3
 MAX_PIXELS = 1 << 27
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _PIXELS = (0x7FE00010, 0x7FE00008, 0x7FE00009)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What a public data set says of an image: that it is a mammogram, and what its header leaves out.
+
+    laterality: "L", "R" or None. view: DICOM's abbreviation, or None.
+    """
+
+    laterality: str | None
+    view: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +89,13 @@ def known(header: Dataset) -> dict[str, Any]:
     }
 
 
-def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
+def triage(header: Dataset, pixels_read: bool = True, stated: Stated | None = None) -> Mammogram:
     """Decide from the header whether an object is a usable 2-D mammogram.
 
     Kept are Digital Mammography X-Ray images for presentation and for processing, and Computed Radiography of modality
     MG: one frame, one sample per pixel. An unknown view is kept as such. ``pixels_read`` is false where only the header
-    was read, so that pixels are not missed.
+    was read, so that pixels are not missed. With ``stated``, a Secondary Capture of modality MG is kept too, as a film
+    that was scanned, and is for presentation, as captures are; what the header does say of the view counts first.
 
     Raises
     ------
@@ -91,7 +106,7 @@ def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
 
     """
     try:
-        return _triage(header, pixels_read)
+        return _triage(header, pixels_read, stated)
     except ImageError:
         raise
     except Exception as error:
@@ -99,8 +114,8 @@ def triage(header: Dataset, pixels_read: bool = True) -> Mammogram:
         raise BrokenImage(Reason.BAD_HEADER, f"the header cannot be read ({type(error).__name__})") from None
 
 
-def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
-    _check_class(header)
+def _triage(header: Dataset, pixels_read: bool, stated: Stated | None) -> Mammogram:
+    _check_class(header, KEPT_CLASSES if stated is None else (*KEPT_CLASSES, _CAPTURE))
     if header.get("NumberOfFrames") not in (None, "") and integer(header, "NumberOfFrames") > 1:
         raise UnusableImage(Reason.MULTI_FRAME, f"{integer(header, 'NumberOfFrames')} frames, expected 1")
     photometric = str(header.get("PhotometricInterpretation", "")).strip()
@@ -108,7 +123,9 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
         if "MONOCHROME1".startswith(photometric) and photometric != "MONOCHROME1":
             raise BrokenImage(Reason.BAD_HEADER, "Photometric Interpretation is missing or cut off")
         raise UnusableImage(Reason.COLOUR, "expected one sample per pixel, MONOCHROME1 or MONOCHROME2")
-    view, modifiers = view_of(header), modifiers_of(header)
+    side, view, modifiers = laterality_of(header), view_of(header), modifiers_of(header)
+    if stated is not None:
+        side, view = side or stated.laterality, view or stated.view
     _check_view(header, view, modifiers)
     if pixels_read and not any(tag in header for tag in _PIXELS):
         raise BrokenImage(Reason.NO_PIXELS, "there is no Pixel Data, or the file is cut off within it")
@@ -117,7 +134,7 @@ def _triage(header: Dataset, pixels_read: bool) -> Mammogram:
         study_uid=required_uid(header, "StudyInstanceUID"),
         series_uid=required_uid(header, "SeriesInstanceUID"),
         sop_uid=required_uid(header, "SOPInstanceUID"),
-        laterality=laterality_of(header),
+        laterality=side,
         view=view,
         frame=frame_format(header),
         photometric=photometric,
@@ -136,7 +153,7 @@ def uid(header: Dataset, keyword: str) -> str | None:
     return value if len(value) <= 64 and _UID.fullmatch(value) else None
 
 
-def _check_class(header: Dataset) -> None:
+def _check_class(header: Dataset, kept: Sequence[str]) -> None:
     sop_class = str(header.get("SOPClassUID", ""))
     modality = str(header.get("Modality", "") or "").strip()
     announced = str(getattr(header, "file_meta", {}).get("MediaStorageSOPClassUID", ""))
@@ -146,12 +163,12 @@ def _check_class(header: Dataset) -> None:
         raise UnusableImage(Reason.TOMOSYNTHESIS, "a tomosynthesis object")
     if _is_hidden_tomosynthesis(header, sop_class, modality):
         raise UnusableImage(Reason.TOMOSYNTHESIS, "tomosynthesis in an object of another class")
-    if sop_class not in KEPT_CLASSES:
+    if sop_class not in kept:
         raise UnusableImage(
             Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography"
         )
     # Computed radiography serves every part of the body; the mammography classes serve one, but may hold anything.
-    if modality != "MG" and not (modality in ("", "M") and sop_class in _INTENT):
+    if modality != "MG" and not (modality in ("", "M") and sop_class in (_FOR_PRESENTATION, _FOR_PROCESSING)):
         # Whatever is longer may be a name that stands in the wrong place.
         shown = modality if re.fullmatch(r"[A-Z]{2}", modality) else "none that is known"
         raise UnusableImage(Reason.NOT_A_MAMMOGRAM, f"modality {shown}, expected MG")

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 
 from pydicom import Dataset, dcmread
 
-from mammofast.archive.mammogram import uid
+from mammofast.archive.mammogram import Stated, uid
 from mammofast.archive.regular import open_regular, read_regular
 from mammofast.errors import BrokenImage, Reason
 
@@ -38,6 +38,7 @@ class SourceFile:
     place: hash of where it is, the only name it has outside of here. size: bytes, as announced.
     open: returns a seekable stream; raises BrokenImage (READ, MISSING_FILE, TOO_LARGE) when it cannot.
     study_uid, series_uid, sop_uid: what a DICOMDIR or a PACS says of it.
+    stated: what the data set says that the file is listed in.
     settled: called when what became of it is part of the archive; with false where another try may go better.
     """
 
@@ -47,6 +48,7 @@ class SourceFile:
     study_uid: str | None = None
     series_uid: str | None = None
     sop_uid: str | None = None
+    stated: Stated | None = None
     settled: Callable[[bool], None] = lambda final: None
 
 

@@ -15,10 +15,13 @@ from mammofast.pacs import is_url
 
 if TYPE_CHECKING:
     from mammofast.archive import IngestReport
+    from mammofast.datasets import Dataset
     from mammofast.pacs.dicomweb import DicomWeb
 
 # Counts that are told only where there is something to say.
 _RARE = frozenset({"mixed_studies", "volumes"})
+# Public data sets of DICOM objects.
+_LAYOUTS = ("inbreast", "cbis-ddsm", "vindr-mammo")
 
 
 def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[str, ...]) -> tuple[str | Path, ...]:
@@ -29,6 +32,7 @@ def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[
 @click.command("ingest")
 @click.argument("sources", nargs=-1, callback=_paths_and_urls, metavar="SOURCE...")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--layout", type=click.Choice(_LAYOUTS), help="SOURCEs are folders of this public data set.")
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
 @click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="CA certificates a PACS is trusted by.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
@@ -39,6 +43,7 @@ def ingest_command(
     ctx: click.Context,
     sources: tuple[str | Path, ...],
     archive: Path,
+    layout: str | None,
     workers: int | None,
     ca: Path | None,
     as_json: bool,
@@ -50,10 +55,15 @@ def ingest_command(
     \b
     Example: mammofast ingest /data/dicom monday.zip archive.zarr
     Example: mammofast ingest "https://pacs:8443/dicom-web?StudyDate=20261101-" archive.zarr
+    Example: mammofast ingest --layout cbis-ddsm /data/cbis archive.zarr
 
     A PACS is given by its DICOMweb root, with QIDO-RS filters behind it, or /studies/UID. Who asks, it is told from
     the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN, or
     .netrc.
+
+    With --layout, a public data set's images are added, and not its masks and crops; what their headers leave out, side
+    and view, is taken from the data set. CBIS-DDSM needs it: its scanned films are Secondary Captures, which otherwise
+    are no mammograms.
 
     Breast DCE-MRI series become volumes as soon as all their slices are there; until then they wait in the archive.
     What is neither of these nor a usable 2-D mammogram is recorded in the archive with its reason. Running again
@@ -66,6 +76,7 @@ def ingest_command(
     from mammofast.archive.ingest import Ingest
     from mammofast.archive.sources import checked_sources, find_files
     from mammofast.cli.allocator import keep_memory_flat
+    from mammofast.datasets.files import DatasetFiles
 
     def tell(report: "IngestReport") -> None:
         if as_json:
@@ -78,18 +89,21 @@ def ingest_command(
 
     keep_memory_flat()
     places = [source for source in sources if isinstance(source, Path)]
+    if layout is not None and len(places) < len(sources):
+        raise click.UsageError("--layout: got a URL, expected the folders of a data set")
     with ExitStack() as held:
         try:
             checked_sources(places)
             servers = [held.enter_context(_server(source, ca)) for source in sources if isinstance(source, str)]
         except ValueError as error:
             raise click.UsageError(str(error)) from None
+        sets = [] if layout is None else [_data_set(layout, place, as_json or quiet, verbose) for place in places]
         run = held.enter_context(Ingest(archive, workers=workers))
         try:
             # Counted first, so that the bar knows its end; opening is what takes time. A PACS is asked only once.
             total = None if quiet or servers else sum(1 for _ in find_files(places, exclude=archive))
-            with progress("Ingesting files", total, quiet) as advance:
-                run.add([*places, *servers], advance)
+            with progress("Ingesting files", sum(map(len, sets)) or total, quiet) as advance:
+                run.add([DatasetFiles(data) for data in sets] or [*places, *servers], advance)
         except KeyboardInterrupt:
             tell(run.report)
             click.echo("mammofast: stopped; what was added is safe, run the same command again to go on", err=True)
@@ -115,6 +129,19 @@ def ingest_command(
             ctx.exit(COULD_NOT_RUN)  # within: an archive that was begun and is empty goes again
     if run.report.failed:
         ctx.exit(SOME_FAILED)
+
+
+def _data_set(layout: str, folder: Path, quiet: bool, verbose: bool) -> "Dataset":
+    """Read a data set's lists, and say what of it cannot be used."""
+    from mammofast.datasets import READERS
+
+    data = READERS[layout](folder)
+    if data.left_out and not quiet:
+        click.echo(f"{data.name}: {len(data.left_out)} left out, --verbose says why", err=True)
+    if verbose:
+        for each in data.left_out:
+            click.echo(f"left out: {each.name}: {each.reason}", err=True)
+    return data
 
 
 def _server(url: str, ca: Path | None) -> "DicomWeb":

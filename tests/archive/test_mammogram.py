@@ -6,7 +6,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.sr.codedict import codes
 
-from mammofast.archive.mammogram import MAX_PIXELS, known, triage
+from mammofast.archive.mammogram import MAX_PIXELS, Stated, known, triage
 from mammofast.archive.reading import header_bytes, read_dicom
 from mammofast.archive.record import SkippedRecord
 from mammofast.archive.views import laterality_of, modifiers_of, view_of
@@ -43,6 +43,41 @@ def test_the_three_classes_that_are_kept(dicom):
         triage(dicom.dataset(NumberOfFrames="1", PhotometricInterpretation="MONOCHROME1")).photometric == "MONOCHROME1"
     )
     assert triage(dicom.dataset(Modality=None)).view == "MLO"
+
+
+def test_a_capture_is_a_mammogram_where_a_data_set_states_it(dicom):
+    silent = {"ImageLaterality": None, "ViewPosition": None, "PresentationIntentType": None}
+    film = dicom.dataset(SOPClassUID=CAPTURE, **silent)
+    found = triage(film, stated=Stated("R", "CC"))
+    assert (found.laterality, found.view, found.presentation_intent) == ("R", "CC", "FOR PRESENTATION")
+    with pytest.raises(UnusableImage, match="is not 2-D mammography"):
+        triage(film)
+    unknown = triage(dicom.dataset(**silent), stated=Stated("R", None))
+    assert (unknown.laterality, unknown.view) == ("R", None)
+
+
+def test_a_header_counts_before_what_is_stated(dicom):
+    found = triage(
+        dicom.dataset(SOPClassUID=dicom.for_processing, PresentationIntentType=None), stated=Stated("R", "CC")
+    )
+    assert (found.laterality, found.view, found.presentation_intent) == ("L", "MLO", "FOR PROCESSING")
+
+
+@pytest.mark.parametrize(
+    "changes, reason",
+    [
+        ({"SOPClassUID": CAPTURE, "Modality": "OT"}, Reason.NOT_A_MAMMOGRAM),
+        ({"SOPClassUID": CAPTURE, "Modality": None}, Reason.NOT_A_MAMMOGRAM),
+        ({"SOPClassUID": CAPTURE, "NumberOfFrames": "2"}, Reason.TOMOSYNTHESIS),
+        ({"SOPClassUID": f"{CAPTURE}.2"}, Reason.NOT_A_MAMMOGRAM),
+        ({"SOPClassUID": CT, "Modality": "CT"}, Reason.NOT_A_MAMMOGRAM),
+        ({"ViewPosition": "MCC"}, Reason.MAGNIFICATION_VIEW),
+    ],
+)
+def test_what_is_no_mammogram_stays_none_whatever_is_stated(dicom, changes, reason):
+    with pytest.raises(UnusableImage) as refused:
+        triage(dicom.dataset(**changes), stated=Stated("R", "CC"))
+    assert refused.value.reason == reason
 
 
 def test_an_intent_against_the_class_is_no_intent(dicom):
