@@ -5,6 +5,7 @@ import re
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 
 from mammofast.errors import TrainingError
 
@@ -38,4 +39,7 @@ def make_fabric(device: str, precision: str) -> Fabric:
     # It says what precision it was given.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     devices = 1 if kind == "cpu" else [int(number or 0)]
-    return Fabric(accelerator=kind, devices=devices, precision=_PRECISIONS[precision])
+    # A training is one process, wherever it is started: Fabric would else ask Slurm, of which it finds the commands or
+    # variables, for its part, and warn or refuse.
+    alone = LightningEnvironment()
+    return Fabric(accelerator=kind, devices=devices, precision=_PRECISIONS[precision], plugins=alone)

@@ -176,3 +176,24 @@ def test_devices():
         make_fabric("gpu", "bf16")
     with pytest.raises(TrainingError, match="PyTorch sees"):
         make_fabric("cuda:99", "bf16")
+
+
+def test_a_training_is_one_process_in_a_slurm_job_too(tmp_path, monkeypatch):
+    """A batch script on two nodes of a cluster: what is started there once trains once, and warns of nothing."""
+    (tmp_path / "srun").write_text("")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert make_fabric("cpu", "fp32").world_size == 1
+    where = {
+        "NTASKS": 4,
+        "PROCID": 1,
+        "LOCALID": 1,
+        "NODEID": 1,
+        "JOB_NAME": "train",
+        "NTASKS_PER_NODE": 2,
+        "NNODES": 2,
+    }
+    for name, value in where.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    fabric = make_fabric("cpu", "fp32")
+    assert (fabric.world_size, fabric.global_rank) == (1, 0)
