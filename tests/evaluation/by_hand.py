@@ -1,4 +1,7 @@
-"""What a ledger written by hand is made of."""
+"""What a ledger written by hand is made of, and matching and tests by counting."""
+
+import itertools
+from fractions import Fraction
 
 import numpy as np
 
@@ -22,3 +25,38 @@ def truth_of(*boxes):
     for number, (x_min, y_min, x_max, y_max) in enumerate(boxes, start=1):
         labels[y_min:y_max, x_min:x_max] = number
     return labels
+
+
+def cells(box):
+    """Return the pixels or voxels of a box, (x_min, y_min, x_max, y_max) or (x_min, y_min, z_min, x_max, ...)."""
+    sides = len(box) // 2
+    return set(itertools.product(*(range(box[axis], box[axis + sides]) for axis in range(sides))))
+
+
+def match_by_hand(boxes, confidences, truth, strict=False):
+    """Match by sets of cells and fractions; strict: P5's rule, "greater than 0.5"."""
+    candidates, masses = [cells(box) for box in boxes], [cells(box) for box in truth]
+    free, matched = set(range(len(masses))), [-1] * len(candidates)
+    for i in sorted(range(len(candidates)), key=lambda i: (-confidences[i], i)):
+        best = None
+        for j in sorted(free):
+            union = len(candidates[i] | masses[j])
+            overlap = Fraction(len(candidates[i] & masses[j]), union) if union else Fraction(0)
+            enough = overlap > Fraction(1, 2) if strict else overlap >= Fraction(1, 2)
+            if enough and (best is None or overlap > best[0]):
+                best = (overlap, j)
+        if best is not None:
+            matched[i] = best[1]
+            free.remove(best[1])
+    return matched
+
+
+def exact_wilcoxon(a, b):
+    """Return the two-sided p-value over all signs of the differences' ranks; for few pairs."""
+    d = np.array([x - y for x, y in zip(a, b, strict=True) if x != y])
+    if not len(d):
+        return 1.0
+    ranks = np.array([sum(abs(d) < abs(x)) + (sum(abs(d) == abs(x)) + 1) / 2 for x in d])
+    plus = ranks[d > 0].sum()
+    sums = np.array(list(itertools.product([0, 1], repeat=len(d)))) @ ranks
+    return min(1.0, 2 * min((sums <= plus).mean(), (sums >= plus).mean()))

@@ -10,10 +10,12 @@ from scipy import stats
 
 from mammofast.cli import main
 from mammofast.errors import ResultsError
-from mammofast.evaluation import compare, measure
+from mammofast.evaluation import average_precision, compare, measure
+from mammofast.evaluation.measuring import Measured, MeasuredImage, MeasuredMass
+from mammofast.evaluation.segmentation import MEASURES, Fit
 from mammofast.records import ImageResult
 from mammofast.screening.entry import Entry, Run
-from tests.evaluation.by_hand import RUN, SHAPE, finding, info, truth_of
+from tests.evaluation.by_hand import RUN, SHAPE, exact_wilcoxon, finding, info, truth_of
 
 OTHER = Run("d" * 64, "c" * 64)
 MASS = (10, 10, 30, 30)
@@ -74,6 +76,84 @@ def test_detection_by_hand(two_runs):
     assert got["average_precision"]["other"] == pytest.approx(0.8 * 8 / 18)
     low, high = got["average_precision"]["interval"]
     assert low <= got["average_precision"]["difference"] <= high
+
+
+def some_system(rng, patients, masses):
+    """Return one system's images; few different values, so that pairs tie, and of some images no distance."""
+    images = []
+    for number, (patient, count) in enumerate(zip(patients, masses, strict=True)):
+        hits = rng.permutation(np.arange(rng.integers(count, count + 3)) < rng.integers(0, count + 1))
+        values = (*rng.choice([0, 0.25, 0.5, 1], size=4), *rng.choice([1, 2.5, np.nan], size=2))
+        true = tuple(MeasuredMass(False, 0.0, None, {}) for _ in range(count))
+        confidences = rng.choice([0.2, 0.5, 0.9], size=len(hits))
+        fit = Fit(patient, tuple(map(float, values)), 0, 0, count, 1)
+        images.append(MeasuredImage(str(number), "s", patient, False, confidences, hits, true, None, fit))
+    return Measured(tuple(images), {}, (), 0)
+
+
+def test_hundreds_of_pairs_of_systems():
+    """Differences, their intervals and tests, from lists of what each draw of patients holds."""
+    rng = np.random.default_rng(0)
+    for case in range(300):
+        n = int(rng.integers(1, 7))
+        patients, masses = [f"p{k}" for k in rng.integers(3, size=n)], rng.integers(0, 3, size=n).tolist()
+        a, b = (some_system(rng, patients, masses) for _ in range(2))
+        got = compare(a, b, samples=3, seed=case)
+
+        def drawn(names, seed=case):
+            names = sorted(set(names))
+            for counts in np.random.default_rng(seed).multinomial(len(names), [1 / len(names)] * len(names), size=3):
+                yield [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+
+        pairs = [*zip(a.images, b.images, strict=True)]
+        listed = [[pair for name in draw for pair in pairs if pair[0].patient == name] for draw in drawn(patients)]
+        several = len({patient for patient, count in zip(patients, masses, strict=True) if count}) > 1
+        for name, of in {
+            "sensitivity": lambda side: sum(i.hits.sum() for i in side) / sum(len(i.masses) for i in side),
+            "average_precision": lambda side: average_precision(
+                *(np.concatenate(x) for x in zip(*((i.confidences, i.hits) for i in side), strict=True)),
+                sum(len(i.masses) for i in side),
+            ),
+            "fp_per_image": lambda side: sum((~i.hits).sum() for i in side) / len(side),
+        }.items():
+            counted = name == "fp_per_image"
+            row = got["detection"][name]
+            if not counted and not sum(masses):
+                assert (row["difference"], row["interval"]) == (None, None)
+                continue
+            sides = [of([pair[k] for pair in pairs]) for k in range(2)]
+            assert (row["ours"], row["other"]) == pytest.approx(sides, abs=1e-6)
+            assert row["difference"] == pytest.approx(sides[0] - sides[1], abs=1e-6)
+            draws = [draw for draw in listed if counted or sum(len(i.masses) for i, _ in draw)]
+            differences = [of([i for i, _ in draw]) - of([j for _, j in draw]) for draw in draws]
+            if len(set(patients)) > 1 if counted else several:
+                assert row["interval"] == pytest.approx(np.percentile(differences, [2.5, 97.5]).tolist(), abs=1e-6)
+            else:
+                assert row["interval"] is None
+
+        for index, name in enumerate(MEASURES):
+            values = [
+                (i.patient, i.fit.values[index], j.fit.values[index])
+                for i, j in pairs
+                if i.masses and not np.isnan([i.fit.values[index], j.fit.values[index]]).any()
+            ]
+            row = got["masks"][name]
+            assert row["n"] == len(values)
+            if not values:
+                assert row["difference"] is row["interval"] is row["p_images"] is row["p_patients"] is None
+                continue
+            names, ours, other = zip(*values, strict=True)
+            assert row["difference"] == pytest.approx(np.mean(ours) - np.mean(other), abs=1e-6)
+            means = [[np.mean([v[k] for v in values if v[0] == name]) for name in sorted(set(names))] for k in (1, 2)]
+            assert row["p_images"] == pytest.approx(exact_wilcoxon(ours, other), abs=1e-6)
+            assert row["p_patients"] == pytest.approx(exact_wilcoxon(*means), abs=1e-6)
+            if len(set(names)) < 2:
+                assert row["interval"] is None
+                continue
+            differences = [
+                np.mean([v[1] - v[2] for name in draw for v in values if v[0] == name]) for draw in drawn(names)
+            ]
+            assert row["interval"] == pytest.approx(np.percentile(differences, [2.5, 97.5]).tolist(), abs=1e-6)
 
 
 def test_two_bundles_of_one_results_folder(two_runs, ledger, tmp_path):

@@ -1,38 +1,18 @@
-import itertools
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from skimage.measure import regionprops
 
 from mammofast.evaluation import average_precision, froc, match_boxes
 from mammofast.evaluation.truth import label_boxes
+from tests.evaluation.by_hand import match_by_hand
 
 corner = st.integers(0, 12)
 box = st.tuples(corner, corner, corner, corner).map(
     lambda b: (min(b[0], b[2]), min(b[1], b[3]), max(b[0], b[2]), max(b[1], b[3]))
 )
 confidence = st.sampled_from([0.1, 0.5, 0.5, 0.9])
-
-
-def pixels(box):
-    return set(itertools.product(range(box[0], box[2]), range(box[1], box[3])))
-
-
-def match_by_hand(boxes, confidences, truth):
-    free, matched = set(range(len(truth))), [-1] * len(boxes)
-    for i in sorted(range(len(boxes)), key=lambda i: (-confidences[i], i)):
-        best = None
-        for j in sorted(free):
-            union = len(pixels(boxes[i]) | pixels(truth[j]))
-            overlap = Fraction(len(pixels(boxes[i]) & pixels(truth[j])), union) if union else Fraction(0)
-            if overlap >= Fraction(1, 2) and (best is None or overlap > best[0]):
-                best = (overlap, j)
-        if best is not None:
-            matched[i] = best[1]
-            free.remove(best[1])
-    return matched
 
 
 @settings(max_examples=1000, deadline=None)
@@ -111,6 +91,16 @@ def test_known_values():
 def test_what_is_no_evaluation_is_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         froc(*arguments)
+
+
+def test_boxes_of_a_thousand_label_images():
+    """Against scikit-image's; labels that nothing has, pixels at the border and images of nothing among them."""
+    rng = np.random.default_rng(0)
+    for _ in range(1000):
+        shape = tuple(rng.integers(1, 12, size=2))
+        labels = np.where(rng.random(shape) < rng.choice([0, 0.05, 0.5]), rng.integers(1, 6, size=shape), 0)
+        theirs = [[x0, y0, x1, y1] for y0, x0, y1, x1 in (found.bbox for found in regionprops(labels))]
+        assert label_boxes(labels.astype(np.uint8)).tolist() == theirs
 
 
 def test_boxes_of_labels():

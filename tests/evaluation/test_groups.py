@@ -66,6 +66,53 @@ def test_kinds_are_a_part_of_all():
         assert sum(g["n_masses"] * g["sensitivity"] for g in groups) == pytest.approx(3)
 
 
+def test_a_thousand_sets_of_masses():
+    """By size, of lengths on the limits too, and by shape, against masses taken one by one."""
+    rng = np.random.default_rng(0)
+    limits = {
+        "10 mm or less": (0, 10),
+        "over 10 to 20 mm": (10, 20),
+        "over 20 to 50 mm": (20, 50),
+        "over 50 mm": (50, 999),
+    }
+    for case in range(1000):
+        images = []
+        for number in range(rng.integers(1, 6)):
+            masses = []
+            for _ in range(rng.integers(0, 4)):
+                found = bool(rng.random() < 0.6)
+                length = None if rng.random() < 0.2 else float(rng.choice([3, 10, 10.5, 20, 21, 50, 50.5]))
+                said = {} if rng.random() < 0.3 else {"shape": str(rng.choice(["OVAL", "oval ", "ROUND", " "]))}
+                masses.append((found, float(rng.choice([0, 0.25, 1])) if found else 0.0, length, said))
+            images.append(image(f"p{rng.integers(3)}", *masses, uid=str(number)))
+        every = [(patient.patient, mass) for patient in images for mass in patient.masses]
+        meant = {
+            "size": {
+                name: lambda m, a=a, b=b: m.length_mm is not None and a < m.length_mm <= b
+                for name, (a, b) in limits.items()
+            },
+            "shape": {
+                name: lambda m, name=name: m.attributes.get("shape", "").strip().lower() == name
+                for name in ("oval", "round")
+            },
+        }
+        for by, kinds in meant.items():
+            members = {name: [(p, m) for p, m in every if belongs(m)] for name, belongs in kinds.items()}
+            members["not said"] = [pair for pair in every if not any(belongs(pair[1]) for belongs in kinds.values())]
+            expected = [(name, pairs) for name, pairs in members.items() if pairs]
+            if [name for name, _ in expected] in ([], ["not said"]):
+                with pytest.raises(ResultsError):
+                    breakdown(images, by, 3, case)
+                continue
+            got = breakdown(images, by, 3, case)
+            assert [group["group"] for group in got] == [name for name, _ in expected]
+            for group, (_, pairs) in zip(got, expected, strict=True):
+                assert (group["n_masses"], group["n_patients"]) == (len(pairs), len({patient for patient, _ in pairs}))
+                assert group["sensitivity"] == pytest.approx(np.mean([mass.found for _, mass in pairs]), abs=1e-6)
+                assert group["dice_mean"] == pytest.approx(np.mean([mass.dice for _, mass in pairs]), abs=1e-6)
+                assert (group["intervals"]["dice_mean"] is None) == (group["n_patients"] < 2)
+
+
 def test_what_nobody_said_is_no_kind():
     with pytest.raises(ResultsError, match="got 'margin', which the truth says of no mass; it says birads, density"):
         breakdown(IMAGES, "margin", 10, 0)

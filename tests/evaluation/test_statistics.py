@@ -1,7 +1,6 @@
 """Intervals, tests and curves against SciPy and against all permutations."""
 
 from collections import Counter
-from itertools import product
 from math import erfc, sqrt
 
 import numpy as np
@@ -10,17 +9,7 @@ from scipy import stats
 
 from mammofast.evaluation import bootstrap_interval, cumulative, wilcoxon
 from mammofast.evaluation.statistics import ratio_interval, sums_interval
-
-
-def exact_wilcoxon(a, b):
-    """Return the two-sided p-value over all signs of the differences' ranks; for few pairs."""
-    d = np.array([x - y for x, y in zip(a, b, strict=True) if x != y])
-    if not len(d):
-        return 1.0
-    ranks = np.array([sum(abs(d) < abs(x)) + (sum(abs(d) == abs(x)) + 1) / 2 for x in d])
-    plus = ranks[d > 0].sum()
-    sums = np.array(list(product([0, 1], repeat=len(d)))) @ ranks
-    return min(1.0, 2 * min((sums <= plus).mean(), (sums >= plus).mean()))
+from tests.evaluation.by_hand import exact_wilcoxon
 
 
 def normal_wilcoxon(a, b):

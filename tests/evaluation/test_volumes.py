@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.ndimage import find_objects
 
 from mammofast.cli import main
 from mammofast.datasets import folds, write_splits
@@ -113,24 +114,41 @@ def test_measures_are_those_counted_by_hand(five, ledger, tmp_path):
     assert json.loads(json.dumps(got)) == got
 
 
+def ratio(part, whole, empty):
+    return part / whole if whole else empty
+
+
+def by_counting(p, t):
+    """Return Dice, IoU and sensitivity of two sets of voxels."""
+    both = len(p & t)
+    return ratio(2 * both, len(p) + len(t), 1), ratio(both, len(p | t), 1), ratio(both, len(t), np.nan)
+
+
 def test_the_region_s_measures_are_those_of_voxels_counted_one_by_one():
+    """A thousand regions; slices and volumes with nothing in one or in both among them."""
     rng = np.random.default_rng(0)
-    for _ in range(5):
-        region, labels = rng.random(SHAPE) < 0.6, rng.integers(0, 4, SHAPE)
-        region[0], labels[0] = False, 0
-        region[1] = False
+    for _ in range(1000):
+        shape = tuple(rng.integers(1, 4, size=3))
+        region = rng.random(shape) < rng.choice([0, 0.2, 0.9])
+        labels = np.where(rng.random(shape) < rng.choice([0, 0.2, 0.9]), rng.integers(1, 4, shape), 0)
         got = measure_volume("p", [], [], region, labels)
-        predicted = {tuple(at) for at in np.argwhere(region)}
-        true = {tuple(at) for at in np.argwhere(labels >= 1)}
-        both = len(predicted & true)
-        assert got.region["dice"] == pytest.approx(2 * both / (len(predicted) + len(true)))
-        assert got.region["iou"] == pytest.approx(both / len(predicted | true))
-        assert got.region["sensitivity"] == pytest.approx(both / len(true))
-        # The first slice has nothing in either and does not count; the second one's Dice is 0.
-        assert len(got.slices["dice"]) == SHAPE[0] - 1
-        for z, value in enumerate(got.slices["dice"], start=1):
-            p, t = ({at for at in of if at[0] == z} for of in (predicted, true))
-            assert value == pytest.approx(2 * len(p & t) / (len(p) + len(t)))
+        predicted, true = ({tuple(at) for at in np.argwhere(mask)} for mask in (region, labels))
+        names = ("dice", "iou", "sensitivity")
+        np.testing.assert_allclose([got.region[name] for name in names], by_counting(predicted, true), atol=1e-12)
+        sides = [[{at for at in of if at[0] == z} for of in (predicted, true)] for z in range(shape[0])]
+        # A slice with nothing in either does not count.
+        slices = np.reshape([by_counting(p, t) for p, t in sides if p or t], (-1, 3))
+        np.testing.assert_allclose(np.transpose([got.slices[name] for name in names]), slices, atol=1e-12)
+
+
+def test_boxes_of_a_thousand_volumes():
+    rng = np.random.default_rng(1)
+    for _ in range(1000):
+        shape = tuple(rng.integers(1, 6, size=3))
+        labels = np.where(rng.random(shape) < rng.choice([0, 0.1, 0.6]), rng.integers(1, 6, shape), 0).astype(np.uint8)
+        found = [at for label, at in enumerate(find_objects(labels), start=1) if label > 1 and at is not None]
+        theirs = [[*(axis.start for axis in at[::-1]), *(axis.stop for axis in at[::-1])] for at in found]
+        assert mass_boxes(labels).tolist() == theirs
 
 
 def test_masses_boxes_hold_all_their_voxels_and_no_more():
