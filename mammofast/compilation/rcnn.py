@@ -34,8 +34,9 @@ def from_rcnn(
     """Build a Faster R-CNN of the catalogue, give it its weights and export its two parts.
 
     "trunk" takes "image" (n, channels, rows, cols) of any size and gives "features", "objectness" and "deltas"; "head"
-    takes "rois", features of proposals (k, c, 7, 7), and gives "classes" and "deltas".
-    See :mod:`mammofast.models.faster_rcnn`, and :func:`mammofast.compilation.sources.from_catalogue` for parameters.
+    takes "rois", features of proposals (k, c, 7, 7), and gives "classes" and "deltas". Features are those after the
+    head's first convolutions, see :mod:`mammofast.models.faster_rcnn`; for parameters see
+    :func:`mammofast.compilation.sources.from_catalogue`.
 
     Raises
     ------
@@ -51,14 +52,11 @@ def from_rcnn(
         raise EngineError(f"size: got {min(sizes)}, {name} takes {2 * STRIDE} and more")
     network = created(name, weights, options)
     image = torch.from_numpy(samples.real(channels, min(sizes)))
-    parts: dict[str, nn.Module] = {TRUNK: network.trunk_and_proposals, HEAD: network.head}
     if weights.file is None:
-        settle(parts[TRUNK], image)
-    with torch.no_grad():
-        features = parts[TRUNK](image)[0].numpy()
-    rois = _rois(features, min(sizes))
-    if weights.file is None:
-        settle(parts[HEAD], torch.from_numpy(rois))
+        settle(network.trunk_and_proposals, image)
+        settle(network.head, torch.from_numpy(_rois(network.trunk_and_proposals, image)))
+    parts: dict[str, nn.Module] = {TRUNK: network.before_rois, HEAD: network.after_rois}
+    rois = _rois(parts[TRUNK], image)
     trunk = from_module(f"{name}-{TRUNK}", parts[TRUNK], "image", channels, sizes, TRUNK_OUTPUTS, False, free_size=True)
     roi_size = ((ROI_SIZE, ROI_SIZE),)
     head = from_module(f"{name}-{HEAD}", parts[HEAD], "rois", rois.shape[1], roi_size, HEAD_OUTPUTS, False)
@@ -67,13 +65,15 @@ def from_rcnn(
     built_with = {**entry.options, **options}
     return {
         key: replace(source, torch_file=torch_file(source, name, built_with, parts[key], part=attribute))
-        for key, source, attribute in ((TRUNK, trunk, "trunk_and_proposals"), (HEAD, head, "head"))
+        for key, source, attribute in ((TRUNK, trunk, "before_rois"), (HEAD, head, "after_rois"))
     }
 
 
-def _rois(features: samples.Array, size: Size) -> samples.Array:
-    rows, cols = size
+def _rois(trunk: nn.Module, image: torch.Tensor) -> samples.Array:
+    rows, cols = image.shape[2:]
     boxes = (np.array(_BOXES) * [cols, rows, cols, rows]).astype(np.float32)
+    with torch.no_grad():
+        features = trunk(image)[0].numpy()
     index = np.zeros(len(boxes), np.int64)
     found: samples.Array = ops.roi_align(features, boxes, index, (ROI_SIZE, ROI_SIZE), 1 / STRIDE, 2)
     return found

@@ -105,8 +105,10 @@ def run_batch(
     engine: Engine, name: str, rows: npt.NDArray[np.float32], size: int
 ) -> list[dict[str, npt.NDArray[np.float32]]]:
     """Run one batch, padded to its fixed size; return each row's outputs."""
-    padding = np.zeros((size - len(rows), *rows.shape[1:]), dtype=np.float32)
-    outputs = engine.run({name: np.concatenate([rows, padding])})
+    # Proposals' features are many: those of a full batch are not copied again.
+    short = size - len(rows)
+    padding = np.zeros((short, *rows.shape[1:]), dtype=np.float32)
+    outputs = engine.run({name: np.concatenate([rows, padding]) if short else rows})
     return [{key: value[i] for key, value in outputs.items()} for i in range(len(rows))]
 
 

@@ -91,7 +91,11 @@ class Bottleneck(Residual):
 
     def body(self, x: Tensor) -> Tensor:
         """Return what is added to the shortcut."""
-        x = self.relu(self.bn1(self.conv1(x)))
+        return self.after_conv1(self.conv1(x))
+
+    def after_conv1(self, x: Tensor) -> Tensor:
+        """Return what is added to the shortcut, from what the first convolution gave."""
+        x = self.relu(self.bn1(x))
         x = self.relu(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
         return x

@@ -23,7 +23,7 @@ _FORMAT = 1
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 RAW = "raw"
 # Of Faster R-CNN; every other network is one engine.
-_PARTS = ("", "trunk_and_proposals", "head")
+_PARTS = ("", "before_rois", "after_rois")
 
 Shapes = Mapping[str, tuple[int | None, ...]]
 
