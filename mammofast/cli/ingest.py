@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.serve import MODALITY
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
 from mammofast.errors import MammofastError
 from mammofast.pacs import is_url
@@ -33,6 +34,7 @@ def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[
 @click.argument("sources", nargs=-1, callback=_paths_and_urls, metavar="SOURCE...")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--layout", type=click.Choice(_LAYOUTS), help="SOURCEs are folders of this public data set.")
+@MODALITY
 @click.option("--workers", type=click.IntRange(1), help="Threads.  [default: one per core]")
 @click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="CA certificates a PACS is trusted by.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
@@ -44,6 +46,7 @@ def ingest_command(
     sources: tuple[str | Path, ...],
     archive: Path,
     layout: str | None,
+    modalities: tuple[str, ...],
     workers: int | None,
     ca: Path | None,
     as_json: bool,
@@ -55,9 +58,12 @@ def ingest_command(
     \b
     Example: mammofast ingest /data/dicom monday.zip archive.zarr
     Example: mammofast ingest "https://pacs:8443/dicom-web?StudyDate=20261101-" archive.zarr
+    Example: mammofast ingest --modality MR "https://pacs:8443/dicom-web?StudyDescription=*BREAST*" archive.zarr
     Example: mammofast ingest --layout cbis-ddsm /data/cbis archive.zarr
 
-    A PACS is given by its DICOMweb root, with QIDO-RS filters behind it, or /studies/UID. Who asks, it is told from
+    A PACS is given by its DICOMweb root, with QIDO-RS filters behind it, or /studies/UID. It is asked for mammograms;
+    with --modality MR for all MR of the studies that match, so let the filters find those of the breast. Series whose
+    Body Part Examined is another part are passed over. Who asks, it is told from
     the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN, or
     .netrc.
 
@@ -91,10 +97,16 @@ def ingest_command(
     places = [source for source in sources if isinstance(source, Path)]
     if layout is not None and len(places) < len(sources):
         raise click.UsageError("--layout: got a URL, expected the folders of a data set")
+    if modalities and len(places) == len(sources):
+        raise click.UsageError("--modality: got no URL of a PACS; files and folders are read whatever they hold")
     with ExitStack() as held:
         try:
             checked_sources(places)
-            servers = [held.enter_context(_server(source, ca)) for source in sources if isinstance(source, str)]
+            servers = [
+                held.enter_context(_server(source, ca, modalities or ("MG",)))
+                for source in sources
+                if isinstance(source, str)
+            ]
         except ValueError as error:
             raise click.UsageError(str(error)) from None
         sets = [] if layout is None else [_data_set(layout, place, as_json or quiet, verbose) for place in places]
@@ -114,6 +126,8 @@ def ingest_command(
         if verbose:
             for server in servers:
                 click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
+                if server.other_parts:
+                    click.echo(f"{server.other_parts} MR series of other parts of the body passed over", err=True)
             for record in open_archive(archive).skipped():
                 what = record.sop_uid or record.source_sha256 or "-"
                 click.echo(f"{record.status}: {what}: {record.reason}", err=True)
@@ -144,10 +158,10 @@ def _data_set(layout: str, folder: Path, quiet: bool, verbose: bool) -> "Dataset
     return data
 
 
-def _server(url: str, ca: Path | None) -> "DicomWeb":
+def _server(url: str, ca: Path | None, modalities: tuple[str, ...]) -> "DicomWeb":
     from mammofast.pacs.dicomweb import DicomWeb
 
-    server = DicomWeb(url, ca)
+    server = DicomWeb(url, ca, modalities=modalities)
     if server.server.credentials_are_exposed:
         click.echo("mammofast: user, password or token go to the PACS over http, and can be read on the way", err=True)
     return server

@@ -1,4 +1,4 @@
-"""``mammofast serve``: mammograms received from a PACS or a modality."""
+"""``mammofast serve``: mammograms and MR received from a PACS or a modality."""
 
 import json
 from dataclasses import asdict
@@ -15,6 +15,13 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 TLS = click.option(
     "--tls", nargs=3, type=FILE, metavar="CERT KEY CA", help="TLS: our certificate and key, and the other side's CA."
 )
+MODALITY = click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    type=click.Choice(["MG", "MR"]),
+    help="What to take: mammograms, MR; may be given again.  [default: MG]",
+)
 
 
 @click.command("serve")
@@ -23,6 +30,7 @@ TLS = click.option(
 @click.option("--port", required=True, type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
 @click.option("--bind", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 is all.")
 @click.option("--allow", multiple=True, metavar="AET", help="Who may send; may be given again.  [default: anybody]")
+@MODALITY
 @TLS
 @click.option("--workers", type=click.IntRange(1), help="Threads that decode.  [default: one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print what happens as lines of JSON.")
@@ -34,16 +42,18 @@ def serve_command(
     port: int,
     bind: str,
     allow: tuple[str, ...],
+    modalities: tuple[str, ...],
     tls: tuple[Path, Path, Path] | None,
     workers: int | None,
     as_json: bool,
     quiet: bool,
     verbose: bool,
 ) -> None:
-    """Receive mammograms by DICOM C-STORE into ARCHIVE, until Ctrl-C or SIGTERM.
+    """Receive mammograms, or MR, by DICOM C-STORE into ARCHIVE, until Ctrl-C or SIGTERM.
 
     \b
     Example: mammofast serve --aet MAMMOFAST --port 11112 --bind 0.0.0.0 --allow PACS archive.zarr
+    Example: mammofast serve --aet MAMMOFAST --port 11112 --modality MG --modality MR archive.zarr
 
     An object is on the disk before its sender hears of success, and in the archive as soon as senders pause. May be
     killed at any moment: a new start goes on with what was received.
@@ -80,7 +90,15 @@ def serve_command(
     with interruptible() as interrupted:
         serve(
             archive,
-            lambda spool: Receiver(spool, aet, port, bind, allow, Credentials(*tls) if tls else None),
+            lambda spool: Receiver(
+                spool,
+                aet,
+                port,
+                bind,
+                allow,
+                Credentials(*tls) if tls else None,
+                tuple(dict.fromkeys(modalities)) or ("MG",),
+            ),
             stop=lambda: bool(interrupted),
             listening=listening,
             ingested=ingested,

@@ -1,20 +1,22 @@
 """MR objects as files and as parts of volumes: what a volume is put together from."""
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 
 from mammofast.archive import layout
 from mammofast.archive.codecs import FrameFormat
 from mammofast.archive.decoded import check_range
 from mammofast.archive.reading import header_bytes, read_dicom, read_frames
 from mammofast.archive.volumes.record import MrObject
-from mammofast.archive.volumes.store import ArchiveVolume
+from mammofast.archive.volumes.store import ArchiveVolume, open_volume, volume_folders
 from mammofast.archive.volumes.triage import triage
+from mammofast.errors import MammofastError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,18 @@ def of_volume(volume: ArchiveVolume) -> Iterator[Member]:
     """Yield the objects that a volume was made of."""
     for index, each in enumerate(volume.objects.objects):
         yield Member(each, volume=volume, index=index)
+
+
+def held(archive: Path, study_uid: str) -> set[str]:
+    """Return the SOP Instance UIDs of a study's MR objects that an archive has, in volumes and waiting."""
+    found: set[str] = set()
+    for folder in volume_folders(archive, study_uid):
+        with contextlib.suppress(MammofastError, OSError):  # a damaged one: told elsewhere
+            found.update(each.sop_uid for each in open_volume(folder).objects.objects)
+    for path in (archive / "waiting" / study_uid).glob("*.dcm"):
+        with contextlib.suppress(Exception):  # pydicom fails in many ways
+            found.add(str(dcmread(path, specific_tags=["SOPInstanceUID"], stop_before_pixels=True).SOPInstanceUID))
+    return found
 
 
 class Reader:

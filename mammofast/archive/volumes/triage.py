@@ -17,6 +17,7 @@ from mammofast.archive.volumes.record import Frame, MrObject
 from mammofast.errors import BrokenImage, ImageError, Reason, UnusableImage
 
 MR_IMAGE, ENHANCED_MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1"
+KEPT_CLASSES = (MR_IMAGE, ENHANCED_MR_IMAGE)
 # Half a gibibyte of stored values: nine phases of 160 slices of 430 x 430.
 MAX_VOXELS = 1 << 28
 # Image Type's third value and further (PS3.3 C.8.3.1.1.1, C.8.13.1.1.1), and makers' words, of what is no phase.
@@ -44,9 +45,14 @@ class Found:
 def is_mr(header: Dataset) -> bool:
     """Say whether an object is of one of the MR classes that volumes are made of."""
     try:
-        return str(header.get("SOPClassUID", "")) in (MR_IMAGE, ENHANCED_MR_IMAGE)
+        return str(header.get("SOPClassUID", "")) in KEPT_CLASSES
     except Exception:  # what cannot be read is said by whoever reads all of it
         return False
+
+
+def may_be_breast(body_part: str) -> bool:
+    """Say whether a Body Part Examined leaves it open that a series is of the breast; none does."""
+    return body_part.strip().upper() in _BODY_PARTS
 
 
 def triage(header: Dataset) -> Found:
@@ -70,7 +76,7 @@ def triage(header: Dataset) -> Found:
 
 def _triage(header: Dataset) -> Found:
     _check_is_phase(header, image_type(header))
-    if str(header.get("BodyPartExamined", "") or "").strip().upper() not in _BODY_PARTS:
+    if not may_be_breast(str(header.get("BodyPartExamined", "") or "")):
         raise UnusableImage(Reason.NOT_DCE, "Body Part Examined is another one than the breast")
     photometric = str(header.get("PhotometricInterpretation", "")).strip()
     if integer(header, "SamplesPerPixel", 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):

@@ -42,6 +42,8 @@ def parse_url(url: str) -> Address:
     filters = parse_qsl(parts.query, keep_blank_values=True)
     if {"limit", "offset"} & {name for name, _ in filters}:
         raise ValueError("the URL holds limit or offset; leave them out, all pages are read")
+    if {"ModalitiesInStudy", "00080061"} & {name for name, _ in filters}:
+        raise ValueError("the URL holds ModalitiesInStudy; leave it out, and say MG or MR as the modality to fetch")
     if (studies := _STUDIES.search(path)) is not None:
         path = path[: studies.start()]
         if studies["study"]:

@@ -1,4 +1,4 @@
-"""QIDO-RS (PS3.18 10.6): which studies a server has, and which instances of theirs may be mammograms."""
+"""QIDO-RS (PS3.18 10.6): which studies a server has with images of a modality, and which series and instances."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,7 @@ from mammofast.pacs.dicomweb.server import HttpError, Server
 _PAGE = 500
 _NOT_FOUND = 404
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
-_MODALITY, _RELATED_INSTANCES = "00080060", "00201208"
-# Mammography, and what its modality is cut off to: ingest looks at more than this word.
-_MODALITIES = frozenset({"MG", "M", ""})
+_MODALITY, _BODY_PART, _RELATED_INSTANCES = "00080060", "00180015", "00201208"
 
 Query = Iterable[tuple[str, str]]
 
@@ -30,6 +28,15 @@ class Study:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """A series that a server has. body_part: Body Part Examined; empty where the server does not say it."""
+
+    study_uid: str
+    uid: str
+    body_part: str
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """An instance that a server has. sop_class_uid: where the server says it."""
 
@@ -39,8 +46,8 @@ class Instance:
     sop_class_uid: str | None
 
 
-def find_studies(server: Server, filters: Query) -> Iterator[Study]:
-    """Yield studies with mammograms that match QIDO-RS filters, each once.
+def find_studies(server: Server, filters: Query, modality: str) -> Iterator[Study]:
+    """Yield studies with images of a modality that match QIDO-RS filters, each once.
 
     Raises
     ------
@@ -49,29 +56,42 @@ def find_studies(server: Server, filters: Query) -> Iterator[Study]:
 
     """
     query = list(filters)
-    if not {"ModalitiesInStudy", "00080061", "StudyInstanceUID", _STUDY} & {name for name, _ in query}:
-        query.append(("ModalitiesInStudy", "MG"))
+    if not {"StudyInstanceUID", _STUDY} & {name for name, _ in query}:
+        query.append(("ModalitiesInStudy", modality))
     for item in _pages(server, "/studies", query, _STUDY):
         yield Study(_uid(item, _STUDY, "study"), _integer(item, _RELATED_INSTANCES))
 
 
-def find_instances(server: Server, study_uid: str) -> Iterator[Instance]:
-    """Yield the instances of a study's mammography series, each once.
+def find_series(server: Server, study_uid: str, modality: str) -> Iterator[Series]:
+    """Yield a study's series of a modality, each once.
 
     Raises
     ------
     PacsError
-        When the server cannot be asked, or does not answer with a list of series and instances.
+        When the server cannot be asked, or does not answer with a list of series.
 
     """
-    for series in _pages(server, f"/studies/{study_uid}/series", (), _SERIES):
-        if str(_value(series, _MODALITY) or "").strip() not in _MODALITIES:
-            continue
-        series_uid = _uid(series, _SERIES, "series")
-        for item in _pages(server, f"/studies/{study_uid}/series/{series_uid}/instances", (), _INSTANCE):
-            sop_class = Dataset()
-            sop_class.SOPClassUID = str(_value(item, _CLASS) or "")
-            yield Instance(study_uid, series_uid, _uid(item, _INSTANCE, "instance"), uid(sop_class, "SOPClassUID"))
+    asked = (("includefield", _BODY_PART),)
+    for item in _pages(server, f"/studies/{study_uid}/series", asked, _SERIES):
+        # Also what a modality is cut off to: ingest looks at more than this word.
+        if str(_value(item, _MODALITY) or "").strip() in (modality, modality[0], ""):
+            yield Series(study_uid, _uid(item, _SERIES, "series"), str(_value(item, _BODY_PART) or ""))
+
+
+def find_instances(server: Server, series: Series) -> Iterator[Instance]:
+    """Yield the instances of a series, each once.
+
+    Raises
+    ------
+    PacsError
+        When the server cannot be asked, or does not answer with a list of instances.
+
+    """
+    for item in _pages(server, f"/studies/{series.study_uid}/series/{series.uid}/instances", (), _INSTANCE):
+        sop_class = Dataset()
+        sop_class.SOPClassUID = str(_value(item, _CLASS) or "")
+        sop_uid = _uid(item, _INSTANCE, "instance")
+        yield Instance(series.study_uid, series.uid, sop_uid, uid(sop_class, "SOPClassUID"))
 
 
 def held_instances(server: Server, study_uid: str) -> set[str]:

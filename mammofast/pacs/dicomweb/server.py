@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -124,9 +124,11 @@ class Server:
             When it does not succeed: Unreachable, HttpError, BrokenAnswer; or what ``read`` raises.
 
         """
+        # A wildcard as it stands, which a URL may hold: Orthanc 1.10 takes what it is encoded to for itself.
+        asked = urlencode(list(query), safe="*,", quote_via=quote)
 
         def once() -> _Read:
-            return self.request("GET", path, read, params=list(query), headers={"Accept": accept})
+            return self.request("GET", path, read, params=asked, headers={"Accept": accept})
 
         return self.again(once)
 

@@ -8,12 +8,15 @@ from typing import BinaryIO
 
 from pydicom import Dataset
 
+from mammofast.archive import layout
 from mammofast.archive.mammogram import triage
 from mammofast.archive.sources import SourceFile, refusal
+from mammofast.archive.volumes.members import held
+from mammofast.archive.volumes.triage import is_mr, may_be_breast
 from mammofast.errors import BrokenImage, PacsError, Reason, UnusableImage
 from mammofast.pacs.dicomweb.address import parse_url
 from mammofast.pacs.dicomweb.retrieve import retrieve
-from mammofast.pacs.dicomweb.search import Instance, Study, find_instances, find_studies
+from mammofast.pacs.dicomweb.search import Instance, Study, find_instances, find_series, find_studies
 from mammofast.pacs.dicomweb.server import WAITS, Server, Unreachable
 from mammofast.pacs.dicomweb.watermark import Watermark
 
@@ -26,22 +29,29 @@ class DicomWeb:
     url: the server's DICOMweb root; behind it ``/studies/UID`` or QIDO-RS filters, say
         ``https://pacs:8443/dicom-web?StudyDate=20261101-``.
     ca, waits: as for :class:`mammofast.pacs.dicomweb.server.Server`, where credentials come from, too.
+    modalities: which series are fetched: "MG", "MR". MR series whose Body Part Examined rules out the breast are not.
 
     Raises
     ------
     ValueError
-        When the URL is none, or holds a user or password.
+        When the URL is none, or holds a user or password; or a modality is another one.
     PacsError
         As for ``Server``.
 
     """
 
-    def __init__(self, url: str, ca: Path | None = None, waits: Iterable[float] = WAITS) -> None:
+    def __init__(
+        self, url: str, ca: Path | None = None, waits: Iterable[float] = WAITS, modalities: Iterable[str] = ("MG",)
+    ) -> None:
+        self._modalities = tuple(dict.fromkeys(modalities))
+        if not set(self._modalities) <= {"MG", "MR"}:
+            raise ValueError(f'modalities: got {", ".join(self._modalities)}, expected "MG" or "MR" or both')
         address = parse_url(url)
         self.server = Server(address.root, ca, waits)
         self._filters = address.filters
-        self.studies = 0  # that matched
+        self.studies = 0  # that matched, for each modality
         self.new_studies = 0  # that had to be looked into
+        self.other_parts = 0  # series of MR that were passed over
 
     def __enter__(self) -> "DicomWeb":
         return self
@@ -58,15 +68,19 @@ class DicomWeb:
             When the server cannot be asked for studies, or no longer answers; what was fetched before is safe.
 
         """
-        watermark = Watermark(archive, self.server.root)
-        for study in find_studies(self.server, self._filters):
+        for modality in self._modalities:
+            yield from self._files_of(modality, archive, opened)
+
+    def _files_of(self, modality: str, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
+        watermark = Watermark(archive, self.server.root, modality)
+        for study in find_studies(self.server, self._filters, modality):
             self.studies += 1
             if watermark.is_done(study):
                 continue
             self.new_studies += 1
             place = _place(self.server.root, study.uid)
             try:
-                instances = list(find_instances(self.server, study.uid))
+                instances = list(self._instances(study, modality))
             except Unreachable:
                 raise
             except PacsError as error:
@@ -74,27 +88,34 @@ class DicomWeb:
                 yield SourceFile(place, 0, refusal(Reason.READ, detail), study_uid=study.uid)
                 continue
             opened(place)
-            yield from self._new(study, instances, archive, watermark)
+            yield from self._new(study, instances, archive, watermark, modality)
+
+    def _instances(self, study: Study, modality: str) -> Iterator[Instance]:
+        for series in find_series(self.server, study.uid, modality):
+            if modality == "MR" and not may_be_breast(series.body_part):
+                self.other_parts += 1
+            else:
+                yield from find_instances(self.server, series)
 
     def _new(
-        self, study: Study, instances: list[Instance], archive: Path, watermark: Watermark
+        self, study: Study, instances: list[Instance], archive: Path, watermark: Watermark, modality: str
     ) -> Iterator[SourceFile]:
-        folder = archive / "images" / study.uid
         known = watermark.not_kept(study.uid)
-        new = [each for each in instances if each.sop_uid not in known and not (folder / each.sop_uid).is_dir()]
+        kept = _kept(archive, study.uid)
+        new = [each for each in instances if each.sop_uid not in known | kept]
         unsettled = {each.sop_uid for each in new}
 
         def settled(instance: Instance, final: bool) -> None:
             if final:
                 unsettled.discard(instance.sop_uid)
             if not unsettled:
-                watermark.done(study, {i.sop_uid for i in instances if not (folder / i.sop_uid).is_dir()})
+                watermark.done(study, {each.sop_uid for each in instances} - _kept(archive, study.uid))
 
         for instance in new:
             yield SourceFile(
                 _place(self.server.root, study.uid, instance.sop_uid),
                 0,  # which nobody says before it is there
-                _opener(self.server, instance),
+                _opener(self.server, instance, modality),
                 study_uid=instance.study_uid,
                 series_uid=instance.series_uid,
                 sop_uid=instance.sop_uid,
@@ -104,11 +125,16 @@ class DicomWeb:
             watermark.done(study, known)
 
 
-def _opener(server: Server, instance: Instance) -> Callable[[], BinaryIO]:
+def _kept(archive: Path, study_uid: str) -> set[str]:
+    """Return the instances of a study that an archive has."""
+    return {folder.name for folder in layout.folders(archive / "images" / study_uid)} | held(archive, study_uid)
+
+
+def _opener(server: Server, instance: Instance, modality: str) -> Callable[[], BinaryIO]:
     """Return what fetches an instance; or says why not, where its class alone says that ingest would not keep it."""
-    if instance.sop_class_uid is not None:
-        header = Dataset()
-        header.SOPClassUID, header.Modality = instance.sop_class_uid, "MG"
+    header = Dataset()
+    header.SOPClassUID, header.Modality = instance.sop_class_uid or "", modality
+    if instance.sop_class_uid is not None and not (modality == "MR" and is_mr(header)):
         try:
             triage(header)
         except UnusableImage as error:

@@ -33,10 +33,11 @@ class _Seen:
 
 
 class Watermark:
-    """What is known of one server's studies; of an archive."""
+    """What is known of one server's studies, as far as series of a modality go; of an archive."""
 
-    def __init__(self, archive: Path, root: str) -> None:
-        self._path = archive / FOLDER / f"{hashlib.sha256(root.encode()).hexdigest()[:32]}.jsonl"
+    def __init__(self, archive: Path, root: str, modality: str) -> None:
+        name = root if modality == "MG" else f"{root} {modality}"
+        self._path = archive / FOLDER / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.jsonl"
         self._seen: dict[str, _Seen] = {}
         try:
             lines = self._path.read_bytes().splitlines()

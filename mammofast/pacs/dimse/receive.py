@@ -1,4 +1,4 @@
-"""Storage SCP (PS3.4 B): mammograms received by C-STORE, each durable before its sender is told of success."""
+"""Storage SCP (PS3.4 B): mammograms and MR received by C-STORE, each durable before its sender is told of success."""
 
 import contextlib
 import logging
@@ -8,15 +8,18 @@ from typing import Any
 
 from pynetdicom import AE, evt
 
+from mammofast.archive import mammogram
 from mammofast.archive.codecs import DECODERS
-from mammofast.archive.mammogram import KEPT_CLASSES
 from mammofast.archive.sources import MAX_FILE_BYTES
+from mammofast.archive.volumes import triage as mr
 from mammofast.errors import PacsError
 from mammofast.pacs.dimse.arriving import SpoolingProvider
 from mammofast.pacs.dimse.entity import Credentials, close_surely
 from mammofast.pacs.dimse.spool import Spool
 
 _VERIFICATION = "1.2.840.10008.1.1"
+# What an archive keeps of each modality.
+_CLASSES = {"MG": mammogram.KEPT_CLASSES, "MR": mr.KEPT_CLASSES}
 _SUCCESS, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 # What we ask senders to keep to, and what we hang up on: a PDU is in memory some four times.
 _MAX_PDU_BYTES = 1 << 18
@@ -37,6 +40,7 @@ class Receiver:
     spool: where objects go. aet: our title; who calls another is refused.
     bind, port: where to listen; port 0 takes a free one, see ``port``.
     allow: titles that may call; all, where there is none.
+    modalities: "MG", "MR": whose SOP classes are accepted.
 
     Raises
     ------
@@ -53,9 +57,10 @@ class Receiver:
         bind: str = "127.0.0.1",
         allow: Iterable[str] = (),
         tls: Credentials | None = None,
+        modalities: Iterable[str] = ("MG",),
     ) -> None:
         self.port = port
-        self.sop_classes = KEPT_CLASSES
+        self.sop_classes = tuple(each for modality in modalities for each in _CLASSES[modality])
         self._spool, self._bind, self._tls = spool, bind, tls
         self._entity = AE(aet)
         self._entity.require_called_aet = True
@@ -65,7 +70,7 @@ class Receiver:
         self._entity.acse_timeout = 30
         self._entity.dimse_timeout = self._entity.network_timeout = _TIMEOUT
         self._entity.add_supported_context(_VERIFICATION)
-        for sop_class in KEPT_CLASSES:
+        for sop_class in self.sop_classes:
             self._entity.add_supported_context(sop_class, list(DECODERS))
         self._last_object = 0.0
 
