@@ -120,7 +120,17 @@ class PacsError(MammofastError):
 
 
 class DatasetError(MammofastError):
-    """A data set is not laid out as its makers lay it out, or one of its files cannot be read."""
+    """A data set is not laid out as its makers lay it out, or one of its files cannot be read.
+
+    of: which file or image, for those who may see its name: it may be a patient's, and is no part of the message.
+    """
+
+    def __init__(self, words: str, of: str | None = None) -> None:
+        super().__init__(words, of)
+        self.of = of
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class PhantomError(MammofastError):

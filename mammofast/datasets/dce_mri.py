@@ -33,11 +33,12 @@ class VolumeSample(Sample):
         try:
             labels = np.load(self.labels, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{self.labels.name}: cannot be read ({type(error).__name__})") from error
+            raise DatasetError(f"its labels cannot be read ({type(error).__name__})", self.labels.name) from error
         if labels.dtype != np.uint8 or labels.shape != self.archived.shape:
             raise DatasetError(
-                f"{self.labels.name}: got {labels.dtype} of {labels.shape}, expected uint8 of {self.archived.shape}, "
-                "as the volume: another's?"
+                f"labels: got {labels.dtype} of {labels.shape}, expected uint8 of {self.archived.shape}, as the "
+                "volume: another's?",
+                self.labels.name,
             )
         return self.archived, labels
 
@@ -74,5 +75,5 @@ def read_dce_mri(folder: Path) -> Dataset:
                 )
             )
         else:
-            left_out.append(LeftOut(name, f"truth/{truth.name} is missing"))
+            left_out.append(LeftOut(name, "the folder truth has no .npy of its SOP Instance UID"))
     return dataset("dce-mri", samples, left_out)

@@ -33,7 +33,7 @@ def read_folder(folder: Path) -> Dataset:
             patient = path.stem if patients is None else patients[path.stem]
             samples.append(Sample(path.stem, patient, path, lesions=(Lesion(MASS, MaskFile(mask)),)))
         else:
-            left_out.append(LeftOut(path.name, f"masks/{mask.name} is missing"))
+            left_out.append(LeftOut(path.name, "the folder masks has no .png of its name"))
     return dataset(folder.name, samples, left_out)
 
 
@@ -68,7 +68,7 @@ def read_phantoms(folder: Path) -> Dataset:
             uid = str(header.SOPInstanceUID)
             samples.append(Sample(uid, header.StudyInstanceUID, path, *place, lesions=tuple(masses[uid]), labels=truth))
         else:
-            left_out.append(LeftOut(path.name, f"truth/{truth.name} is missing"))
+            left_out.append(LeftOut(path.name, "the folder truth has no .png of its SOP Instance UID"))
     return dataset("phantoms", samples, left_out)
 
 

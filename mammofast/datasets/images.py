@@ -10,6 +10,7 @@ from pydicom import Dataset as DicomDataset
 from mammofast.archive.grey import grey_table
 from mammofast.archive.mammogram import frame_format, pixel_spacing
 from mammofast.archive.reading import read_dicom, read_pixels
+from mammofast.datasets.dce_mri import VolumeSample
 from mammofast.datasets.record import Sample
 from mammofast.errors import DatasetError
 from mammofast.methods.arrays import ArrayImage, array_image
@@ -45,13 +46,15 @@ def source_of(sample: Sample) -> ImageSource:
             with sample.image.open("rb") as file:
                 dataset = read_dicom(file)
         except OSError as error:
-            raise DatasetError(f"{sample.name}: cannot be read ({error.strerror})") from error
+            raise DatasetError(f"the image cannot be read ({error.strerror})", sample.name) from error
         return DicomImage(
             read_pixels(dataset, frame_format(dataset)), pixel_spacing=pixel_spacing(dataset)[0], header=dataset
         )
+    if isinstance(sample, VolumeSample):
+        raise DatasetError("got a volume, expected an image: give a data set of mammograms", sample.name)
     pixels = sample.read()
     if pixels.ndim != 2:
-        raise DatasetError(f"{sample.name}: got an image with colours, expected shades of grey")
+        raise DatasetError("got an image with colours, expected shades of grey, as mammograms are", sample.name)
     return array_image(pixels)
 
 
@@ -66,5 +69,5 @@ def colours_of(sample: Sample) -> npt.NDArray[Any]:
     """
     pixels = sample.read()
     if pixels.ndim != 3:
-        raise DatasetError(f"{sample.name}: got shades of grey, expected colours")
+        raise DatasetError("got shades of grey, expected colours: this is learned from street scenes", sample.name)
     return np.ascontiguousarray(pixels)

@@ -80,7 +80,7 @@ def _lesions(path: Path, birads: str | None) -> tuple[Lesion, ...]:
         rois = [roi for image in plistlib.loads(path.read_bytes())["Images"] for roi in image["ROIs"]]
         return tuple(lesion for roi in rois if (lesion := _lesion(roi, birads)) is not None)
     except (plistlib.InvalidFileException, ExpatError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DatasetError(f"{path.name}: is not a property list of outlines ({type(error).__name__})") from error
+        raise DatasetError(f"its XML is no property list of outlines ({type(error).__name__})", path.name) from error
 
 
 def _lesion(roi: dict[str, Any], birads: str | None) -> Lesion | None:

@@ -37,13 +37,15 @@ def read_pixels(path: Path) -> npt.NDArray[Any]:
 
             pixels = imagecodecs.imread(path)
     except ImageError as error:
-        raise DatasetError(f"{path.name}: {error}") from error
+        raise DatasetError(str(error), path.name) from error
     except Exception as error:  # whatever a codec makes of a damaged file
-        raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
+        raise DatasetError(
+            f"an image or mask cannot be read ({type(error).__name__}), expected DICOM, PNG, JPEG or TIFF", path.name
+        ) from error
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         pixels = pixels[..., :3]
     if pixels.ndim != 2 and (pixels.ndim != 3 or pixels.shape[2] != 3):
-        raise DatasetError(f"{path.name}: got shape {pixels.shape}, expected (rows, cols) or (rows, cols, 3)")
+        raise DatasetError(f"image: got shape {pixels.shape}, expected (rows, cols) or (rows, cols, 3)", path.name)
     return np.asarray(pixels)
 
 
@@ -59,7 +61,7 @@ def read_header(path: Path) -> Dataset:
     try:
         return dcmread(path, stop_before_pixels=True)
     except (OSError, InvalidDicomError) as error:
-        raise DatasetError(f"{path.name}: cannot be read ({type(error).__name__})") from error
+        raise DatasetError(f"a DICOM object cannot be read ({type(error).__name__})", path.name) from error
 
 
 def read_labels(path: Path) -> npt.NDArray[np.uint8]:
@@ -73,5 +75,7 @@ def read_labels(path: Path) -> npt.NDArray[np.uint8]:
     """
     labels = read_pixels(path)
     if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise DatasetError(f"{path.name}: got {labels.dtype} of shape {labels.shape}, expected uint8 (rows, cols)")
+        raise DatasetError(
+            f"picture of labels: got {labels.dtype} of shape {labels.shape}, expected uint8 (rows, cols)", path.name
+        )
     return labels

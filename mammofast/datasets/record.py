@@ -90,7 +90,7 @@ class Sample:
             return self._labels(shape)
         found = [lesion for lesion in self.lesions if lesion.kind == MASS]
         if len(found) > np.iinfo(np.uint8).max:
-            raise DatasetError(f"{self.name}: got {len(found)} masses, expected at most 255")
+            raise DatasetError(f"got {len(found)} masses, expected at most 255", self.name)
         truth = np.zeros(shape, np.uint8)
         for k, lesion in enumerate(found, start=1):
             truth[lesion.region.mask(shape)] = k
@@ -114,7 +114,7 @@ class Sample:
 
     def _labels(self, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
         if self.labels is None:
-            raise DatasetError(f"{self.name}: has classes, expected a picture of them too")
+            raise DatasetError("got classes, expected a picture of them too", self.name)
         return read_image_labels(self.labels, shape)
 
 
@@ -153,7 +153,7 @@ def dataset(name: str, samples: list[Sample], left_out: list[LeftOut]) -> Datase
     ordered = sorted(samples, key=lambda sample: sample.name)
     twice = [a.name for a, b in pairwise(ordered) if a.name == b.name]
     if twice:
-        raise DatasetError(f"{name}: two images are called {twice[0]!r}; expected each once")
+        raise DatasetError(f"{name}: got {len(twice) + 1} images of one name, expected each name once", twice[0])
     if not ordered and left_out:
         raise DatasetError(f"{name}: none of its {len(left_out)} images can be used; the first: {left_out[0].reason}")
     if not ordered:
@@ -214,7 +214,7 @@ class MaskFile:
         if found.shape == shape:
             return found
         if not in_proportion(found.shape, shape):
-            raise DatasetError(f"{self.path.name}: got a mask of {found.shape}, the image is {shape}: another's?")
+            raise DatasetError(f"got a mask of {found.shape}, the image is {shape}: another's?", self.path.name)
         rows, cols = (
             ((np.arange(size) + 0.5) * own / size).astype(int) for size, own in zip(shape, found.shape, strict=True)
         )
@@ -251,7 +251,7 @@ def read_image_labels(path: Path, shape: tuple[int, int]) -> npt.NDArray[np.uint
     """
     labels = read_labels(path)
     if labels.shape != shape:
-        raise DatasetError(f"{path.name}: got {labels.shape}, the image is {shape}: another's?")
+        raise DatasetError(f"got labels of {labels.shape}, the image is {shape}: another's?", path.name)
     return labels
 
 

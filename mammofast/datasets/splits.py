@@ -89,16 +89,25 @@ def read_splits(path: Path, data: Dataset) -> tuple[Split, ...]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT or content["dataset"] != data.name:
-            raise DatasetError(f"{path.name}: is not of format {_FORMAT} and of {data.name}")
+            raise DatasetError(
+                f"{path.name}: got format {content['format']} of {content['dataset']}, expected format {_FORMAT} of "
+                f"{data.name}, whose splits write_splits writes"
+            )
         splits = tuple(Split(tuple(split["train"]), tuple(split["test"])) for split in content["splits"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"{path.name}: is no file of splits ({type(error).__name__})") from error
     known = {sample.name for sample in data}
     for split in splits:
         if missing := {*split.train, *split.test} - known:
-            raise DatasetError(f"{path.name}: names {min(missing)!r}, which {data.name} does not have")
+            raise DatasetError(
+                f"{path.name}: {len(missing)} of the images that it names are not in {data.name}; expected the data "
+                "set that it was drawn from, whole",
+                min(missing),
+            )
         if twice := set(split.train) & set(split.test):
-            raise DatasetError(f"{path.name}: {min(twice)!r} trains and tests")
+            raise DatasetError(
+                f"{path.name}: {len(twice)} images train and test, expected one or the other", min(twice)
+            )
     return splits
 
 

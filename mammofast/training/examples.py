@@ -130,8 +130,7 @@ def _outcome(task: Task, folder: Path, sample: Sample) -> _Outcome:
         digest = digest_of(sample)
         return digest, _prepared(task, sample, digest, folder)
     except (DatasetError, ImageError) as error:
-        # An ImageError's words hold no names; a data set's may.
-        return _LeftOut(_sha256_of(sample.image), str(error) if isinstance(error, ImageError) else type(error).__name__)
+        return _LeftOut(_sha256_of(sample.image), str(error))
 
 
 def digest_of(sample: Sample) -> Digest:
@@ -204,4 +203,4 @@ def file_sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DatasetError(f"{path.name}: cannot be read ({error.strerror})") from error
+        raise DatasetError(f"a file cannot be read ({error.strerror})", path.name) from error

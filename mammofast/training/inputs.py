@@ -13,7 +13,7 @@ import torch
 from mammofast.compilation.defaults import METHODS, RoleMade
 from mammofast.datasets import Sample
 from mammofast.datasets.images import colours_of, source_of
-from mammofast.errors import TrainingError
+from mammofast.errors import DatasetError, TrainingError
 from mammofast.methods import tiled, whole_image
 from mammofast.methods.parameters import read_parameters
 from mammofast.methods.probability_map import MapCase
@@ -125,7 +125,7 @@ class Streets:
         """Return the picture's bytes."""
         pixels = colours_of(sample)
         if pixels.dtype != np.uint8:
-            raise TrainingError(f"got a picture of {pixels.dtype}, expected bytes")
+            raise DatasetError(f"got a picture of {pixels.dtype}, expected bytes", sample.name)
         return {"image": pixels.transpose(2, 0, 1), "truth": sample.class_map(pixels.shape[:2])}
 
     def grey(self, image: Image) -> npt.NDArray[np.float32]:

@@ -112,6 +112,30 @@ def test_misuse(words, said, tmp_path, monkeypatch):
     assert said in " ".join(done.stderr.split()).replace("│ ", "")
 
 
+@pytest.mark.parametrize(
+    "recipe, colours, said",
+    [
+        ("p2-unet", True, "got an image with colours, expected shades of grey"),
+        ("p4-yolov3", True, "got an image with colours, expected shades of grey"),
+        ("p4-unet", True, "got an image with colours, expected shades of grey"),
+        ("p3-fcn-cityscapes", False, "got shades of grey, expected colours"),
+        ("p5-unet-pp", False, "got an image, expected a volume: give a data set of DCE-MRI"),
+        ("p5-faster-rcnn", False, "got an image, expected a volume: give a data set of DCE-MRI"),
+    ],
+)
+def test_the_wrong_kind_of_data_is_said_without_a_name(recipe, colours, said, tmp_path):
+    for place, pixels in (
+        ("images", np.zeros((96, 64, 3)[: 3 if colours else 2], np.uint8)),
+        ("masks", np.zeros((96, 64), np.uint8)),
+    ):
+        (tmp_path / "data" / place).mkdir(parents=True)
+        (tmp_path / "data" / place / "SECRET^NAME.png").write_bytes(imagecodecs.png_encode(pixels))
+    done = invoke(recipe, "--data", f"folder:{tmp_path / 'data'}", "--out", tmp_path / "run", "--epochs", "1")
+    assert done.exit_code == 1, done.output
+    assert f"none of 1 images can be used; the first: {said}" in done.stderr
+    assert "SECRET" not in done.output + done.stderr
+
+
 def test_splits_for_each_data_set(data, tmp_path):
     both = ["--data", f"folder:{data}", "--data", f"folder:{data}"]
     done = invoke("p2-aunet", *both, "--split", "a#1", "--out", tmp_path / "run")

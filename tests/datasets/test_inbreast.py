@@ -102,7 +102,7 @@ def test_a_broken_list_leaves_its_image_out(inbreast, content):
     assert [sample.name for sample in data] == ["1", "22678646"]
     (gone,) = data.left_out
     assert gone.name.startswith("22678622_")
-    assert "is not a property list of outlines" in gone.reason
+    assert "its XML is no property list of outlines" in gone.reason
 
 
 def test_other_files_are_named(inbreast):

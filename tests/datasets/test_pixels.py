@@ -52,11 +52,12 @@ def test_bits_above_bits_stored_are_no_grey(written, dicom):
     ],
 )
 def test_what_is_broken_is_said(written, options, words):
-    with pytest.raises(DatasetError, match=rf"one\.dcm: {words}"):
+    with pytest.raises(DatasetError, match=f"^{words}") as error:
         read_pixels(written(**options))
+    assert error.value.of == "one.dcm"
 
 
 def test_another_file(tmp_path):
     (tmp_path / "one.dcm").write_bytes(b"something else")
-    with pytest.raises(DatasetError, match=r"one\.dcm: not-dicom"):
+    with pytest.raises(DatasetError, match=r"^not-dicom"):
         read_pixels(tmp_path / "one.dcm")

@@ -50,16 +50,18 @@ def test_files(tmp_path):
     splits = folds(data(), 3)
     write_splits(tmp_path / "s.json", data(), splits)
     assert read_splits(tmp_path / "s.json", data()) == splits
-    with pytest.raises(DatasetError, match="names '09-0', which set does not have"):
+    with pytest.raises(DatasetError, match=r"s\.json: 3 of the images that it names are not in set") as error:
         read_splits(tmp_path / "s.json", data(9))
+    assert error.value.of == "09-0"
     text = (tmp_path / "s.json").read_text()
     (tmp_path / "s.json").write_text(text.replace('"set"', '"other"'))
-    with pytest.raises(DatasetError, match="is not of format 1 and of set"):
+    with pytest.raises(DatasetError, match="got format 1 of other, expected format 1 of set"):
         read_splits(tmp_path / "s.json", data())
     name = splits[0].test[0]
     (tmp_path / "s.json").write_text(text.replace('"train": [', f'"train": ["{name}",'))
-    with pytest.raises(DatasetError, match=f"'{name}' trains and tests"):
+    with pytest.raises(DatasetError, match="1 images train and test, expected one or the other") as error:
         read_splits(tmp_path / "s.json", data())
+    assert error.value.of == name
     for broken in ("", "[]", '{"format": 1, "dataset": "set"}'):
         (tmp_path / "s.json").write_text(broken)
         with pytest.raises(DatasetError, match="is no file of splits"):
@@ -95,5 +97,5 @@ def test_too_few_patients(draw, words):
 
 
 def test_two_images_of_one_name():
-    with pytest.raises(DatasetError, match="two images are called '1'"):
+    with pytest.raises(DatasetError, match="set: got 2 images of one name, expected each name once"):
         dataset("set", [Sample("1", "a", Path("x")), Sample("1", "b", Path("y"))], [])

@@ -133,7 +133,7 @@ def test_examples_of_masses_are_cut_to_the_breast_and_have_their_boxes():
 
 def test_an_image_is_no_volume():
     recipe = tiny("demo-mri-region")
-    with pytest.raises(DatasetError, match="is an image, expected a volume"):
+    with pytest.raises(DatasetError, match="got an image, expected a volume"):
         make_task(recipe, recipe.stages[0]).prepare(Sample("a", "a", Path("a.dcm")))
     for wrong in ({"examples.colour": 1}, {"examples.slices": -1}):
         recipe = read_recipe("demo-mri-region", wrong)

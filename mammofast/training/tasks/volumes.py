@@ -76,7 +76,7 @@ class SliceInputs:
 
     def read(self, sample: Sample) -> Example:
         """Refuse: a volume is many examples."""
-        raise DatasetError(f"{sample.name}: a volume has no single image")
+        raise DatasetError("got an image to read, expected a volume, which is many examples", sample.name)
 
     def grey(self, image: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Return the slice: it is an input already."""
@@ -156,7 +156,7 @@ def _input_of(recipe: Recipe, name: str) -> Input:
 
 def _volume_of(sample: Sample) -> tuple[VolumeSource, Labels]:
     if not isinstance(sample, VolumeSample):
-        raise DatasetError(f"{sample.name}: is an image, expected a volume: give a data set of DCE-MRI")
+        raise DatasetError("got an image, expected a volume: give a data set of DCE-MRI", sample.name)
     return sample.volume()
 
 
