@@ -126,7 +126,9 @@ class Stage:
     """One training of one network; the next stage begins with its weights.
 
     data: which of the data sets given, from 1; a stage whose data set was not given is left out.
-    freeze: beginnings of the names of parameters that keep their values.
+    freeze: beginnings of the names of parameters that keep their values; ``*`` stands for anything.
+    freeze_given: more of them, where the training begins with weights that were given (``--start``). What is random
+        is not worth keeping.
     loss, augmentation, examples: the task's own tables.
     """
 
@@ -137,6 +139,7 @@ class Stage:
     schedule: Schedule = field(default_factory=Schedule)
     data: int = 1
     freeze: tuple[str, ...] = ()
+    freeze_given: tuple[str, ...] = ()
     loss: Mapping[str, Any] = field(default_factory=dict)
     augmentation: Mapping[str, Any] = field(default_factory=dict)
     examples: Mapping[str, Any] = field(default_factory=dict)

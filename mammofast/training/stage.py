@@ -21,6 +21,7 @@ from mammofast.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from mammofast.training.freezing import freeze
 from mammofast.training.optimizers import make_optimizer, rate_factor
 from mammofast.training.tasks import Batch, Example, Task
 
@@ -88,9 +89,7 @@ class StageTraining:
         self._task, self._around, self._fabric = task, around, around.fabric
         self._validation = validation
         self._batches = Batches(task, training, seeds, around.workers)
-        for name, parameter in network.named_parameters():
-            if name.startswith(stage.freeze) and stage.freeze:
-                parameter.requires_grad_(False)
+        freeze(network, stage.freeze)
         self._network = self._fabric.to_device(network.to(memory_format=torch.channels_last))
         self._average = Average(self._network, stage.training.average) if stage.training.average else None
         self._optimizers = {

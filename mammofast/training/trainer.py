@@ -12,7 +12,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,8 @@ def train(
     examples = out / "examples" if cache is None else cache
     with interruptible() as interrupt:
         for number, stage in enumerate(stages[behind:], start=behind):
-            task = make_task(recipe, stage)
+            given = stage.freeze_given if start is not None else ()
+            task = make_task(recipe, replace(stage, freeze=(*stage.freeze, *given)))
             sides = divide(datasets[stage.data - 1], splits[stage.data - 1], recipe.validation, recipe.seed, limit)
             with progress("Preparing images", len(sides.training) + len(sides.validation)) as advance:
 

@@ -50,8 +50,15 @@ def _keys(network: nn.Module) -> dict[str, str]:
     ours = list(network.state_dict())
     for name, module in network.named_modules():
         if isinstance(module, ResNet):
-            prefix = f"{name}." if name else ""
-            return {key: key.removeprefix(prefix) for key in ours if key.startswith(prefix)}
+            parts = {f"{name}." if name else "": ""}
+            # Faster R-CNN's trunk ends before the last stage: that is its head's.
+            parts |= {f"{head}.": "layer4." for head, _ in network.named_modules() if head.endswith("head.layer4")}
+            return {
+                key: theirs + key.removeprefix(part)
+                for part, theirs in parts.items()
+                for key in ours
+                if key.startswith(part)
+            }
     if not isinstance(getattr(network, "features", None), nn.Sequential):
         raise ValueError(f"{type(network).__name__} has neither VGG's convolutions nor a ResNet: nothing to import")
     keys = {key: key for key in ours if key.startswith("features.")}

@@ -227,6 +227,23 @@ def test_the_trunk_inside_a_network_is_found():
     assert torch.equal(part["trunk.layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
 
 
+def test_faster_rcnn_has_the_last_stage_in_its_head():
+    theirs = trained(TorchvisionResNet(*RESNETS[101], divide=8, classes=10))
+    ours = create("faster-rcnn-r101-c4", width=1 / 8)
+    part = convert(theirs.state_dict(), ours)
+    assert len(part) == len([key for key in theirs.state_dict() if not key.startswith("fc.")])
+    missing, unexpected = ours.load_state_dict(part, strict=False)
+    assert not unexpected
+    assert {key.rpartition(".")[0] for key in missing} == {
+        "trunk_and_proposals.conv", "trunk_and_proposals.objectness", "trunk_and_proposals.deltas",
+        "head.classes", "head.deltas",
+    }  # fmt: skip
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        got = ours.eval().head.layer4(ours.trunk_and_proposals(image)[0])
+        torch.testing.assert_close(got, theirs(image), rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(
     "changes, words",
     [
