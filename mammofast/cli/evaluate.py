@@ -139,8 +139,8 @@ def evaluate_command(
         content["baselines"] = _baselines(known, baseline, unaided, quiet)
         systems |= content["baselines"]
     if table:
-        method = ours.run.get("method") if results is not None else None
-        papers = {"all": _PAPERS, "auto": tables_of(method) if results is not None else ("p1",)}.get(table, (table,))
+        of_ours = ("p1",) if results is None else tables_of(ours.run.get("method"), first)
+        papers = {"all": _PAPERS, "auto": of_ours}.get(table, (table,))
         content["tables"] = {paper: [t.as_dict() for t in paper_tables(paper, systems)] for paper in papers}
     if json_file is not None:
         _write(json_file, content)

@@ -51,10 +51,15 @@ class Table:
         return {"title": self.title, "rows": rows, "notes": list(self.notes)}
 
 
-def tables_of(method: str | None) -> tuple[str, ...]:
-    """Return which papers' tables fit a method, by name; of an unknown one all that are of images."""
-    of_images = tuple(name for name in TABLES if name not in METHODS["volume"])
-    return METHODS.get(method or "", of_images)
+def tables_of(method: str | None, name: str = "") -> tuple[str, ...]:
+    """Return which papers' tables fit a method, by name; of an unknown one all that are of images.
+
+    name: the bundle's; where it is a system that some of these papers report, theirs alone.
+    """
+    of_images = tuple(paper for paper in TABLES if paper not in METHODS["volume"])
+    fitting = METHODS.get(method or "", of_images)
+    own = tuple(paper for paper in fitting if any(_row_of(known, name) for known in TABLES[paper]))
+    return own or fitting
 
 
 def paper_tables(paper: str, systems: Mapping[str, Mapping[str, Any]]) -> list[Table]:

@@ -31,10 +31,14 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Mapping[s
     header = {_FACTS: json.dumps({"format": FORMAT, **facts}, allow_nan=False)}
     beside = path.with_name(f".{path.name}")
     try:
+        beside.touch()
+        mode = beside.stat().st_mode  # what the umask gives: safetensors lets nobody but the owner read
         save_file(_apart(tensors), beside, metadata=header)
-    except SafetensorError as error:
+        beside.chmod(mode)
+    except (OSError, SafetensorError) as error:
         known = re.search(r"os error (\d+)", str(error))
-        why = os.strerror(int(known[1])) if known else type(error).__name__
+        number = error.errno if isinstance(error, OSError) else int(known[1]) if known else None
+        why = type(error).__name__ if number is None else os.strerror(number)
         raise TrainingError(f"{path.name}: could not be written ({why})") from error
     _take_place(beside, path)
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +167,8 @@ def _prepared(task: Task, sample: Sample, digest: Digest, folder: Path) -> list[
 def _keep(examples: Sequence[Example], place: Path) -> None:
     """Write a sample's examples whole or not at all; who else made the same meanwhile made the same."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=place.parent, prefix="."))
+    beside = place.parent / f".{uuid4().hex}"
+    beside.mkdir()
     try:
         for k, example in enumerate(examples):
             (beside / str(k)).mkdir()

@@ -1,7 +1,9 @@
 """Tables shaped like the papers', and what the papers' own numbers cannot be."""
 
 import json
+from types import SimpleNamespace
 
+import imagecodecs
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,6 +12,10 @@ from mammofast.cli import main
 from mammofast.evaluation import evaluate
 from mammofast.evaluation.papers import P1, P2, P3, P4_AP, P4_DICE, P4_FUSION, TABLES
 from mammofast.evaluation.tables import as_text, paper_tables, tables_of
+from mammofast.records import ImageResult
+from mammofast.screening import Results
+from mammofast.screening.entry import Entry
+from tests.evaluation.by_hand import RUN, SHAPE, finding, info, truth_of
 
 
 @pytest.fixture
@@ -101,6 +107,14 @@ def test_methods_have_their_papers():
     assert set(TABLES) == {"p1", "p2", "p3", "p4", "p5"}
 
 
+def test_a_system_of_one_of_them_stands_in_that_papers_tables_alone():
+    assert tables_of("whole_image", "p2-aunet 3") == ("p2",)
+    assert tables_of("whole_image", "p1-unet") == ("p1",)
+    assert tables_of("whole_image", "fc-densenet56 and fc-densenet103") == ("p1", "p2")
+    assert tables_of("whole_image", "ours") == ("p1", "p2")
+    assert tables_of("tiled", "p2-aunet") == ("p3",)
+
+
 def test_p1s_iou_cannot_be():
     """IoU = D / (2 - D) is convex in Dice: the mean over images is at least that of the mean Dice; pooled equal."""
     for row in P1.rows:
@@ -145,3 +159,15 @@ def test_from_the_shell(filled, ledger, tmp_path):
     unknown = CliRunner().invoke(main, [*words, "--by", "margin"])
     assert unknown.exit_code == 1
     assert "which the truth says of no mass" in unknown.output
+
+
+def test_a_bundle_of_a_paper_is_beside_that_paper_from_the_shell(tmp_path):
+    results = Results.create_or_open(tmp_path / "results", SimpleNamespace(archive_id="a" * 32, path=tmp_path / "a"))
+    results.start(RUN, {"notice": "For tests.", "method": "whole_image", "name": "p2-aunet"})
+    results.record(Entry.of(info(1), RUN, ImageResult(SHAPE, (finding((10, 10, 20, 20), 0.9),))))
+    (tmp_path / "truth").mkdir()
+    (tmp_path / "truth" / "1.2.1.png").write_bytes(imagecodecs.png_encode(truth_of((10, 10, 20, 20))))
+    done = CliRunner().invoke(main, ["evaluate", str(results.path), "--truth", str(tmp_path / "truth"), "--table"])
+    assert done.exit_code == 0, done.output
+    assert "P2 (Sun" in done.output
+    assert "P1 (Hai" not in done.output

@@ -1,3 +1,4 @@
+import os
 import pickle
 
 import numpy as np
@@ -27,6 +28,15 @@ def test_what_is_written_is_read(tmp_path):
     assert said == {"format": 1, **facts}
     assert read_facts(path) == said
     assert [p.name for p in tmp_path.iterdir()] == [path.name], "nothing else is left"
+
+
+def test_who_may_read_a_checkpoint_says_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_checkpoint(tmp_path / "some.safetensors", {"a": torch.zeros(1)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "some.safetensors").stat().st_mode & 0o777 == 0o640
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):

@@ -1,3 +1,5 @@
+import os
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -52,6 +54,16 @@ def test_examples_are_made_once(folder, tmp_path):
     prepare(other, data.samples, store)
     assert len(other.calls) == 3, "another preparation is another example"
     assert not [path for path in store.iterdir() if path.name.startswith(".")]
+
+
+def test_who_may_read_examples_says_the_umask(folder, tmp_path):
+    before = os.umask(0o027)
+    try:
+        prepare(Counting(), read_folder(folder).samples, tmp_path / "store")
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "store").rglob("*") if path.is_dir()} == {0o750}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "store").rglob("*.npy")} == {0o640}
 
 
 def test_a_digest_is_of_the_content(folder):
