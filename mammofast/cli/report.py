@@ -78,6 +78,16 @@ def report_command(
             "images' own UIDs; write them by a call of their own, to another folder"
         )
     opened = open_results(results)
+    kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
+    if kinds:  # before anything is written
+        from mammofast.archive import open_archive
+        from mammofast.report.dicom.study import choose_run
+
+        choose_run(opened, bundle_id, settings_id)
+        try:
+            open_archive(archive or opened.archive_path)
+        except ArchiveError as error:
+            raise ArchiveError(f"{error}; where it moved, say with --archive where it is now") from None
     deidentifier = _deidentifier(out, deidentify_key) if deidentify or deidentify_key else None
     written: list[Path] = []
     said: dict[str, Any] = {}
@@ -97,15 +107,9 @@ def report_command(
             from mammofast.report.tables import write_tables
 
             written += write_tables(results, out, form)
-    kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
     if kinds:
-        from mammofast.archive import open_archive
         from mammofast.report.dicom.export import OF_MAMMOGRAMS, export
 
-        try:
-            open_archive(archive or opened.archive_path)
-        except ArchiveError as error:
-            raise ArchiveError(f"{error}; where it moved, say with --archive where it is now") from None
         with progress("Writing studies", quiet=quiet) as advance:
             exported = export(
                 results,

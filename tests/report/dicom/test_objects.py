@@ -254,10 +254,15 @@ def test_the_command_says_what_it_wrote_and_a_rerun_changes_nothing(study, night
 def test_the_command_asks_which_run(study, night, tmp_path):
     study([mammogram()], 1)
     night.record(lambda r: ImageResult((96, 80)), Run("d" * 64, "c" * 64))
-    command = ["report", str(night.folder / "results"), "--to", "cad-sr", "--out", str(tmp_path / "out")]
+    forms = ("--to", "html", "--to", "csv", "--to", "cad-sr")
+    command = ["report", str(night.folder / "results"), *forms, "--out", str(tmp_path / "out")]
     asked = CliRunner().invoke(main, command)
     assert asked.exit_code == 1
     assert "2 runs have these ids, say which" in asked.stderr
+    gone = CliRunner().invoke(main, [*command, "--bundle-id", "dd", "--archive", str(tmp_path / "gone")])
+    assert gone.exit_code == 1
+    assert "say with --archive where it is now" in gone.stderr
+    assert not (tmp_path / "out").exists(), "nothing is written before all is known"
     assert CliRunner().invoke(main, [*command, "--bundle-id", "dd"]).exit_code == 0
 
 
