@@ -8,13 +8,16 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from distributed import Client, KilledWorker, as_completed
+from distributed import Client, KilledWorker
 
 from mammofast.archive import Unit
 from mammofast.errors import EngineError, MammofastError, SchedulerError
-from mammofast.screening.task import packed, screen_alone, screen_task, unpacked
+from mammofast.screening.task import Result, packed, results_topic, screen_alone, screen_task, unpacked
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
 from mammofast.tracing import sample, span
+
+# What the caller knows an image by.
+Name = Any
 
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
@@ -23,9 +26,12 @@ TASKS_PER_WORKER = 2
 TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
-_POLL_SECONDS = 0.05
-# How long a result that is there may take to be fetched.
-_FETCH_SECONDS = 30.0
+# How often to look what has come: with more in flight less often, so that several are there at once.
+_POLL_SECONDS, _POLL_SECONDS_PER_TASK, _LONGEST_POLL_SECONDS = 0.05, 0.001, 0.5
+# What is listed within so long is sent together.
+_LIST_SECONDS = 0.1
+# How long a task may have ended without its result.
+_RESULT_SECONDS = 30.0
 # How often to look how many workers a cluster has by now, and for tasks that take too long.
 _COUNT_SECONDS = 10.0
 # How long a cluster may have no worker at all: enough for one that died to be back, or for one that is being started.
@@ -37,35 +43,34 @@ _RESTART_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a worker made of an image: a status and the bytes to record, or None where it outlived no worker.
-
-    seconds: what it took the worker, where known.
-    """
-
-    image: Unit
-    status: str | None = None
-    content: bytes | None = None
-    seconds: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class _Task:
     """Images that go to a worker together.
 
+    Tens of thousands are in flight, and Python's garbage collector looks through all that they hold, over and over:
+    nothing of them is kept but their names and bytes.
+
+    content: the images, packed. time_units: how many images' time they may take, together.
     alone: how often they were sent to be screened in a process of their own. others: how many tasks had ended well when
-    they first were.
+    they first were. future, sent: once they are under way.
     """
 
-    images: list[Unit]
+    names: list[Name]
+    content: bytes
+    time_units: int
     alone: int = 0
     others: int = 0
+    future: Any = None
     sent: float = field(default=0.0, compare=False)
 
-    @property
-    def time_units(self) -> int:
-        """How many images' time it may take."""
-        return sum(image.record.time_units for image in self.images)
+    @classmethod
+    def of(cls, units: list[tuple[Unit, Name]]) -> "_Task":
+        """Pack images."""
+        images = [image for image, _ in units]
+        return cls([name for _, name in units], packed(images), sum(image.record.time_units for image in images))
+
+    def units(self) -> Iterator[tuple[Unit, Name]]:
+        """Unpack images."""
+        return zip(unpacked(self.content), self.names, strict=True)
 
 
 class Dispatcher:
@@ -76,7 +81,8 @@ class Dispatcher:
     (:mod:`mammofast.screening.alone`).
 
     size: images a task, at most. stop: asked before anything is sent; True ends sending. abandon: asked all the time;
-    True ends waiting as well. deadline: seconds that an image, or ten slices of a volume, may take.
+    True ends waiting as well. give_up: makes the result of an image that outlived no worker. deadline: seconds that an
+    image, or ten slices of a volume, may take.
     """
 
     def __init__(
@@ -86,6 +92,7 @@ class Dispatcher:
         size: int,
         stop: Callable[[], bool],
         abandon: Callable[[], bool],
+        give_up: Callable[[Unit], Result],
         deadline: float = 600.0,
     ) -> None:
         self._client = client
@@ -93,14 +100,17 @@ class Dispatcher:
         self._size = size
         self._stop = stop
         self._abandon = abandon
+        self._give_up = give_up
         self._deadline = deadline
-        self._in_flight: dict[Any, _Task] = {}
-        self._completed = as_completed(loop=client.loop, with_results=True, raise_errors=False)
+        # By their keys.
+        self._in_flight: dict[str, _Task] = {}
+        # Keys and what came of them; Dask's thread puts them here.
+        self._arrived: deque[tuple[str, bytes]] = deque()
+        self._found: list[tuple[Name, Result]] = []
         self._numbers = count()
         self._suspects: deque[_Task] = deque()
-        # When it was first seen that a task has ended, of those that are in flight all the same.
-        self._ended: dict[Any, float] = {}
-        self._given_up: deque[Outcome] = deque()
+        # When it was first seen that a task has ended, of those whose results have not come.
+        self._ended: dict[str, float] = {}
         self._ended_well = 0
         self._workers = 0
         self._threads = 0
@@ -111,8 +121,8 @@ class Dispatcher:
         # Whether images were left when it was time to stop.
         self.left = False
 
-    def run(self, images: Iterator[Unit]) -> Iterator[list[Outcome]]:
-        """Yield the outcome of every image, a task's together, in any order, until all are done or stopped.
+    def run(self, images: Iterator[tuple[Unit, Name]]) -> Iterator[list[tuple[Name, Result]]]:
+        """Yield the result of every image, many at once, in any order, until all are done or stopped.
 
         Raises
         ------
@@ -123,25 +133,29 @@ class Dispatcher:
 
         """
         tasks = _cut(images, self._size)
+        self._client.subscribe_topic(results_topic(self._name), lambda event: self._arrived.append(event[1]))
         try:
             while True:
                 self._fill(tasks)
-                while self._given_up:
-                    yield [self._given_up.popleft()]
-                if not self._in_flight:
+                if not (self._in_flight or self._found):
                     # A run that was done when its time was up was not stopped by it.
                     self.left = bool(self._suspects) or next(tasks, None) is not None
                     return
-                if self._completed.has_ready():
-                    yield from self._collect()
+                self._collect()
+                if self._found:
+                    found, self._found = self._found, []
+                    yield found
                 elif self._abandon():
                     return
                 else:
-                    self._look_after_workers()
-                    time.sleep(_POLL_SECONDS)
+                    time.sleep(
+                        min(max(_POLL_SECONDS, _POLL_SECONDS_PER_TASK * len(self._in_flight)), _LONGEST_POLL_SECONDS)
+                    )
         finally:
-            if self._in_flight and self._client.status == "running":
-                self._client.cancel(list(self._in_flight), force=True)
+            if self._client.status == "running":
+                self._client.unsubscribe_topic(results_topic(self._name))
+                if self._in_flight:
+                    self._client.cancel([task.future for task in self._in_flight.values()], force=True)
 
     def _fill(self, tasks: Iterator[_Task]) -> None:
         """Send what there is room for; what is suspected first, so that the end of a run does not wait for it."""
@@ -149,51 +163,67 @@ class Dispatcher:
         while not self._stop():
             if self._suspects and sum(task.alone > 0 for task in self._in_flight.values()) < max(self._workers, 1):
                 suspect = self._suspects.popleft()
-                self._send(suspect, screen_alone if suspect.alone else screen_task)
-            elif len(self._in_flight) < TASKS_PER_WORKER * max(self._threads, 1):
-                with span(LIST):
-                    task = next(tasks, None)
-                if task is None:
-                    return
-                self._send(task, screen_task)
-                if self._completed.has_ready():
+                self._send([suspect], screen_alone if suspect.alone else screen_task)
+            elif listed := self._list(tasks, TASKS_PER_WORKER * max(self._threads, 1) - len(self._in_flight)):
+                self._send(listed, screen_task)
+                if self._arrived:
                     return  # listing may take long: what is finished is not to wait for a full window
             else:
                 return
 
-    def _send(self, task: _Task, what: Callable[..., Any]) -> None:
+    def _list(self, tasks: Iterator[_Task], room: int) -> list[_Task]:
+        """Take as many tasks as there is room for, or as are there in a moment."""
+        listed: list[_Task] = []
+        with span(LIST):
+            end = time.monotonic() + _LIST_SECONDS
+            while len(listed) < room and (not listed or time.monotonic() < end):
+                if (task := next(tasks, None)) is None:
+                    break
+                listed.append(task)
+        return listed
+
+    def _send(self, tasks: list[_Task], what: Callable[..., Any]) -> None:
         now = time.monotonic()
         if self.began is None:
             self.began = now
-        with span(SEND, len(task.images)):
-            # The run's name first: that is how its scheduler knows our tasks.
-            key = f"{self._name}-{next(self._numbers)}"
-            future = self._client.submit(what, self._name, packed(task.images), self._deadline, key=key, pure=False)
-            self._in_flight[future] = replace(task, sent=now)
-            self._completed.add(future)
+        with span(SEND, sum(len(task.names) for task in tasks)):
+            # The run's name first: that is how its scheduler and its workers know our tasks.
+            keys = [f"{self._name}-{next(self._numbers)}" for _ in tasks]
+            contents = [task.content for task in tasks]
+            options = {"name": self._name, "deadline": self._deadline}
+            futures = self._client.map(what, contents, key=keys, pure=False, **options)
+            for key, task, future in zip(keys, tasks, futures, strict=True):
+                self._in_flight[key] = replace(task, future=future, sent=now)
         sample(IN_FLIGHT, len(self._in_flight))
 
-    def _collect(self) -> Iterator[list[Outcome]]:
-        for future, result in self._completed.next_batch(block=False):
-            if future not in self._in_flight:  # given up
-                continue
-            task = self._in_flight[future]
-            if future.status == "finished":
+    def _collect(self) -> None:
+        """Take what has arrived, and see what has failed."""
+        while self._arrived:
+            key, content = self._arrived.popleft()
+            if key in self._in_flight:  # not given up
+                task = self._end(key)
                 self._ended_well += 1
-                yield [Outcome(image, *outcome) for image, outcome in zip(task.images, unpacked(result), strict=True)]
-            else:
-                _raise_if_hopeless(result, task, self._client.status == "running", self._ended_well > task.others)
-                self._suspect(task)
-            del self._in_flight[future]
-            future.release()
-            sample(IN_FLIGHT, len(self._in_flight))
+                self._found += zip(task.names, unpacked(content), strict=True)
+        statuses = {key: task.future.status for key, task in self._in_flight.items()}
+        for key in [key for key, status in statuses.items() if status in ("error", "cancelled")]:
+            future = self._in_flight[key].future
+            error = future.exception() if statuses[key] == "error" else CancelledError()
+            task = self._end(key)
+            _raise_if_hopeless(error, task, self._client.status == "running", self._ended_well > task.others)
+            self._suspect(task)
+
+    def _end(self, key: str) -> _Task:
+        task = self._in_flight.pop(key)
+        task.future.release()
+        sample(IN_FLIGHT, len(self._in_flight))
+        return task
 
     def _suspect(self, task: _Task) -> None:
         """Have a task's images screened alone; where that went wrong too often, each by itself; then give it up."""
-        if task.alone >= TRIES_ALONE and len(task.images) > 1:
-            self._suspects.extend(_Task([image]) for image in task.images)
+        if task.alone >= TRIES_ALONE and len(task.names) > 1:
+            self._suspects.extend(_Task.of([unit]) for unit in task.units())
         elif task.alone >= TRIES_ALONE:
-            self._given_up.extend(Outcome(image) for image in task.images)
+            self._found.extend((name, self._give_up(image)) for image, name in task.units())
         else:
             others = task.others if task.alone else self._ended_well
             self._suspects.append(replace(task, alone=task.alone + 1, others=others))
@@ -206,9 +236,9 @@ class Dispatcher:
         try:
             threads = self._client.nthreads()
             self._give_up_overdue(now)
-            self._give_up_unfetched(now)
         except OSError:  # a lost scheduler shows in what was sent to it
             return
+        self._give_up_lost(now)
         self._workers, self._threads = len(threads), sum(threads.values())
         if self._workers:
             self._none_since = None
@@ -220,58 +250,52 @@ class Dispatcher:
                 "then run again: what was recorded is safe"
             )
 
-    def _give_up_unfetched(self, now: float) -> None:
-        """Screen again what has ended long ago and never came.
-
-        Where a worker dies while its result is fetched, Dask does the task again; where that fails in turn, what
-        fetches fails with it, and says nothing.
-        """
-        ended = {future: self._ended.get(future, now) for future in self._in_flight if future.done()}
-        if ended and not self._completed.has_ready():
-            for future in [future for future, since in ended.items() if now - since > _FETCH_SECONDS]:
-                del ended[future]
-                self._suspect(self._in_flight.pop(future))
-                future.release()
+    def _give_up_lost(self, now: float) -> None:
+        """Screen again what has ended long ago while its result never came, which Dask does not promise."""
+        ended = {key: self._ended.get(key, now) for key, task in self._in_flight.items() if task.future.done()}
+        if not self._arrived:
+            for key in [key for key, since in ended.items() if now - since > _RESULT_SECONDS]:
+                del ended[key]
+                self._suspect(self._end(key))
         self._ended = ended
 
     def _give_up_overdue(self, now: float) -> None:
         """Restart workers that should have ended themselves long ago, say because their machine stands still."""
         overdue = {
-            future.key: future
-            for future, task in self._in_flight.items()
+            key
+            for key, task in self._in_flight.items()
             if now - task.sent > _OVERDUE_FACTOR * self._deadline * max(self._size, task.time_units) + _OVERDUE_SECONDS
         }
         if not overdue:
             return
         # What no worker holds yet waits for one: no fault of its own.
-        held = {worker: set(keys) & set(overdue) for worker, keys in self._client.processing().items()}
+        held = {worker: set(keys) & overdue for worker, keys in self._client.processing().items()}
         stuck = [worker for worker, keys in held.items() if keys]
         for key in set().union(*held.values()):
-            future = overdue[key]
-            self._suspect(self._in_flight.pop(future))
-            self._client.cancel([future], force=True)
+            task = self._in_flight.pop(key)
+            self._suspect(task)
+            self._client.cancel([task.future], force=True)
         if stuck:
             self._client.restart_workers(stuck, timeout=_RESTART_SECONDS, raise_for_error=False)
 
 
-def _cut(images: Iterator[Unit], size: int) -> Iterator[_Task]:
+def _cut(images: Iterator[tuple[Unit, Name]], size: int) -> Iterator[_Task]:
     """Cut images into tasks of at most so many, and of bounded bytes."""
-    task: list[Unit] = []
+    units: list[tuple[Unit, Name]] = []
     total = 0
-    for image in images:
-        decoded = image.record.nbytes
-        if task and (len(task) == size or total + decoded > TASK_BYTES):
-            yield _Task(task)
-            task, total = [], 0
-        task.append(image)
+    for unit in images:
+        decoded = unit[0].record.nbytes
+        if units and (len(units) == size or total + decoded > TASK_BYTES):
+            yield _Task.of(units)
+            units, total = [], 0
+        units.append(unit)
         total += decoded
-    if task:
-        yield _Task(task)
+    if units:
+        yield _Task.of(units)
 
 
-def _raise_if_hopeless(result: Any, task: _Task, connected: bool, others_go_on: bool) -> None:
+def _raise_if_hopeless(error: Any, task: _Task, connected: bool, others_go_on: bool) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
-    error = result[1] if isinstance(result, tuple) else result
     if isinstance(error, KilledWorker):
         return
     if isinstance(error, EngineError) and (task.alone < TRIES_ALONE or others_go_on):

@@ -7,6 +7,7 @@ from typing import Any
 from distributed import Client, SchedulerPlugin
 
 from mammofast.errors import SchedulerError
+from mammofast.screening.task import results_topic
 
 
 class Guest(SchedulerPlugin):  # type: ignore[misc]
@@ -14,7 +15,7 @@ class Guest(SchedulerPlugin):  # type: ignore[misc]
 
     A task comes back as soon as a worker dies that held it, for us to find out which image did it. Left alone, Dask
     hands it to worker after worker, until ``allowed-failures`` + 1 of them have died. Other people's tasks are left
-    alone.
+    alone. Of the run's results, which pass as events, it keeps none.
 
     run: its name; what the keys of its tasks begin with, and its worker plugin's name. client: the id of who runs it.
     """
@@ -33,6 +34,11 @@ class Guest(SchedulerPlugin):  # type: ignore[misc]
         """Give a task that goes to a worker no other chance."""
         if finish == "processing" and str(key).startswith(self._run):
             self._scheduler.tasks[key].suspicious = self._scheduler.allowed_failures
+
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Forget a result that has just been sent on."""
+        if topic == results_topic(self._run):
+            self._scheduler._broker.truncate(topic)
 
     def remove_client(self, scheduler: Any, client: str) -> None:
         """Leave with the client: the bundle that its run has open on every worker would stay for ever."""

@@ -8,11 +8,13 @@ from itertools import chain
 
 from mammofast.archive import Archive, ArchiveVolume, SkippedRecord, Unit
 from mammofast.errors import ArchiveError, Reason
-from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher, Outcome
+from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher
 from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run, parse_entry
+from mammofast.screening.layout import image_name
 from mammofast.screening.ledger import Results
 from mammofast.screening.stopping import Interrupt
 from mammofast.screening.study_log import StudyLog
+from mammofast.screening.task import Result
 from mammofast.screening.timing import Stopwatch
 from mammofast.screening.trace import RECORD
 from mammofast.tracing import span
@@ -62,14 +64,8 @@ class ScreenReport:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """What was put on record of an image."""
-
-    image: Unit
-    status: str
-    reason: str | None
-    seconds: float | None
+# What an image in flight is known by: its study, itself, and its outcome's file name.
+_Name = tuple[str, str, str]
 
 
 class Job:
@@ -96,26 +92,29 @@ class Job:
         self._log = log
         self.report = ScreenReport()
 
-    def pending(self, interrupt: Interrupt) -> Iterator[Unit]:
+    def pending(self, interrupt: Interrupt) -> Iterator[tuple[Unit, _Name]]:
         """Yield the images that need a worker; put what needs none on record on the way."""
         left_out: set[str] = set()
         for study in self._studies(left_out):
-            infos = [ImageInfo.of(image.record) for image in study]
-            known = [self._known(info) for info in infos]
-            names = [image.record.sop_uid for image in study]
-            self._log.begin(study[0].record.study_uid, dict(zip(names, known, strict=True)))
-            for image, info, status in zip(study, infos, known, strict=True):
+            study_uid = study[0].record.study_uid
+            names = [
+                (study_uid, image.record.sop_uid, image_name(image.record.sop_uid, image.record.content_sha256))
+                for image in study
+            ]
+            known = self._known(study, [name for _, _, name in names])
+            self._log.begin(study_uid, {sop_uid: status for (_, sop_uid, _), status in zip(names, known, strict=True)})
+            for image, name, status in zip(study, names, known, strict=True):
                 if interrupt:
                     return
                 if status is not None:
                     self._progress(1)
                     continue
-                self._forget_replaced(image, info)
+                self._forget_replaced(image)
                 if (reason := self._unaccepted(image)) is not None:
-                    self._put(Entry(info, self._run, SKIPPED, reason))
+                    self._put(Entry(ImageInfo.of(image.record), self._run, SKIPPED, reason))
                     self._progress(1)
                 else:
-                    yield image
+                    yield image, name
         self._log.flush()
         # An archive that is gone by now looks like one of fewer images.
         for folder in (self._archive.path, self._archive.path / "images"):
@@ -141,26 +140,26 @@ class Job:
         if study:
             yield study
 
-    def record(self, dispatcher: Dispatcher, images: Iterator[Unit], watch: Stopwatch) -> None:
+    def record(self, dispatcher: Dispatcher, images: Iterator[tuple[Unit, _Name]], watch: Stopwatch) -> None:
         """Screen images and put what comes back on record: several at a time, since each waits for the disk."""
-        waiting: deque[Future[list[_Recorded]]] = deque()
+        waiting: deque[Future[Sequence[tuple[_Name, Result]]]] = deque()
 
         def take() -> None:
             part = waiting.popleft().result()
-            for recorded in part:
-                self._count(recorded.status)
-                watch.add(recorded.seconds)
-                record = recorded.image.record
-                self._log.recorded(record.study_uid, record.sop_uid, recorded.status, recorded.reason, recorded.seconds)
+            for (study_uid, sop_uid, _), (status, content, seconds) in part:
+                self._count(status)
+                watch.add(seconds)
+                reason = parse_entry(content).reason if status == FAILED else None
+                self._log.recorded(study_uid, sop_uid, status, reason, seconds)
             self._progress(len(part))
 
         try:
             with ThreadPoolExecutor(RECORDERS, thread_name_prefix="record") as recorders:
-                for outcomes in dispatcher.run(images):
+                for found in dispatcher.run(images):
                     watch.began = dispatcher.began
-                    size = -(-len(outcomes) // RECORDERS)
-                    for start in range(0, len(outcomes), size):
-                        waiting.append(recorders.submit(self._put_outcomes, outcomes[start : start + size]))
+                    size = -(-len(found) // RECORDERS)
+                    for start in range(0, len(found), size):
+                        waiting.append(recorders.submit(self._put_all, found[start : start + size]))
                     while waiting and (waiting[0].done() or len(waiting) > _WAITING):
                         take()
                     self._log.flush()
@@ -169,33 +168,28 @@ class Job:
         finally:
             self._log.flush()
 
-    def _put_outcomes(self, outcomes: Sequence[Outcome]) -> list[_Recorded]:
-        """Put what came of images on record."""
-        with span(RECORD, len(outcomes)):
-            contents, recorded = [], []
-            for outcome in outcomes:
-                info = ImageInfo.of(outcome.image.record)
-                status, content, reason = outcome.status, outcome.content, None
-                if status is None or content is None:
-                    reason = f"{Reason.WORKER}: given up after {TRIES_ALONE + 1} tries, workers ended or had no room"
-                    status, content = FAILED, Entry(info, self._run, FAILED, reason).to_bytes()
-                elif status == FAILED:
-                    reason = parse_entry(content).reason
-                contents.append((info, content))
-                recorded.append(_Recorded(outcome.image, status, reason, outcome.seconds))
-            self._ledger.put_all(contents, self._run)
-            return recorded
+    def give_up(self, image: Unit) -> Result:
+        """Return what is recorded of an image that no worker outlived."""
+        reason = f"{Reason.WORKER}: given up after {TRIES_ALONE + 1} tries, workers ended or had no room"
+        return FAILED, Entry(ImageInfo.of(image.record), self._run, FAILED, reason).to_bytes(), None
 
-    def _known(self, info: ImageInfo) -> str | None:
-        """Return what an image is on record with, unless it is to be screened again."""
-        status = self._ledger.status(info, self._run)
-        if status == FAILED and self._retry_failed:
-            self._ledger.forget(info, self._run)
-            return None
-        if status is not None:
-            self._count(status)
-            self.report.already += 1
-        return status
+    def _put_all(self, found: Sequence[tuple[_Name, Result]]) -> Sequence[tuple[_Name, Result]]:
+        """Put what came of images on record."""
+        with span(RECORD, len(found)):
+            self._ledger.put_all({name: content for (_, _, name), (_, content, _) in found}, self._run)
+            return found
+
+    def _known(self, study: Sequence[Unit], names: Sequence[str]) -> list[str | None]:
+        """Return what images are on record with, None for those that are to be screened."""
+        known = self._ledger.statuses(names, self._run)
+        for i, status in enumerate(known):
+            if status == FAILED and self._retry_failed:
+                self._ledger.forget(ImageInfo.of(study[i].record), self._run)
+                known[i] = None
+            elif status is not None:
+                self._count(status)
+                self.report.already += 1
+        return known
 
     def _put(self, entry: Entry) -> None:
         self._ledger.record(entry)
@@ -206,10 +200,11 @@ class Job:
     def _count(self, status: str) -> None:
         setattr(self.report, status, getattr(self.report, status) + 1)
 
-    def _forget_replaced(self, image: Unit, info: ImageInfo) -> None:
+    def _forget_replaced(self, image: Unit) -> None:
         """Forget what is on record of a volume that this one took the place of, as more of its series came."""
         if isinstance(image, ArchiveVolume):
             for sop_uid, content_sha256 in image.record.replaces:
+                info = ImageInfo.of(image.record)
                 self._ledger.forget(replace(info, sop_uid=sop_uid, content_sha256=content_sha256), self._run)
 
     def _unaccepted(self, image: Unit) -> str | None:

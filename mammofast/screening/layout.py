@@ -86,10 +86,14 @@ def entry_name(image: ImageInfo) -> str:
     """
     if image.file_key is not None:
         return f"file-{_checked('file_key', image.file_key)}.json"
-    content = _checked("content_sha256", image.content_sha256 or "")
-    if image.sop_uid is None or not _UID.fullmatch(image.sop_uid):
+    return image_name(image.sop_uid or "", image.content_sha256 or "")
+
+
+def image_name(sop_uid: str, content_sha256: str) -> str:
+    """Return the file name of an image's outcome; raises as ``entry_name``."""
+    if not _UID.fullmatch(sop_uid):
         raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
-    return f"{image.sop_uid}-{content[:_SHORT]}.json"
+    return f"{sop_uid}-{_checked('content_sha256', content_sha256)[:_SHORT]}.json"
 
 
 def entry_paths(results: Path) -> list[Path]:

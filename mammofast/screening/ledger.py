@@ -99,9 +99,11 @@ class Results:
         folder = layout.entries_folder(self.path, run)
         make_folder(folder)
         remove_abandoned(folder)
-        # What a run that was killed had put there, and not yet synced, is about to count as done.
-        sync_folder(folder)
         write_summary(self.path, run, summary)
+
+    def settle(self, run: Run) -> None:
+        """Make durable what a run has on record, whoever put it there and was killed before it did so itself."""
+        sync_folder(layout.entries_folder(self.path, run))
 
     def add_versions(self, run: Run, versions: Mapping[str, str]) -> None:
         """Say what a run's results are made with from now on, by package; what was said before stays."""
@@ -115,15 +117,22 @@ class Results:
         """Say whether an image's outcome is on record, whole."""
         return self.entry_bytes(image, run) is not None
 
-    def status(self, image: ImageInfo, run: Run) -> str | None:
-        """Return "done", "skipped" or "failed"; None where nothing, or nothing whole, is on record."""
-        content = self.entry_bytes(image, run)
-        return None if content is None else status_of(content)
+    def statuses(self, names: Iterable[str], run: Run) -> list[str | None]:
+        """Return "done", "skipped" or "failed" for each name of an outcome, see :func:`layout.image_name`.
+
+        None where nothing, or nothing whole, is on record.
+        """
+        folder = layout.entries_folder(self.path, run)
+        contents = (self._whole(folder, name) for name in names)
+        return [None if content is None else status_of(content) for content in contents]
 
     def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
         """Return what is on record of an image, None where nothing is or it is damaged."""
+        return self._whole(layout.entries_folder(self.path, run), layout.entry_name(image))
+
+    def _whole(self, folder: Path, name: str) -> bytes | None:
         try:
-            content = read_if_there(layout.entries_folder(self.path, run), layout.entry_name(image))
+            content = read_if_there(folder, name)
         except OSError as error:
             raise ResultsError(f"{self.path}: a result cannot be read ({error.strerror})") from error
         return content if content is not None and is_whole(content) else None
@@ -152,12 +161,11 @@ class Results:
             False where the outcome was there already: another run on the same ledger was faster.
 
         """
-        return not self.put_all([(image, content)], run)
+        return not self.put_all({layout.entry_name(image): content}, run)
 
-    def put_all(self, outcomes: Iterable[tuple[ImageInfo, bytes]], run: Run) -> set[str]:
-        """Record encoded outcomes of a run, as ``put``; return the names of those that were there already."""
+    def put_all(self, contents: Mapping[str, bytes], run: Run) -> set[str]:
+        """Record encoded outcomes of a run by their names, as ``put``; return the names that were there already."""
         folder = layout.entries_folder(self.path, run)
-        contents = {layout.entry_name(image): content for image, content in outcomes}
         self._names = None
         taken = write_all_once(folder, contents)
         for name in list(taken):

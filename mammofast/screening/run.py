@@ -162,7 +162,9 @@ def screen(
                     there_now = client.run(card_memory, name, on_error="ignore")
                     facts["card_memory"] = [stated for stated in there_now.values() if stated]
                 stop = _stopper(interrupt, deadline)
-                dispatcher = Dispatcher(client, name, images_per_task, stop, lambda: interrupt.came, image_deadline)
+                dispatcher = Dispatcher(
+                    client, name, images_per_task, stop, lambda: interrupt.came, job.give_up, image_deadline
+                )
                 try:
                     with traced_driver(trace):
                         job.record(dispatcher, chain([first], pending), watch)
@@ -173,6 +175,7 @@ def screen(
                         client.unregister_worker_plugin(name)
                 job.report.stopped = TIME_IS_UP if dispatcher.left else None
                 watch.stopped = INTERRUPTED if interrupt else job.report.stopped
+        ledger.settle(run)  # what was found there counts as done from now on
         job.report.seconds = time.monotonic() - start
         if interrupt:
             job.report.stopped = INTERRUPTED

@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,10 +20,10 @@ Say = Callable[[Sequence[Mapping[str, Any]]], None]
 
 @dataclass(slots=True)
 class _Study:
-    """A study that was begun. images: what became of each, None before. missing: how many are not on record."""
+    """A study that was begun. images: what became of each, None before. counts: how many by status."""
 
     images: dict[str, str | None]
-    missing: int
+    counts: dict[str, int]
     already: int
     worker_seconds: float = 0.0
     began: float = field(default_factory=time.monotonic)
@@ -43,43 +42,48 @@ class StudyLog:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._studies: dict[str, _Study] = {}
-        self._lines: list[dict[str, Any]] = []
+        self._complete: list[str] = []
 
     def flush(self) -> None:
         """Say what there is to say by now, all at once: to open a file for each study takes longer than its line."""
-        lines, self._lines = self._lines, []
-        if lines:
-            self._say(lines)
+        if not self._complete:
+            return
+        now, moment = datetime.now().astimezone().isoformat(timespec="seconds"), time.monotonic()
+        lines = []
+        for study_uid in self._complete:
+            study = self._studies.pop(study_uid)
+            lines.append(
+                {
+                    "time": now,
+                    "study_uid": study_uid,
+                    **study.counts,
+                    "already": study.already,
+                    "seconds": round(moment - study.began, 3),
+                    "worker_seconds": round(study.worker_seconds, 3),
+                    "images": study.images,
+                }
+            )
+        self._complete = []
+        self._say(lines)
 
     def begin(self, study_uid: str, images: Mapping[str, str | None]) -> None:
         """Name a study's images, by SOP Instance UID, each with the status that is on record before, or None."""
-        missing = sum(status is None for status in images.values())
-        if missing:
-            self._studies[study_uid] = _Study(dict(images), missing, len(images) - missing)
+        counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
+        for status in images.values():
+            if status is not None:
+                counts[status] += 1
+        already = sum(counts.values())
+        if already < len(images):
+            self._studies[study_uid] = _Study(dict(images), counts, already)
 
     def recorded(self, study_uid: str, sop_uid: str, status: str, reason: str | None, seconds: float | None) -> None:
         """Say that an image is on record now."""
         study = self._studies[study_uid]
         study.images[sop_uid] = status if reason is None else f"{status}: {reason.partition(':')[0]}"
-        study.missing -= 1
+        study.counts[status] += 1
         study.worker_seconds += seconds or 0.0
-        if not study.missing:
-            self._end_of(study_uid)
-
-    def _end_of(self, study_uid: str) -> None:
-        study = self._studies.pop(study_uid)
-        counts = Counter(str(status).partition(":")[0] for status in study.images.values())
-        self._lines.append(
-            {
-                "time": datetime.now().astimezone().isoformat(timespec="seconds"),
-                "study_uid": study_uid,
-                **{status: counts[status] for status in (DONE, SKIPPED, FAILED)},
-                "already": study.already,
-                "seconds": round(time.monotonic() - study.began, 3),
-                "worker_seconds": round(study.worker_seconds, 3),
-                "images": study.images,
-            }
-        )
+        if sum(study.counts.values()) == len(study.images):
+            self._complete.append(study_uid)
 
 
 def lines_to(where: Path | str) -> Say:

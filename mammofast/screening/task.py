@@ -1,4 +1,4 @@
-"""What Dask passes about: two functions and bytes.
+"""What Dask passes about: two functions and bytes, there and back.
 
 A scheduler imports what the functions of its tasks are in. These import what they need when a worker calls them, so
 that no scheduler holds engines and codecs.
@@ -7,6 +7,9 @@ that no scheduler holds engines and codecs.
 import pickle
 from collections.abc import Sequence
 from typing import Any
+
+# Of an image: its status, what to record, and what it took its worker in seconds, where known.
+Result = tuple[str, bytes, float | None]
 
 
 def packed(things: Sequence[Any]) -> bytes:
@@ -23,8 +26,19 @@ def unpacked(content: bytes) -> list[Any]:
     return found
 
 
-def screen_task(name: str, task: bytes, deadline: float) -> bytes:
-    """Screen images; return (status, what to record, seconds) for each, packed.
+def results_topic(name: str) -> str:
+    """Return the topic under which the workers of a run of this name say what came of its tasks.
+
+    Of a task the scheduler gets its key and what it returned, as an event, in the same message that says that it has
+    ended, and sends them on to whoever listens. To fetch a result instead takes a call to the scheduler and one from
+    there to the worker, each of them as dear as all else that Dask does for a task, and until then only that worker has
+    it.
+    """
+    return f"{name}-results"
+
+
+def screen_task(task: bytes, name: str, deadline: float) -> bytes:
+    """Screen images; return the ``Result`` of each, packed.
 
     task: the images, packed. deadline: seconds for an image. A task that takes longer than its images may ends its
     worker.
@@ -41,7 +55,7 @@ def screen_task(name: str, task: bytes, deadline: float) -> bytes:
     return packed(screen_together(name, unpacked(task), deadline))
 
 
-def screen_alone(name: str, task: bytes, deadline: float) -> bytes:
+def screen_alone(task: bytes, name: str, deadline: float) -> bytes:
     """Screen images that are suspected of a worker's death, each in a process of its own; return as ``screen_task``."""
     from mammofast.screening.alone import screen_each_alone
 

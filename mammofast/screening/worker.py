@@ -27,6 +27,7 @@ from mammofast.methods.screener import open_bundle
 from mammofast.records import ImageResult, VolumeResult
 from mammofast.screening.cards import claim_card
 from mammofast.screening.entry import Entry, ImageInfo, Run
+from mammofast.screening.task import results_topic
 from mammofast.screening.trace import TraceFile
 from mammofast.screening.watch import ends_within
 from mammofast.settings import Settings
@@ -112,6 +113,7 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
         self._opener = opener
         self._trace = trace
         self._there = tuple(there)
+        self._worker: Any = None
 
     def setup(self, worker: Any) -> None:
         """Open the bundle.
@@ -122,6 +124,7 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             When it cannot be opened here, or is another one here than where the run was started.
 
         """
+        self._worker = worker
         if self._ours:
             # pydicom's warnings quote values, and they may be a patient's.
             warnings.filterwarnings("ignore", module="pydicom")
@@ -135,6 +138,11 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             if worker.address not in self._there:
                 worker.loop.add_callback(worker.close_gracefully, restart=False, reason="cannot open the bundle")
             raise
+
+    def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
+        """Send a task's result, as it is there."""
+        if finish == "memory" and str(key).startswith(self.name):
+            self._worker.log_event(results_topic(self.name), (key, self._worker.data[key]))
 
     def _open(self) -> Opened:
         is_to_choose = self._settings.device != "cpu" and not self._ours

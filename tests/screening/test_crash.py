@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from mammofast.records import Finding, ImageResult
-from mammofast.screening import Results
+from mammofast.screening import Results, screen
 from mammofast.screening.entry import Entry, ImageInfo, Run, is_whole
+from mammofast.screening.layout import entries_folder, entry_name
 
 RUN, NEXT_RUN = Run("b" * 64, "c" * 64), Run("d" * 64, "c" * 64)
 CHANGES = ("mkdir", "open", "write", "fsync", "link", "rename", "replace", "unlink", "remove")
@@ -42,7 +43,7 @@ def story(path, step):
         results.record(entry(number))
     step(2)
     results.start(NEXT_RUN, {"name": "second"})
-    results.put_all([(image(number), entry(number, NEXT_RUN).to_bytes()) for number in (1, 3)], NEXT_RUN)
+    results.put_all({entry_name(image(n)): entry(n, NEXT_RUN).to_bytes() for n in (1, 3)}, NEXT_RUN)
     step(3)
     results.put_timing(RUN, "today", {"images": 2})
     results.put_timing(RUN, "today", {"images": 3})
@@ -242,3 +243,22 @@ def test_the_ledger_resumes_after_a_death_at_any_call(tmp_path, power, before):
         assert opened.images()["status"].to_pylist() == ["done"] * 4
         shutil.rmtree(path.parent)
     assert deaths > 50
+
+
+def test_what_a_run_finds_on_record_is_durable_before_it_counts(archive, bundle, undisturbed, tmp_path, monkeypatch):
+    """Another run links its results while this one looks them up, and is killed before it syncs their folder."""
+    results = tmp_path / "results"
+    for name, content in undisturbed.items():
+        (tmp_path / name).write_bytes(content)
+    statuses = Results.statuses
+
+    def linked_meanwhile(self, wanted, run):
+        for name in wanted:
+            os.link(tmp_path / name, entries_folder(results, run) / name)
+        return statuses(self, wanted, run)
+
+    monkeypatch.setattr(Results, "statuses", linked_meanwhile)
+    doomed = Doomed(monkeypatch, None, None)
+    report = screen(archive, results, bundle)
+    assert report.done == report.already == 6
+    assert [path for path in doomed.unsynced if "/images/" in path] == []

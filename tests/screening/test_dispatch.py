@@ -31,14 +31,13 @@ class Clock:
 def clock(monkeypatch):
     clock = Clock()
     monkeypatch.setattr(dispatch, "time", clock)
-    monkeypatch.setattr(dispatch, "as_completed", lambda **options: None)
     return clock
 
 
 def dispatcher(threads):
     """A dispatcher of a cluster that has ``threads[0]`` threads."""
-    client = SimpleNamespace(loop=None, status="running", nthreads=lambda: {"worker": threads[0]} if threads[0] else {})
-    return dispatch.Dispatcher(client, "run", 1, lambda: False, lambda: False)
+    client = SimpleNamespace(status="running", nthreads=lambda: {"worker": threads[0]} if threads[0] else {})
+    return dispatch.Dispatcher(client, "run", 1, lambda: False, lambda: False, None)
 
 
 def test_only_two_minutes_on_end_without_workers_end_a_run(clock):
@@ -57,52 +56,44 @@ def test_only_two_minutes_on_end_without_workers_end_a_run(clock):
         counting._look_after_workers()
 
 
-class Sent(SimpleNamespace):
-    __hash__ = object.__hash__
+class LosingClient:
+    """A client to whom nobody says what came of images that were screened with others."""
+
+    status = "running"
+
+    def __init__(self, clock):
+        self._clock = clock
+        self.sent = []
+
+    def nthreads(self):
+        return {"worker": 1}
+
+    def subscribe_topic(self, topic, handler):
+        self._tell = handler
+
+    def unsubscribe_topic(self, topic):
+        pass
+
+    def map(self, what, contents, key, pure, name, deadline):
+        self.sent.append((what.__name__, self._clock.now))
+        if what.__name__ == "screen_alone":
+            images = pickle.loads(contents[0])
+            self._tell((0.0, (key[0], pickle.dumps([("done", b"", 0.0)] * len(images)))))
+        return [SimpleNamespace(status="finished", done=lambda: self._clock.now > 50, release=lambda: None)]
 
 
-class Lost:
-    """as_completed that never hands out what was sent to be screened with others, though it has ended."""
-
-    def __init__(self):
-        self.alone = []
-
-    def add(self, future):
-        if future.what == "screen_alone":
-            self.alone.append(future)
-
-    def has_ready(self):
-        return bool(self.alone)
-
-    def next_batch(self, block):
-        futures, self.alone = self.alone, []
-        return [(future, pickle.dumps([("done", b"", 0.0)] * future.images)) for future in futures]
-
-
-@pytest.mark.parametrize("status", ["finished", "error"])
-def test_a_result_that_has_ended_and_never_comes_is_not_waited_for(clock, monkeypatch, status):
-    sent = []
-
-    def submit(what, name, task, deadline, key, pure):
-        images = len(pickle.loads(task))
-        sent.append((what.__name__, clock.now))
-        ended = "finished" if what.__name__ == "screen_alone" else status
-        return Sent(
-            what=what.__name__, images=images, key=key, status=ended, done=lambda: clock.now > 50, release=lambda: None
-        )
-
+def test_a_result_that_never_comes_is_not_waited_for(clock):
     def sleep(seconds):
         clock.now += 1.0
         assert clock.now < 1000, "waited in vain"
 
     clock.sleep = sleep
-    monkeypatch.setattr(dispatch, "as_completed", lambda **options: Lost())
-    client = SimpleNamespace(loop=None, status="running", nthreads=lambda: {"worker": 1}, submit=submit)
-    record = SimpleNamespace(nbytes=100, time_units=1)
-    images = [SimpleNamespace(record=record, number=number) for number in range(2)]
-    run = dispatch.Dispatcher(client, "run", 2, lambda: False, lambda: False)
-    outcomes = [outcome for found in run.run(iter(images)) for outcome in found]
-    assert [outcome.image.number for outcome in outcomes] == [0, 1]
-    assert [what for what, _ in sent] == ["screen_task", "screen_alone"]
+    client = LosingClient(clock)
+    images = [(SimpleNamespace(record=SimpleNamespace(nbytes=100, time_units=1)), number) for number in range(2)]
+    run = dispatch.Dispatcher(client, "run", 2, lambda: False, lambda: False, None)
+    assert [number for found in run.run(iter(images)) for number, _ in found] == [0, 1]
+    assert [what for what, _ in client.sent] == ["screen_task", "screen_alone"]
     # Not before it had ended, and been ended for long enough.
-    assert 50 + dispatch._FETCH_SECONDS < sent[1][1] < 50 + dispatch._FETCH_SECONDS + 3 * dispatch._COUNT_SECONDS
+    assert (
+        50 + dispatch._RESULT_SECONDS < client.sent[1][1] < 50 + dispatch._RESULT_SECONDS + 3 * dispatch._COUNT_SECONDS
+    )

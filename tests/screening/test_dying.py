@@ -167,52 +167,51 @@ def test_a_killed_nanny_costs_no_image(archive, private_bundle, undisturbed, tmp
     assert len({pid for pids in started(private_bundle).values() for pid in pids}) >= 2
 
 
-class Completed:
-    """as_completed of a cluster whose workers all die at once, or do what ``outcome`` says."""
-
-    def __init__(self, outcome):
-        self.outcome = outcome
-        self.futures = []
-
-    def add(self, future):
-        self.futures.append(future)
-
-    def has_ready(self):
-        return bool(self.futures)
-
-    def next_batch(self, block):
-        futures, self.futures = self.futures, []
-        for future in futures:
-            result = self.outcome(*future.call)
-            future.status = "error" if isinstance(result, Exception) else "finished"
-            yield future, (type(result), result, None) if future.status == "error" else pickle.dumps(result)
-
-
 class Future:
-    def __init__(self, key, call):
-        self.key, self.call = key, call
+    def __init__(self, error):
+        self.error = error
+        self.status = "finished" if error is None else "error"
 
     def done(self):
-        return False
+        return True
+
+    def exception(self):
+        return self.error
 
     def release(self):
         pass
 
 
 class FakeClient:
-    loop, status = None, "running"
+    """Of a cluster whose workers all die at once, or do what ``outcome`` says."""
 
-    def __init__(self, threads=1):
+    status = "running"
+
+    def __init__(self, outcome, threads=1):
+        self._outcome = outcome
         self._threads = threads
         self.sent = []
 
     def nthreads(self):
         return {"worker": self._threads}
 
-    def submit(self, what, name, task, deadline, key, pure):
-        images = pickle.loads(task)
+    def subscribe_topic(self, topic, handler):
+        self._tell = handler
+
+    def unsubscribe_topic(self, topic):
+        pass
+
+    def map(self, what, contents, key, pure, name, deadline):
+        return [self._submit(what, content, one) for content, one in zip(contents, key, strict=True)]
+
+    def _submit(self, what, content, key):
+        images = pickle.loads(content)
         self.sent.append((what.__name__, [image.record.number for image in images]))
-        return Future(key, (what.__name__, images))
+        result = self._outcome(what.__name__, images)
+        if isinstance(result, Exception):
+            return Future(result)
+        self._tell((0.0, (key, pickle.dumps(result))))
+        return Future(None)
 
     def cancel(self, futures, force):
         pass
@@ -224,11 +223,13 @@ def fake_images(count, rows=4096, cols=3328, dtype="uint16"):
     return [SimpleNamespace(record=record) for record in itertools.islice(records, count)]
 
 
-def dispatched(monkeypatch, images, outcome, size=4, threads=1):
-    client = FakeClient(threads)
-    monkeypatch.setattr(dispatch, "as_completed", lambda **options: Completed(outcome))
-    dispatcher = dispatch.Dispatcher(client, "run", size, lambda: False, lambda: False)
-    return client, list(itertools.chain.from_iterable(dispatcher.run(iter(images))))
+def dispatched(images, outcome, size=4, threads=1):
+    """Return the client, and what came of each image by its number."""
+    client = FakeClient(outcome, threads)
+    given_up = ("given up", b"", None)
+    dispatcher = dispatch.Dispatcher(client, "run", size, lambda: False, lambda: False, lambda image: given_up)
+    found = dispatcher.run((image, image.record.number) for image in images)
+    return client, [(number, status) for part in found for number, (status, _, _) in part]
 
 
 def good(what, images):
@@ -244,29 +245,29 @@ def good(what, images):
         (1 << 20, "uint16", [1] * 10),
     ],
 )
-def test_tasks_are_bounded_by_what_their_images_decode_to(monkeypatch, rows, dtype, sizes):
+def test_tasks_are_bounded_by_what_their_images_decode_to(rows, dtype, sizes):
     images = fake_images(10, rows, 4096, dtype)
-    client, outcomes = dispatched(monkeypatch, images, good, size=8)
+    client, outcomes = dispatched(images, good, size=8)
     assert [len(numbers) for _, numbers in client.sent] == sizes
-    assert [outcome.image for outcome in outcomes] == images
+    assert outcomes == [(number, "done") for number in range(10)]
 
 
-def test_images_whose_workers_always_die_are_given_up_in_the_end(monkeypatch):
+def test_images_whose_workers_always_die_are_given_up_in_the_end():
     from distributed import KilledWorker
 
     def dies(what, images):
         dead = any(image.record.number == 1 for image in images)
         return KilledWorker("task", None, 0) if dead else good(what, images)
 
-    client, outcomes = dispatched(monkeypatch, fake_images(6), dies, size=2)
-    assert [outcome.image.record.number for outcome in outcomes if outcome.status is None] == [1]
+    client, outcomes = dispatched(fake_images(6), dies, size=2)
+    assert [number for number, status in outcomes if status == "given up"] == [1]
     assert len(outcomes) == 6
     assert client.sent.count(("screen_task", [0, 1])) == 1
     assert client.sent.count(("screen_alone", [0, 1])) == dispatch.TRIES_ALONE
     assert client.sent.count(("screen_alone", [1])) == dispatch.TRIES_ALONE
 
 
-def test_a_bundle_without_room_for_a_second_is_tried_again(monkeypatch):
+def test_a_bundle_without_room_for_a_second_is_tried_again():
     failures = iter([EngineError("no room"), EngineError("no room")])
 
     def cramped(what, images):
@@ -276,13 +277,13 @@ def test_a_bundle_without_room_for_a_second_is_tried_again(monkeypatch):
             return KilledWorker("task", None, 0)
         return next(failures, None) or good(what, images)
 
-    _, outcomes = dispatched(monkeypatch, fake_images(1), cramped)
-    assert [outcome.status for outcome in outcomes] == ["done"]
+    _, outcomes = dispatched(fake_images(1), cramped)
+    assert outcomes == [(0, "done")]
     with pytest.raises(EngineError, match="no room"):
-        dispatched(monkeypatch, fake_images(1), lambda what, images: EngineError("no room"))
+        dispatched(fake_images(1), lambda what, images: EngineError("no room"))
 
 
-def test_an_image_for_which_there_is_never_room_ends_no_run_that_goes_on(monkeypatch):
+def test_an_image_for_which_there_is_never_room_ends_no_run_that_goes_on():
     def cramped(what, images):
         from distributed import KilledWorker
 
@@ -290,11 +291,11 @@ def test_an_image_for_which_there_is_never_room_ends_no_run_that_goes_on(monkeyp
             return KilledWorker("task", None, 0) if what == "screen_task" else EngineError("no room")
         return good(what, images)
 
-    _, outcomes = dispatched(monkeypatch, fake_images(40), cramped)
-    assert [outcome.image.record.number for outcome in outcomes if outcome.status is None] == [1]
+    _, outcomes = dispatched(fake_images(40), cramped)
+    assert [number for number, status in outcomes if status == "given up"] == [1]
     assert len(outcomes) == 40
 
 
-def test_workers_that_cannot_run_tasks_end_the_run(monkeypatch):
+def test_workers_that_cannot_run_tasks_end_the_run():
     with pytest.raises(SchedulerError, match="ModuleNotFoundError"):
-        dispatched(monkeypatch, fake_images(1), lambda what, images: ModuleNotFoundError("mammofast"))
+        dispatched(fake_images(1), lambda what, images: ModuleNotFoundError("mammofast"))

@@ -22,6 +22,7 @@ from mammofast.errors import ResultsError
 from mammofast.records import Finding, ImageResult, combine_masks
 from mammofast.screening import Results, files
 from mammofast.screening.entry import Entry, ImageInfo, Run, is_whole, parse_entry
+from mammofast.screening.layout import entry_name
 
 RUN = Run("b" * 64, "c" * 64)
 OTHER_RUN = Run("d" * 64, "c" * 64)
@@ -77,7 +78,7 @@ def test_what_is_recorded_comes_back(ledger):
     assert not ledger.has(info(), RUN)
     assert ledger.record(Entry.of(info(), RUN, found))
     assert ledger.has(info(), RUN)
-    assert ledger.status(info(), RUN) == "done"
+    assert ledger.statuses(map(entry_name, (info(2), info())), RUN) == [None, "done"]
     (entry,) = open_results(ledger.path).entries()
     assert entry.image == info()
     assert tuple(stored.finding() for stored in entry.findings) == found.findings

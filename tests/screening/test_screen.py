@@ -445,6 +445,7 @@ def test_a_cluster_that_is_there_is_used_and_left_as_it_was(
     assert snapshot(tmp_path / "results") == undisturbed
     with Client(cluster, set_as_default=False) as client:
         assert client.submit(sum, [1, 2]).result() == 3
+        assert [topic for topic in client.get_events() if topic.startswith("mammofast")] == []
         assert client.run(fakes.open_screeners) == dict.fromkeys(client.nthreads(), 0)
         assert pids(private_bundle) <= set(client.run(os.getpid).values())
 

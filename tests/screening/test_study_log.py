@@ -60,6 +60,7 @@ def test_a_study_of_which_nothing_is_left_to_do_is_not_said_and_not_remembered(l
     assert (said, log._studies) == ([], {})
     log.begin("2", {"2.1": None})
     log.recorded("2", "2.1", "done", None, None)
+    log.flush()
     assert log._studies == {}
 
 

@@ -23,14 +23,11 @@ PROGRAM = """
     sys.path.insert(0, {here!r})
     import fake_screeners
     from mammofast.screening import Results, screen
-    from mammofast.screening.layout import entry_name
-
     won, put_all = [], Results.put_all
 
-    def counting(self, outcomes, run):
-        images = [image for image, _ in outcomes]
-        taken = put_all(self, outcomes, run)
-        won.extend(image.sop_uid for image in images if entry_name(image) not in taken)
+    def counting(self, contents, run):
+        taken = put_all(self, contents, run)
+        won.extend(name.partition("-")[0] for name in contents if name not in taken)
         return taken
 
     Results.put_all = counting

@@ -102,7 +102,7 @@ def test_an_error_of_the_method_is_kept_as_it_is():
 
 def test_a_worker_without_the_bundle_says_so():
     with pytest.raises(EngineError, match="could not open the bundle"):
-        screen_task("nothing", packed([]), 60)
+        screen_task(packed([]), "nothing", 60)
 
 
 class Gathering(Screener):
@@ -135,7 +135,7 @@ def opened(monkeypatch):
 def test_a_concurrent_screener_has_several_tasks_at_once(opened):
     opened(Gathering(3))
     with ThreadPoolExecutor(3) as threads:
-        found = list(threads.map(lambda number: unpacked(screen_task("run", packed([image(number)]), 60)), range(3)))
+        found = list(threads.map(lambda number: unpacked(screen_task(packed([image(number)]), "run", 60)), range(3)))
     assert [status for ((status, _, _),) in found] == ["done"] * 3
     assert worker._OPEN["run"].users == []
 
@@ -145,7 +145,7 @@ def test_any_other_screener_has_one_task_at_a_time(opened):
     screener.concurrent = False
     screener.all_in = threading.Barrier(2, timeout=0.5)
     with ThreadPoolExecutor(2) as threads:
-        found = list(threads.map(lambda number: unpacked(screen_task("run", packed([image(number)]), 60)), range(2)))
+        found = list(threads.map(lambda number: unpacked(screen_task(packed([image(number)]), "run", 60)), range(2)))
     assert [status for ((status, _, _),) in found] == ["failed"] * 2  # each waited for the other
 
 
@@ -153,7 +153,7 @@ def test_a_screener_in_use_goes_with_its_process(opened):
     screener = opened(Gathering(2))
     plugin = SimpleNamespace(name="run")
     with ThreadPoolExecutor(1) as threads:
-        task = threads.submit(screen_task, "run", packed([image(1)]), 60)
+        task = threads.submit(screen_task, packed([image(1)]), "run", 60)
         while not screener.all_in.n_waiting:
             time.sleep(0.001)
         worker.ScreenerPlugin.teardown(plugin, None)
