@@ -133,6 +133,9 @@ def _notes(known: PaperTable, systems: Mapping[str, Mapping[str, Any]]) -> tuple
         if masks is None or "hausdorff_px" not in known.columns:
             continue
         px, mm = (masks["per_image"][f"hausdorff_{unit}"] for unit in ("px", "mm"))
+        if not px["n"]:
+            notes.append(f"{name}: no HAU, for nothing was found on any image with a mass.")
+            continue
         of = "" if px["n"] == masks["n_images"] else f", of the {px['n']} images on which anything was found"
         said = "not known in mm" if mm["mean"] is None else f"{mm['mean']:.1f} mm"
         notes.append(f"{name}: HAU {said}{of}.")

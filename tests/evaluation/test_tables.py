@@ -161,6 +161,12 @@ def test_from_the_shell(filled, ledger, tmp_path):
     assert "which the truth says of no mass" in unknown.output
 
 
+def test_nothing_found_has_no_distance(record, ledger, tmp_path):
+    record(1, [], [(10, 10, 20, 20)])
+    (table,) = paper_tables("p2", {"ours": evaluate(ledger.path, tmp_path / "truth", masks=True)})
+    assert table.notes[0] == "ours: no HAU, for nothing was found on any image with a mass."
+
+
 def test_a_bundle_of_a_paper_is_beside_that_paper_from_the_shell(tmp_path):
     results = Results.create_or_open(tmp_path / "results", SimpleNamespace(archive_id="a" * 32, path=tmp_path / "a"))
     results.start(RUN, {"notice": "For tests.", "method": "whole_image", "name": "p2-aunet"})
