@@ -168,13 +168,17 @@ class Archive:
     def all_units(self) -> "Iterator[Unit | SkippedRecord]":
         """Yield what can be screened, images and volumes, as ``all_images`` and ``all_volumes``.
 
-        Study by study as the file system has them, remembering none.
+        Study by study as the file system has them, remembering none but those of images and volumes, which are few. A
+        study that gains its first image, or volume, meanwhile may come twice, each time with other units.
         """
+        mixed = set()
         for study in layout.unsorted_folders(self.path / "images"):
             yield from _images(layout.folders(study))
-            yield from self.all_volumes(study.name)
+            for volume in self.all_volumes(study.name):
+                mixed.add(study.name)
+                yield volume
         for study in layout.unsorted_folders(self.path / "volumes"):
-            if not (self.path / "images" / study.name).is_dir():
+            if study.name not in mixed:
                 yield from self.all_volumes(study.name)
 
     def volume(self, study_uid: str, sop_uid: str) -> ArchiveVolume:

@@ -42,7 +42,8 @@ class StudyLog:
     def __init__(self, say: Say) -> None:
         self._say = say
         self._studies: dict[str, _Study] = {}
-        self._complete: list[str] = []
+        # Those of which all is on record and nothing is said, in this order.
+        self._complete: dict[str, None] = {}
 
     def flush(self) -> None:
         """Say what there is to say by now, all at once: to open a file for each study takes longer than its line."""
@@ -63,17 +64,26 @@ class StudyLog:
                     "images": study.images,
                 }
             )
-        self._complete = []
+        self._complete = {}
         self._say(lines)
 
     def begin(self, study_uid: str, images: Mapping[str, str | None]) -> None:
-        """Name a study's images, by SOP Instance UID, each with the status that is on record before, or None."""
+        """Name a study's images, by SOP Instance UID, each with the status that is on record before, or None.
+
+        Those of a study that has been begun and is not yet said are added to it.
+        """
+        if study_uid in self._complete:
+            self.flush()
         counts = dict.fromkeys((DONE, SKIPPED, FAILED), 0)
         for status in images.values():
             if status is not None:
                 counts[status] += 1
         already = sum(counts.values())
-        if already < len(images):
+        if (study := self._studies.get(study_uid)) is not None:
+            study.images.update(images)
+            study.counts = {status: n + study.counts[status] for status, n in counts.items()}
+            study.already += already
+        elif already < len(images):
             self._studies[study_uid] = _Study(dict(images), counts, already)
 
     def recorded(self, study_uid: str, sop_uid: str, status: str, reason: str | None, seconds: float | None) -> None:
@@ -83,7 +93,7 @@ class StudyLog:
         study.counts[status] += 1
         study.worker_seconds += seconds or 0.0
         if sum(study.counts.values()) == len(study.images):
-            self._complete.append(study_uid)
+            self._complete[study_uid] = None
 
 
 def lines_to(where: Path | str) -> Say:

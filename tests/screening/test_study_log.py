@@ -64,6 +64,23 @@ def test_a_study_of_which_nothing_is_left_to_do_is_not_said_and_not_remembered(l
     assert log._studies == {}
 
 
+def test_a_study_that_comes_twice_is_said_once_or_for_each_of_its_parts(log, said):
+    log.begin("1", {"1.1": None, "1.2": "done"})
+    log.begin("1", {"1.3": None, "1.4": "failed"})
+    log.recorded("1", "1.3", "done", None, None)
+    log.flush()
+    assert said == []
+    log.recorded("1", "1.1", "failed", "read: gone", None)
+    log.begin("1", {"1.5": None})
+    log.recorded("1", "1.5", "skipped", "view: no", None)
+    log.flush()
+    assert [(line["done"], line["skipped"], line["failed"], line["already"]) for line in said] == [
+        (2, 0, 2, 2),
+        (0, 1, 0, 0),
+    ]
+    assert list(said[0]["images"]) == ["1.1", "1.2", "1.3", "1.4"]
+
+
 def test_lines_go_to_a_file_whose_folder_is_made_or_to_standard_error(tmp_path, capfd):
     path = tmp_path / "new" / "log.jsonl"
     say = lines_to(path)

@@ -1,10 +1,12 @@
 """Volumes under the scheduler and in the ledger: one more kind of unit."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from mammofast import open_archive, open_bundle, open_results
-from mammofast.archive import ingest
+from mammofast.archive import ArchiveVolume, ingest, layout
 from mammofast.screening import screen
 from tests.archive.volumes.series import Series, save, uid
 from tests.methods import volume_bundle
@@ -102,3 +104,25 @@ def test_a_volume_that_grew_is_screened_again_and_the_old_result_is_gone(bundles
     (after,) = open_results(tmp_path / "r").images().to_pylist()
     assert before["sop_uid"] == after["sop_uid"]
     assert before["content_sha256"] != after["content_sha256"]
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_volume_is_listed_whatever_its_study_gains_meanwhile(archive, tmp_path, monkeypatch, moment):
+    """A study of volumes gets its first image, or one of images its first volume."""
+    path = shutil.copytree(archive, tmp_path / "archive.zarr")
+    expected = {(volume.record.study_uid, volume.record.sop_uid) for volume in open_archive(path).volumes()}
+    hidden = path / "volumes" / uid(1)
+    if moment == "after":
+        hidden = hidden.rename(tmp_path / "hidden")
+    listed = layout.unsorted_folders
+
+    def unsorted_folders(folder):
+        yield from listed(folder)
+        if folder.name == "images" and moment == "before":
+            (folder / uid(3)).mkdir()
+        elif folder.name == "images":
+            hidden.rename(path / "volumes" / uid(1))
+
+    monkeypatch.setattr(layout, "unsorted_folders", unsorted_folders)
+    units = [unit for unit in open_archive(path).all_units() if isinstance(unit, ArchiveVolume)]
+    assert sorted((unit.record.study_uid, unit.record.sop_uid) for unit in units) == sorted(expected)
