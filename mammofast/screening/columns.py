@@ -6,8 +6,11 @@ from typing import Any
 import pyarrow as pa
 
 from mammofast.screening.entry import DONE, Entry, ImageInfo, StoredFinding
+from mammofast.screening.geometry import center_mm, size_mm
 
 _WHERE = [(name, pa.string()) for name in ("study_uid", "series_uid", "sop_uid", "laterality", "view")]
+# Of a volume's finding, in mm: along a row, along a column, across the slices; and in the Frame of Reference.
+_SIZE, _CENTER = ("width_mm", "length_mm", "depth_mm"), ("center_x_mm", "center_y_mm", "center_z_mm")
 _RUN = [("bundle_id", pa.string()), ("settings_id", pa.string())]
 
 FINDINGS = pa.schema(
@@ -20,6 +23,9 @@ FINDINGS = pa.schema(
         ("area_px", pa.int64()),
         ("area_mm2", pa.float64()),
         *_RUN,
+        ("slice_first", pa.int32()),
+        ("slice_last", pa.int32()),
+        *((name, pa.float64()) for name in (*_SIZE, *_CENTER)),
     ]
 )
 IMAGES = pa.schema(
@@ -32,6 +38,7 @@ IMAGES = pa.schema(
         ("n_findings", pa.int32()),
         ("content_sha256", pa.string()),
         *_RUN,
+        ("slices", pa.int32()),
     ]
 )
 NOTICE = b"notice"
@@ -72,7 +79,19 @@ def _finding(entry: Entry, number: int, finding: StoredFinding) -> dict[str, Any
         "confidence": finding.confidence,
         "area_px": finding.area_px,
         "area_mm2": None if finding.area_px is None else area_mm2(finding.area_px, entry.image),
+        **({} if finding.z is None else _in_volume(finding, finding.z, entry.image)),
     }
+
+
+def _in_volume(finding: StoredFinding, z: tuple[int, int], image: ImageInfo) -> dict[str, Any]:
+    """Return a volume's finding as people count slices, from 1, and in mm as far as those are known."""
+    found: dict[str, Any] = {"slice_first": z[0] + 1, "slice_last": z[1]}
+    if image.spacing is not None:
+        found |= zip(_SIZE, size_mm(finding.box, z, image.spacing), strict=True)
+        if image.orientation is not None and image.positions is not None:
+            center = center_mm(finding.box, z, image.spacing, image.orientation, image.positions)
+            found |= zip(_CENTER, center, strict=True)
+    return found
 
 
 def _image(entry: Entry) -> dict[str, Any]:
@@ -84,6 +103,7 @@ def _image(entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "n_findings": len(entry.findings) if entry.status == DONE else None,
         "content_sha256": entry.image.content_sha256,
+        "slices": entry.image.slices,
     }
 
 

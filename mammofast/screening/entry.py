@@ -44,6 +44,8 @@ class ImageInfo:
     file_key: the archive's name for a file that never became an image, all that tells two unreadable ones apart; None
     for an image.
     slices: of a volume, which its first slice in its first phase names; None of an image. slice_spacing: mm between.
+    orientation, positions: of a volume, Image Orientation (Patient), and Image Position (Patient) of every slice; None
+    of an image, and in results older than these.
     """
 
     study_uid: str | None
@@ -58,6 +60,8 @@ class ImageInfo:
     file_key: str | None = None
     slices: int | None = None
     slice_spacing: float | None = None
+    orientation: tuple[float, ...] | None = None
+    positions: tuple[tuple[float, float, float], ...] | None = None
 
     @property
     def is_image(self) -> bool:
@@ -69,12 +73,20 @@ class ImageInfo:
         """Whether it is one volume, not an image."""
         return self.slices is not None
 
+    @property
+    def spacing(self) -> tuple[float, float, float] | None:
+        """Of a volume, mm between slices, rows and columns."""
+        if self.slice_spacing is None or self.pixel_spacing is None:
+            return None
+        return (self.slice_spacing, *self.pixel_spacing)
+
     @classmethod
     def of(cls, record: "ImageRecord | VolumeRecord") -> "ImageInfo":
         """Take over an archive's record of an image, or of a volume."""
         spacing = record.pixel_spacing
         # Not by its class: who reads results needs nothing that reads archives.
         slices, steps = getattr(record, "slices", None), getattr(record, "spacing", None)
+        orientation, positions = getattr(record, "image_orientation", None), getattr(record, "positions", None)
         return cls(
             study_uid=record.study_uid,
             series_uid=record.series_uid,
@@ -87,6 +99,8 @@ class ImageInfo:
             content_sha256=record.content_sha256,
             slices=None if slices is None else int(slices),
             slice_spacing=None if steps is None else float(steps[0]),
+            orientation=orientation,
+            positions=positions,
         )
 
     @classmethod
@@ -107,7 +121,7 @@ class ImageInfo:
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready values: ``asdict`` would copy each of them first, which takes ten times as long."""
-        of_volumes = () if self.is_volume else ("slices", "slice_spacing")
+        of_volumes = () if self.is_volume else ("slices", "slice_spacing", "orientation", "positions")
         return {name: getattr(self, name) for name in self.__slots__ if name not in of_volumes}
 
 
@@ -269,10 +283,19 @@ def parse_entry(content: bytes) -> Entry:
     if result["format"] != FORMAT:
         raise ValueError(f"got format {result['format']!r}, expected {FORMAT}: written by another version of mammofast")
     image = result["image"]
-    spacing = image.pop("pixel_spacing")
+    spacing, orientation, positions = (
+        image.pop("pixel_spacing"),
+        image.pop("orientation", None),
+        image.pop("positions", None),
+    )
     region = result.get("region")
     return Entry(
-        ImageInfo(**image, pixel_spacing=None if spacing is None else (spacing[0], spacing[1])),
+        ImageInfo(
+            **image,
+            pixel_spacing=None if spacing is None else (spacing[0], spacing[1]),
+            orientation=None if orientation is None else tuple(orientation),
+            positions=None if positions is None else tuple((x, y, z) for x, y, z in positions),
+        ),
         Run(result["bundle_id"], result["settings_id"]),
         result["status"],
         result["reason"],

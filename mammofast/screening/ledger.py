@@ -227,8 +227,9 @@ class Results:
     def findings(self) -> "pa.Table":
         """Return one row per finding, sorted by study, image, run and finding (1-based within its image).
 
-        Boxes are half-open, in native pixels; z is null for 2-D images; area_mm2 is null where the pixel spacing is not
-        known. The schema's metadata hold the bundles' notices.
+        Boxes are half-open, in native pixels; area_mm2 is null where the pixel spacing is not known. z is null for 2-D
+        images, and so is what stands in slices counted from 1, sides and centre in mm (docs/volumes.md). The schema's
+        metadata hold the bundles' notices.
         """
         from mammofast.screening.columns import findings_table
 
@@ -290,10 +291,7 @@ class Results:
         self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None
     ) -> tuple[float, float, float] | None:
         """Return a volume's mm between slices, rows and columns, where known; parameters and errors as of ``mask``."""
-        image = self._done(sop_uid, bundle_id, settings_id).image
-        if image.slice_spacing is None or image.pixel_spacing is None:
-            return None
-        return (image.slice_spacing, *image.pixel_spacing)
+        return self._done(sop_uid, bundle_id, settings_id).image.spacing
 
     def pixel_spacing(
         self, sop_uid: str, bundle_id: str | None = None, settings_id: str | None = None

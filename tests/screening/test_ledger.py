@@ -29,8 +29,10 @@ OTHER_RUN = Run("d" * 64, "c" * 64)
 WHERE = ["study_uid", "series_uid", "sop_uid", "laterality", "view"]
 BOX = ["x_min", "y_min", "x_max", "y_max", "z_min", "z_max"]
 IDS = ["bundle_id", "settings_id"]
-FINDINGS_COLUMNS = [*WHERE, "finding", *BOX, "score", "confidence", "area_px", "area_mm2", *IDS]
-IMAGES_COLUMNS = [*WHERE, "rows", "cols", "status", "reason", "n_findings", "content_sha256", *IDS]
+SIDES = ["width_mm", "length_mm", "depth_mm"]
+OF_VOLUMES = ["slice_first", "slice_last", *SIDES, "center_x_mm", "center_y_mm", "center_z_mm"]
+FINDINGS_COLUMNS = [*WHERE, "finding", *BOX, "score", "confidence", "area_px", "area_mm2", *IDS, *OF_VOLUMES]
+IMAGES_COLUMNS = [*WHERE, "rows", "cols", "status", "reason", "n_findings", "content_sha256", *IDS, "slices"]
 
 
 def info(number=1, **changes):

@@ -15,7 +15,16 @@ from mammofast.screening.entry import Entry, ImageInfo, Run, StoredFinding, pars
 RUN = Run("b" * 64, "c" * 64)
 SHAPE = (5, 12, 9)
 FINDINGS = (VolumeFinding((1, 2, 5, 7), 1, 4, 0.75, 0.75), VolumeFinding((0, 0, 9, 12), 0, 5, 0.5, 0.5))
-VOLUME = ImageInfo("1.2", "1.2.9", "1.2.3.1", None, None, 12, 9, (0.5, 0.25), "1" * 64, slices=5, slice_spacing=2.0)
+# Rows to the back and the feet, columns to the head and the back.
+ORIENTATION = (0.0, 0.8, -0.6, 0.0, 0.6, 0.8)
+POSITIONS = tuple((7.0 + 2.0 * z, -3.0, 11.0) for z in range(5))
+VOLUME = ImageInfo(
+    *("1.2", "1.2.9", "1.2.3.1", None, None, 12, 9, (0.5, 0.25), "1" * 64),
+    slices=5,
+    slice_spacing=2.0,
+    orientation=ORIENTATION,
+    positions=POSITIONS,
+)
 IMAGE = ImageInfo("1.2", "1.2.9", "1.2.3.2", "L", "CC", 12, 9, (0.1, 0.1), "2" * 64)
 
 
@@ -64,11 +73,51 @@ def test_rows_of_volumes_and_images_stand_in_the_same_tables(ledger):
         (12, 9, 2, "done"),
         (12, 9, 1, "done"),
     ]
+    assert [row["slices"] for row in rows] == [5, None]
+    counted = [(row["slice_first"], row["slice_last"]) for row in (first, second, of_image)]
+    assert counted == [(2, 4), (1, 5), (None, None)]
+
+
+def test_sides_and_centres_are_those_of_the_voxels_in_the_patient(ledger):
+    """A box's centre is the mean of where its voxels' centres are, its sides are what its outer voxels reach."""
+    ledger.record(Entry.of(VOLUME, RUN, VolumeResult(SHAPE, FINDINGS, region=region())))
+    along_row, along_column = np.reshape(ORIENTATION, (2, 3))
+    for row, finding in zip(ledger.findings().to_pylist(), FINDINGS, strict=True):
+        x_min, y_min, x_max, y_max = finding.box
+        voxels = np.array(
+            [
+                np.array(POSITIONS[z]) + x * 0.25 * along_row + y * 0.5 * along_column
+                for z in range(finding.z_min, finding.z_max)
+                for y in range(y_min, y_max)
+                for x in range(x_min, x_max)
+            ]
+        )
+        center = [row[f"center_{axis}_mm"] for axis in "xyz"]
+        np.testing.assert_allclose(center, voxels.mean(axis=0))
+        sides = [np.ptp(voxels @ along) for along in (along_row, along_column, np.cross(along_row, along_column))]
+        expected = [side + step for side, step in zip(sides, (0.25, 0.5, 2.0), strict=True)]
+        np.testing.assert_allclose([row["width_mm"], row["length_mm"], row["depth_mm"]], expected)
+
+
+def test_what_is_not_known_in_mm_is_null(ledger):
+    """As in results that were written before positions were kept in them."""
+    old = replace(VOLUME, orientation=None, positions=None)
+    ledger.record(Entry.of(old, RUN, VolumeResult(SHAPE, FINDINGS[:1], region=region())))
+    ledger.record(
+        Entry.of(
+            replace(VOLUME, sop_uid="1.2.3.9", slice_spacing=None),
+            RUN,
+            VolumeResult(SHAPE, FINDINGS[:1], region=region()),
+        )
+    )
+    ledger.record(Entry.of(IMAGE, RUN, ImageResult((12, 9), (Finding((1, 1, 3, 3), 1.0, 0.5, np.ones((2, 2), bool)),))))
+    in_mm = [[row[name] for name in ("width_mm", "center_x_mm")] for row in ledger.findings().to_pylist()]
+    assert in_mm == [[1.0, None], [None, None], [None, None]]
 
 
 def test_an_image_s_bytes_have_nothing_of_volumes():
     content = Entry.of(IMAGE, RUN, ImageResult((12, 9))).to_bytes()
-    assert not any(word in content for word in (b"slice", b"region", b'"z"'))
+    assert not any(word in content for word in (b"slice", b"region", b'"z"', b"position", b"orientation"))
     entry = parse_entry(content)
     assert (entry.image.slices, entry.region_mask(), entry.image.is_volume) == (None, None, False)
 
@@ -126,6 +175,7 @@ def test_what_the_archive_says_of_a_volume_is_taken_over():
     record = SimpleNamespace(
         study_uid="1.2", series_uid="1.2.9", sop_uid="1.2.3.1", laterality=None, view=None, rows=12, cols=9,
         pixel_spacing=(0.5, 0.25), content_sha256="1" * 64, slices=5, spacing=(2.0, 0.5, 0.25),
+        image_orientation=ORIENTATION, positions=POSITIONS,
     )  # fmt: skip
     assert ImageInfo.of(record) == VOLUME
 
