@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mammofast.cli.progress import progress
-from mammofast.cli.screen import count_images
+from mammofast.cli.screen import what_there_is
 from mammofast.errors import PhantomError
 
 DEFAULT_STUDIES = 6
@@ -43,7 +43,7 @@ def demo_command(studies: int, out: Path, as_json: bool, quiet: bool, verbose: b
         ingested = ingest([out / "dicom"], archive, progress=advance)
     if verbose:
         click.echo(str(ingested), err=True)
-    with progress("Screening images", count_images(archive), quiet) as advance:
+    with progress("Screening images", what_there_is(archive)[1], quiet) as advance:
         screened = screen(archive, results, bundle="demo", progress=advance)
     if verbose:
         click.echo(str(screened), err=True)

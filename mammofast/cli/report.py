@@ -168,8 +168,8 @@ def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
             )
         if said["not_of_volumes"]:
             click.echo(
-                f"{', '.join(said['not_of_volumes'])}: of mammograms only, so that none is of the {said['volumes']} "
-                "volumes; --to dicom-seg --to tid1500 gives a volume's",
+                f"{', '.join(said['not_of_volumes'])}: of mammograms only; of a volume --to dicom-seg and "
+                f"--to tid1500 can be written ({said['volumes']} here)",
                 err=True,
             )
         if said["withheld"]:

@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 
 import click
@@ -107,11 +106,11 @@ def screen_command(
     from mammofast.screening.run import Interrupted, screen
     from mammofast.screening.stopping import in_words, next_time
 
-    total = None if quiet else count_images(archive)
+    what, total = ("images", None) if quiet else what_there_is(archive)
     if until is not None and not quiet:
         click.echo(f"Screening until {in_words(next_time(until))}", err=True)
     report, interrupted = None, False
-    with progress("Screening images", total, quiet) as advance:
+    with progress(f"Screening {what}", total, quiet) as advance:
         try:
             report = screen(
                 archive,
@@ -142,14 +141,16 @@ def screen_command(
         ctx.exit(SOME_FAILED)
 
 
-def count_images(archive: Path) -> int:
-    """Return how many images and volumes an archive has, by their folders' names: opening each would take long."""
+def what_there_is(archive: Path) -> tuple[str, int]:
+    """Return what an archive has, in words, and how much, by its folders' names: opening each would take long."""
     from mammofast.archive import open_archive
     from mammofast.archive.store import image_folders
     from mammofast.archive.volumes.store import volume_folders
 
     path = open_archive(archive).path
-    return sum(1 for _ in chain(image_folders(path, in_order=False), volume_folders(path)))
+    images, volumes = sum(1 for _ in image_folders(path, in_order=False)), sum(1 for _ in volume_folders(path))
+    what = "images" if not volumes else "images and volumes" if images else "volumes"
+    return what, images + volumes
 
 
 def _list_unused(results: Path) -> None:

@@ -17,7 +17,7 @@ from mammofast.report.overview import overviews
 from mammofast.report.phases import subtraction
 from mammofast.report.pictures import confidence_map, picture, picture_level
 from mammofast.report.volume_cards import volume_card
-from mammofast.report.words import duration, moment
+from mammofast.report.words import duration, moment, rate
 from mammofast.screening import Results, open_results
 from mammofast.screening.entry import Entry
 
@@ -259,5 +259,5 @@ def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(default=True), trim_blocks=True
     )
-    environment.filters.update(duration=duration, moment=moment)
+    environment.filters.update(duration=duration, moment=moment, rate=rate)
     return environment.get_template("page.html.jinja")

@@ -7,6 +7,7 @@ from typing import Any
 
 from mammofast.archive import Archive
 from mammofast.archive.store import image_folders
+from mammofast.methods.screener import OF_VOLUMES
 from mammofast.screening import Results
 from mammofast.screening.entry import DONE, Entry, Run
 
@@ -23,6 +24,21 @@ class RunOverview:
     summary: Mapping[str, Any]
     entries: list[Entry]
     not_on_record: int | None
+
+    @property
+    def of_volumes(self) -> bool:
+        """Whether its bundle reads volumes, and not images."""
+        return self.summary.get("method") in OF_VOLUMES
+
+    @property
+    def units(self) -> str:
+        """What it counts."""
+        return "volumes" if self.of_volumes else "images"
+
+    @property
+    def rate_unit(self) -> str:
+        """In what its speed is told: see :func:`mammofast.report.words.rate`."""
+        return "volumes/h" if self.of_volumes else "images/s"
 
     @property
     def counts(self) -> Counter[str]:

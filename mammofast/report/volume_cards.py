@@ -6,12 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mammofast.archive import Archive, ArchiveVolume
+from mammofast.archive import Archive
 from mammofast.errors import ArchiveError, ImageError
 from mammofast.records import Box, VolumeFinding, VolumeSource
+from mammofast.report.directions import Sides, rises, sides_across, sides_through
 from mammofast.report.outline import svg_outline
 from mammofast.report.volume_pictures import Projections, Subtraction, enhancement, grey_picture, project
 from mammofast.screening.entry import Entry
+from mammofast.screening.geometry import size_mm
 
 # How much of its surroundings a candidate is shown with, as a part of its sides, and at least, in voxels.
 _MARGIN, _LEAST_MARGIN = 0.6, 8
@@ -25,7 +27,7 @@ class Projection:
     """A projection as it is drawn.
 
     size: (columns, rows) in voxels; ratio: width / height in mm. boxes: of the candidates, by number. outline: of the
-    breast region's projection.
+    breast region's projection. sides: what of the patient they are towards, where known.
     """
 
     title: str
@@ -34,6 +36,7 @@ class Projection:
     ratio: float
     boxes: dict[int, Box]
     outline: str
+    sides: Sides | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,12 @@ class Candidate:
     size: tuple[float, float, float]
     cuts: list[Cut]
     curve: list[float]
+
+    @property
+    def slices(self) -> str:
+        """Its slices, as people count them."""
+        first, last = self.finding.z_min + 1, self.finding.z_max
+        return f"{first} to {last}" if first < last else f"{last}"
 
     def polyline(self, times: Sequence[float | None]) -> str:
         """Return the curve as points of an SVG of 100 x 40 that begins at 0.
@@ -102,7 +111,7 @@ def volume_card(entry: Entry, archive: Archive | None, phases: tuple[int, int]) 
     shape = (info.slices or 0, info.rows or 0, info.cols or 0)
     if region is None:
         region = np.zeros(shape, dtype=bool)
-    spacing = (info.slice_spacing or 1.0, *(info.pixel_spacing or (1.0, 1.0)))
+    spacing = info.spacing or (1.0, 1.0, 1.0)
     numbered = [(k, stored.volume_finding()) for k, stored in enumerate(entry.findings, start=1)]
     most_confident = sorted(sorted(numbered, key=lambda p: -p[1].confidence)[:MAX_SHOWN_FINDINGS], key=lambda p: p[0])
     source, problem = None, None
@@ -117,14 +126,13 @@ def volume_card(entry: Entry, archive: Archive | None, phases: tuple[int, int]) 
         except (ArchiveError, ImageError, ValueError) as error:
             problem = str(error)
     candidates = [Candidate(k, finding, _size(finding, spacing), [], []) for k, finding in most_confident]
+    orientation = info.orientation or (None if source is None else source.record.image_orientation)
     shown, minus = (phase + 1 if source is None else phase % source.phases + 1 for phase in phases)
     return VolumeCard(
         *(entry, None if source is None else source.phases, shown, minus),
         () if source is None else source.times,
-        float(region.sum() * np.prod(spacing) / 1000) if info.slice_spacing and info.pixel_spacing else None,
-        _projections(
-            None if drawn is None else drawn[0], most_confident, region, spacing, source is not None and _rises(source)
-        ),
+        float(region.sum() * np.prod(spacing) / 1000) if info.spacing else None,
+        _projections(None if drawn is None else drawn[0], most_confident, region, spacing, orientation),
         candidates if drawn is None else drawn[1],
         len(numbered) - len(most_confident),
         problem,
@@ -153,28 +161,28 @@ def _drawn(
     return projected, candidates
 
 
-def _rises(source: ArchiveVolume) -> bool:
-    """Return whether slices rise towards the head: what is across them is shown with the last one at the top then."""
-    along_row, along_column = np.reshape(source.record.image_orientation, (2, 3))
-    normal = np.cross(along_row, along_column)
-    return bool(normal[-1] > 0 and normal[-1] == np.abs(normal).max())  # DICOM's z is towards the head
-
-
 def _projections(
     projected: Projections | None,
     findings: Sequence[tuple[int, VolumeFinding]],
     region: npt.NDArray[np.bool_],
     spacing: tuple[float, float, float],
-    rises: bool,
+    orientation: Sequence[float] | None,
 ) -> list[Projection]:
     slices, rows, cols = region.shape
     depth, row, column = spacing
+    last_on_top = orientation is not None and rises(orientation)  # the head is up
+    sides: tuple[Sides | None, Sides | None] = (None, None)
+    if orientation is not None:
+        sides = sides_through(orientation), sides_across(orientation, last_on_top)
     through = {number: finding.box for number, finding in findings}
     over = {
-        number: (f.box[0], *((slices - f.z_max, f.box[2], slices - f.z_min) if rises else (f.z_min, f.box[2], f.z_max)))
+        number: (
+            f.box[0],
+            *((slices - f.z_max, f.box[2], slices - f.z_min) if last_on_top else (f.z_min, f.box[2], f.z_max)),
+        )
         for number, f in findings
     }
-    order = slice(None, None, -1 if rises else 1)
+    order = slice(None, None, -1 if last_on_top else 1)
     pictures: list[str | None] = [None, None]
     if projected is not None:
         each = (projected.through, np.ascontiguousarray(projected.over[order]))
@@ -182,8 +190,10 @@ def _projections(
     sizes = ((cols, rows), (cols, slices))
     ratios = [cols * column / max(rows * row, 1e-9), cols * column / max(slices * depth, 1e-9)]
     outlines = [svg_outline(np.asarray(region.any(axis=0))), svg_outline(np.asarray(region.any(axis=1))[order])]
-    titles = ("through all slices", f"across them, slice {slices if rises else 1} at the top")
-    return [Projection(*one) for one in zip(titles, pictures, sizes, ratios, (through, over), outlines, strict=True)]
+    titles = ("through all slices", f"across them, slice {slices if last_on_top else 1} at the top")
+    return [
+        Projection(*one) for one in zip(titles, pictures, sizes, ratios, (through, over), outlines, sides, strict=True)
+    ]
 
 
 def _cuts(
@@ -208,6 +218,4 @@ def _cuts(
 
 
 def _size(finding: VolumeFinding, spacing: tuple[float, float, float]) -> tuple[float, float, float]:
-    x_min, y_min, x_max, y_max = finding.box
-    depth, row, column = spacing
-    return (x_max - x_min) * column, (y_max - y_min) * row, (finding.z_max - finding.z_min) * depth
+    return size_mm(finding.box, (finding.z_min, finding.z_max), spacing)

@@ -1,4 +1,4 @@
-"""Times as people read them."""
+"""Times and speeds as people read them."""
 
 from datetime import datetime
 
@@ -10,6 +10,11 @@ def duration(seconds: float) -> str:
     whole = round(seconds)
     hours, minutes = whole // 3600, whole // 60 % 60
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"
+
+
+def rate(per_second: float, of_volumes: bool) -> str:
+    """Return images a second as "1.25", or volumes an hour as "108"."""
+    return f"{per_second * 3600:.0f}" if of_volumes else f"{per_second:.2f}"
 
 
 def moment(text: str) -> str:

@@ -75,6 +75,22 @@ def pictures(text):
     return [(words, imagecodecs.jpeg8_decode(base64.b64decode(content))) for words, content in found]
 
 
+def test_speed_is_told_in_volumes_an_hour(ledger, info, page):
+    timing = {"started": "2026-03-29T22:30:00+02:00", "ended": "2026-03-29T22:40:00+02:00", "seconds": 600.0}
+    timing |= {"workers": 2, "images": 18, "stopped": None, "image_ms": {"p50": 60000.0, "p95": 70000.0}}
+    ledger.put_timing(RUN, "1", timing)
+    screened(ledger, info)
+    text = page()
+    assert "<b>108</b>volumes/h" in text
+    assert "<th>Volumes</th><th>Volumes/h</th><th>A worker's time for a volume: median, 95 %</th>" in text
+    assert '<td class="number">18</td><td class="number">108</td>' in text
+
+
+def test_results_that_are_older_than_positions_in_them_have_letters_from_the_archive(ledger, info, page):
+    screened(ledger, replace(info, orientation=None, positions=None))
+    assert page().count('<span class="side') == 24
+
+
 def test_a_card_shows_projections_candidates_and_phases(ledger, info, page):
     screened(ledger, info)
     text = page()
@@ -85,7 +101,7 @@ def test_a_card_shows_projections_candidates_and_phases(ledger, info, page):
         r"<tr><td>(\d)</td><td class=\"number\">([\d.]+)</td><td class=\"number\">([^<]+)</td>", text
     ) == [
         ("1", "0.88", "3 to 5"),
-        ("2", "0.50", "1 to 1"),
+        ("2", "0.50", "1"),
     ]
     assert "6 × 8 × 8 mm" in text
     assert "4 × 9 × 2 mm" in text
@@ -101,6 +117,14 @@ def test_a_card_shows_projections_candidates_and_phases(ledger, info, page):
     ]
     assert [picture.shape for _, picture in shown[:2]] == [(22, 27), (7, 27)]
     assert all("prior" not in words for words, _ in shown)
+    # Sagittal: columns to the back, rows to the feet, slices to the right. Cuts are as what is through all slices.
+    sides = re.findall(r'<span class="side (\w+)">(\w+)</span>', text)
+    through = [("left", "A"), ("right", "P"), ("top", "H"), ("bottom", "F")]
+    assert sides == [*through, *through[:2], ("top", "L"), ("bottom", "R"), *through * 4]
+    assert "<b>1</b>volumes done" in text
+    assert "Series and files that were not used" in text
+    assert "None: every file was of a volume, and every volume was screened." in text
+    assert "images" not in text
     assert "Not for diagnosis." in text
     assert "PID 0815" not in text
     assert "Müller" not in text
@@ -157,6 +181,7 @@ def test_without_its_archive_a_card_has_boxes_and_no_pictures(ledger, archive, i
     archive.path.rename(archive.path.with_name("away.zarr"))
     text = page()
     assert text.count("volume not available") == 2
+    assert text.count('<span class="side') == 8
     assert text.count('<rect class="candidate"') == 4
     assert "No picture" not in text
     assert pictures(text) == []
@@ -196,7 +221,7 @@ def test_a_failed_volume_is_listed_with_its_reason(ledger, info, page):
 
 
 def test_a_volume_that_is_not_on_record_is_counted(ledger, page):
-    assert "1 image of the archive is not on record in this run" in page()
+    assert "1 volume of the archive is not on record in this run" in page()
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
