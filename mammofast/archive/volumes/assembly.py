@@ -129,6 +129,7 @@ def plan_volume(objects: Sequence[MrObject]) -> Plan:
 
     """
     slices = [Slice(each, frame) for each in objects for frame in each.frames]
+    _check_parts(objects)
     _check_alike(slices)
     places, heights = _places(slices)
     step = _step(heights)
@@ -248,6 +249,19 @@ def _what_is_wrong(there: Counter[tuple[int, int]], phases: int, count: int) -> 
     left = sum(at[0] == phase for at in there)
     words = f"phase {phase + 1} of {phases} has {left} of {count} slices, the first that it lacks is {place + 1}"
     return BrokenImage(Reason.MISSING_SLICES, words)
+
+
+def _check_parts(objects: Sequence[MrObject]) -> None:
+    """Look whether all parts of divided objects are there: whole phases may be in what is not."""
+    parts: dict[str, dict[int, int]] = defaultdict(dict)
+    for each in objects:
+        if each.part is not None:
+            whole, number, count = each.part
+            parts[whole][number] = count
+    for found in parts.values():
+        if len(found) < max(found.values()):
+            words = f"{len(found)} of {max(found.values())} parts of an object (In-concatenation Total Number)"
+            raise BrokenImage(Reason.MISSING_SLICES, words)
 
 
 def _check_expected(objects: Sequence[MrObject], phases: int, count: int) -> None:

@@ -40,6 +40,8 @@ class MrObject:
 
     protocol: Repetition Time, Echo Time and Flip Angle, which all phases share.
     expected_phases, expected_images: Number of Temporal Positions and Images in Acquisition, where stated.
+    part: of an enhanced object that was divided (PS3.3 C.7.6.16.2.2.4), Concatenation UID, which part it is, and of how
+    many, so far as is known.
     content_sha256: of its stored values. source_sha256: of the file.
     """
 
@@ -58,6 +60,7 @@ class MrObject:
     protocol: tuple[float | None, ...] = ()
     expected_phases: int | None = None
     expected_images: int | None = None
+    part: tuple[str, int, int] | None = None
     content_sha256: str = ""
     source_sha256: str = ""
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom import Dataset
 
 from mammofast.archive.codecs import FrameFormat
-from mammofast.archive.mammogram import frame_format, integer, required_uid
+from mammofast.archive.mammogram import frame_format, integer, required_uid, uid
 from mammofast.archive.reading import transfer_syntax
 from mammofast.archive.views import image_type
 from mammofast.archive.volumes.record import Frame, MrObject
@@ -106,6 +106,7 @@ def _triage(header: Dataset) -> Found:
         protocol=tuple(_number(first, *names) for names in _PROTOCOL),
         expected_phases=_whole([header], "NumberOfTemporalPositions"),
         expected_images=_whole([header], "ImagesInAcquisition"),
+        part=_part(header),
     )
     return Found(found, stored)
 
@@ -125,6 +126,14 @@ def _check_is_phase(header: Dataset, kinds: tuple[str, ...]) -> None:
         raise UnusableImage(Reason.NOT_DCE, "Image Type does not say ORIGINAL: derived from other images")
     if kinds[1:2] != ("PRIMARY",):
         raise UnusableImage(Reason.NOT_DCE, "Image Type does not say PRIMARY")
+
+
+def _part(header: Dataset) -> tuple[str, int, int] | None:
+    """Return the Concatenation UID, which part of the concatenation an object is, and of how many at least."""
+    whole, number = uid(header, "ConcatenationUID"), _whole([header], "InConcatenationNumber")
+    if whole is None or number is None:
+        return None
+    return whole, number, max(_whole([header], "InConcatenationTotalNumber") or 0, number)
 
 
 def _enhanced_frames(header: Dataset, count: int) -> Iterator[Frame]:

@@ -111,6 +111,40 @@ def test_an_enhanced_object_is_the_same_volume(tmp_path, make, options, encode):
             assert tuple(place) == pytest.approx(enhanced.record.positions[index])
 
 
+@pytest.mark.parametrize("total_is_said", [True, False])
+def test_a_divided_object_waits_for_all_its_parts(tmp_path, total_is_said):
+    """Each part has whole phases: without the parts' count, what is there would make a volume."""
+    series, parts = Series.draw(phases=4), []
+    for number in range(1, 4):
+        part = series.enhanced()
+        groups = part.PerFrameFunctionalGroupsSequence
+        phases = [int(group.FrameContentSequence[0].TemporalPositionIndex) for group in groups]
+        wanted = [at for at, phase in enumerate(phases) if phase == number or (number, phase) == (3, 4)]
+        part.PixelData = np.stack(
+            [np.frombuffer(part.PixelData, "u2").reshape(len(phases), -1)[at] for at in wanted]
+        ).tobytes()
+        part.PerFrameFunctionalGroupsSequence = [groups[at] for at in wanted]
+        part.NumberOfFrames = len(wanted)
+        part.SOPInstanceUID = part.file_meta.MediaStorageSOPInstanceUID = uid(1, 9, 100 + number)
+        part.ConcatenationUID, part.InConcatenationNumber = uid(1, 10), number
+        if total_is_said:
+            part.InConcatenationTotalNumber = 3
+        parts.append(tmp_path / f"{number}.dcm")
+        save(part, parts[-1])
+    archive = tmp_path / "a.zarr"
+    # The last part tells how many there are where nothing else does.
+    order = parts if total_is_said else [parts[2], parts[0], parts[1]]
+    for path in order[:2]:
+        assert ingest(path, archive).failed == 1
+        assert not list(open_archive(archive).volumes())
+    (row,) = open_archive(archive).skipped()
+    assert row.reason == "missing-slices: 2 of 3 parts of an object (In-concatenation Total Number)"
+    assert ingest(order[2], archive).volumes == 1
+    volume = only_volume(archive)
+    for phase in range(4):
+        np.testing.assert_array_equal(volume.read(phase), series.values[phase])
+
+
 def test_a_frame_has_its_own_rescale(make):
     series = Series.draw()
 
