@@ -1,15 +1,18 @@
 """Breast DCE-MRI: phantoms of ``mammofast phantom --kind dce-mri`` in the archive that ``mammofast ingest`` made."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydicom import Dataset as Header
 
 from mammofast.archive import ArchiveVolume, open_archive
+from mammofast.archive.patients import patient_of
 from mammofast.datasets.record import Dataset, LeftOut, Sample, dataset
-from mammofast.errors import ArchiveError, DatasetError
+from mammofast.errors import ArchiveError, DatasetError, ImageError
 
 ARCHIVE = "archive.zarr"
 
@@ -50,7 +53,10 @@ class VolumeSample(Sample):
 
 
 def read_dce_mri(folder: Path) -> Dataset:
-    """Read ``archive.zarr`` and ``truth/SOP_INSTANCE_UID.npy`` for each of its volumes; each study is a patient.
+    """Read ``archive.zarr`` and ``truth/SOP_INSTANCE_UID.npy`` for each of its volumes.
+
+    A patient is named by the least Study Instance UID of the volumes with the same Patient ID, which itself stays in
+    the archive; a volume without one is a patient of its study.
 
     Raises
     ------
@@ -66,14 +72,30 @@ def read_dce_mri(folder: Path) -> Dataset:
         ) from error
     samples: list[Sample] = []
     left_out = []
-    for volume in archive.volumes():
+    volumes = list(archive.volumes())
+    patients = _patients(volumes)
+    for volume, patient in zip(volumes, patients, strict=True):
         name, truth = volume.record.sop_uid, folder / "truth" / f"{volume.record.sop_uid}.npy"
         if truth.is_file():
             samples.append(
-                VolumeSample(
-                    name=name, patient=volume.record.study_uid, image=folder / ARCHIVE, labels=truth, archived=volume
-                )
+                VolumeSample(name=name, patient=patient, image=folder / ARCHIVE, labels=truth, archived=volume)
             )
         else:
             left_out.append(LeftOut(name, "the folder truth has no .npy of its SOP Instance UID"))
     return dataset("dce-mri", samples, left_out)
+
+
+def _patients(volumes: Sequence[ArchiveVolume]) -> list[str]:
+    """Return whose each volume is, told apart by Patient ID and named by a study."""
+    unknown = patient_of(Header())
+    studies: dict[bytes, str] = {}
+    whose = []
+    for volume in volumes:
+        study = volume.record.study_uid
+        try:
+            patient = patient_of(volume.header)
+        except ImageError:  # told where it is read for what it shows
+            patient = unknown
+        whose.append(study.encode() if patient == unknown else patient)
+        studies[whose[-1]] = min(study, studies.get(whose[-1], study))
+    return [studies[patient] for patient in whose]
