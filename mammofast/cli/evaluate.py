@@ -1,7 +1,7 @@
 """``mammofast evaluate``: results against the truth."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from mammofast.cli.evaluate_printing import (
     print_groups,
     print_measures,
     print_tables,
+    run_name,
 )
 from mammofast.cli.progress import progress
 
@@ -108,13 +109,10 @@ def evaluate_command(
 
     _check(results, layout, table, by, against, baseline, unaided, plots)
     if results is not None and of_volumes(results, bundle_id, settings_id):
-        if by or against or baseline or plots or layout != "png":
-            raise click.UsageError(
-                "--by, --against, --baseline, --plots and --layout are of images, RESULTS of volumes."
-            )
-        measures = evaluate_volumes(
-            results, truth, split, bundle_id, settings_id, table=bool(table), quiet=quiet, verbose=verbose
-        )
+        if by or baseline or plots or layout != "png":
+            raise click.UsageError("--by, --baseline, --plots and --layout are of images, RESULTS of volumes.")
+        which = (split, bundle_id, settings_id, against, against_bundle_id)
+        measures = evaluate_volumes(results, truth, *which, table=bool(table), quiet=quiet, verbose=verbose)
         if json_file is not None:
             _write(json_file, measures)
         return
@@ -128,7 +126,7 @@ def evaluate_command(
             continue
         with progress("Measuring images", quiet=quiet) as advance:
             found = measure(path, known, bundle_id=bundle, settings_id=settings, masks=masks, progress=advance)
-        measured[_name(found.run, measured)] = found
+        measured[run_name(found.run, measured)] = found
     if results is not None:
         first, ours = next(iter(measured.items()))
         content = summarize(ours, by=by)
@@ -188,12 +186,6 @@ def _check(
         needed.append("matplotlib")
     if any(find_spec(name) is None for name in needed):
         raise ImportError('SciPy, scikit-image and matplotlib are needed for this: pip install "mammofast[evaluation]"')
-
-
-def _name(run: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
-    """Return what the printout calls a run: its bundle's name, or part of its id."""
-    name = str(run.get("name") or f"bundle {run['bundle_id'][:8]}")
-    return name if name not in taken else f"{name}, the other"
 
 
 def _baselines(known: Any, names: Sequence[str], unaided: bool, quiet: bool) -> dict[str, Any]:

@@ -60,12 +60,18 @@ def print_groups(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         click.echo("(Dice of each mass and the finding that found it, 0 where it was missed)")
 
 
-def print_comparison(found: Mapping[str, Any], names: Sequence[str]) -> None:
-    """Print the differences between two systems, first less second."""
-    click.echo(f"\n{names[0]} against {names[1]}, {found['n_images']} images of {found['n_patients']} patients")
+def print_comparison(
+    found: Mapping[str, Any],
+    names: Sequence[str],
+    units: str = "images",
+    detection: Sequence[tuple[str, str]] = _ROWS,
+    masks: Mapping[str, str] = _MASKS,
+) -> None:
+    """Print the differences between two systems, first less second. detection, masks: measures, and their words."""
+    click.echo(f"\n{names[0]} against {names[1]}, {found['n_images']} {units} of {found['n_patients']} patients")
     click.echo(f"{'':26}{'first':>8}{'second':>8}{'difference':>12}{'':19}{'n':>5}{'p':>8}{'p, patients':>13}")
-    rows = [(words, found["detection"][name]) for name, words in _ROWS if name in found["detection"]]
-    rows += [(words, found["masks"][name]) for name, words in _MASKS.items()]
+    rows = [(words, found["detection"][name]) for name, words in detection if name in found["detection"]]
+    rows += [(words, found["masks"][name]) for name, words in masks.items()]
     for words, row in rows:
         difference = "-" if row["difference"] is None else f"{row['difference']:+.3f}"
         tests = f"{row['n']:>5}{_p(row['p_images']):>8}{_p(row['p_patients']):>13}" if "n" in row else ""
@@ -73,8 +79,8 @@ def print_comparison(found: Mapping[str, Any], names: Sequence[str]) -> None:
         sides = f"{in_words(row['ours']):>8}{in_words(row['other']):>8}{difference:>12}"
         click.echo(f"{words:<26}{sides}   {between:<16}{tests}".rstrip())
     click.echo(
-        "p: Wilcoxon's signed-rank test, two-sided, of images as P2 tests; then of patients' means, since images of a\n"
-        "patient are not independent. Not corrected for the number of tests."
+        f"p: Wilcoxon's signed-rank test, two-sided, of {units}{' as P2 tests' if units == 'images' else ''}; then of "
+        f"patients' means, since {units} of a\npatient are not independent. Not corrected for the number of tests."
     )
 
 
@@ -99,6 +105,12 @@ def print_baselines(baselines: Mapping[str, Any]) -> None:
 
 def _p(value: float | None) -> str:
     return "-" if value is None else "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def run_name(run: Mapping[str, Any], taken: Mapping[str, Any]) -> str:
+    """Return what the printout calls a run: its bundle's name, or part of its id. taken: names that others have."""
+    name = str(run.get("name") or f"bundle {run['bundle_id'][:8]}")
+    return name if name not in taken else f"{name}, the other"
 
 
 def in_words(value: float | None) -> str:

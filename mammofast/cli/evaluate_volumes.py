@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mammofast.cli.evaluate_printing import in_words, print_tables, spread_in_words
+from mammofast.cli.evaluate_printing import in_words, print_comparison, print_tables, run_name, spread_in_words
 from mammofast.cli.progress import progress
 
 _ROWS = (
@@ -15,6 +15,7 @@ _ROWS = (
     ("average_precision", "Average precision"),
 )
 _REGION = {"dice": "DSC", "iou": "Jaccard", "sensitivity": "segmentation sensitivity"}
+_OF_REGION = {"dice": "Region's DSC", "iou": "Region's Jaccard", "sensitivity": "Region's sensitivity"}
 
 
 def of_volumes(results: Path, bundle_id: str | None, settings_id: str | None) -> bool:
@@ -39,26 +40,36 @@ def evaluate_volumes(
     split: str | None,
     bundle_id: str | None,
     settings_id: str | None,
+    against: Path | None = None,
+    against_bundle_id: str | None = None,
     *,
     table: bool,
     quiet: bool,
     verbose: bool,
 ) -> dict[str, Any]:
     """Measure, print, and return what was measured."""
+    from mammofast.evaluation.comparison import compare_volumes
     from mammofast.evaluation.tables import paper_tables
     from mammofast.evaluation.volume_truth import VolumeTruth
-    from mammofast.evaluation.volumes import as_columns
-    from mammofast.evaluation.volumes import evaluate_volumes as measure
+    from mammofast.evaluation.volumes import as_columns, measure_volumes
 
-    with progress("Measuring volumes", quiet=quiet) as advance:
-        found = measure(
-            results, VolumeTruth(truth, split), bundle_id=bundle_id, settings_id=settings_id, progress=advance
-        )
+    known = VolumeTruth(truth, split)
+    measured = {}
+    for path, bundle, settings in ((results, bundle_id, settings_id), (against, against_bundle_id, None)):
+        if path is not None:
+            with progress("Measuring volumes", quiet=quiet) as advance:
+                one = measure_volumes(path, known, bundle_id=bundle, settings_id=settings, progress=advance)
+            measured[run_name(one.run, measured)] = one
+    found = next(iter(measured.values())).summary()
+    if against is not None:
+        found["against"] = compare_volumes(*(each.volumes for each in measured.values()))
     if table:
         tables = paper_tables("p5", {"ours": as_columns(found)})
         found["tables"] = {"p5": [each.as_dict() for each in tables]}
     if not quiet:
         _print(found, verbose)
+        if against is not None:
+            print_comparison(found["against"], list(measured), "volumes", _ROWS, _OF_REGION)
         if table:
             print_tables(tables)
     return found
@@ -80,8 +91,8 @@ def _print(measures: Mapping[str, Any], verbose: bool) -> None:
         click.echo(f"{words:<40}{in_words(value):>8}   {spread_in_words(interval, value)}".rstrip())
     click.echo(
         f"{measures['n_images']} volumes of {measures['n_patients']} patients, {measures['n_masses']} masses, "
-        f"{measures['n_findings']} candidates; {measures['n_failed']} volumes failed, "
-        f"{measures['n_without_truth']} have no truth"
+        f"{measures['n_findings']} candidates; volumes that failed: {measures['n_failed']}, "
+        f"without truth: {measures['n_without_truth']}"
     )
     for notice in measures["notices"]:
         click.echo(notice)

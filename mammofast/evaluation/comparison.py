@@ -1,18 +1,32 @@
-"""Two systems on the same images: what differs, and whether that could be chance."""
+"""Two systems on the same images, or volumes: what differs, and whether that could be chance."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from mammofast.errors import ResultsError
 from mammofast.evaluation.detection import Detections
-from mammofast.evaluation.measuring import Measured, MeasuredImage
+from mammofast.evaluation.measuring import Measured
 from mammofast.evaluation.segmentation import MEASURES
 from mammofast.evaluation.statistics import draw_groups, ratio_interval, sums_interval, wilcoxon
+from mammofast.evaluation.volumes import MeasuredVolume
 
 Values = npt.NDArray[np.float64]
+
+
+class _Detected(Protocol):
+    """An image or a volume, whose it is, and how sure its candidates were and which of them were right."""
+
+    @property
+    def patient(self) -> str: ...
+
+    @property
+    def confidences(self) -> Values: ...
+
+    @property
+    def hits(self) -> npt.NDArray[np.bool_]: ...
 
 
 def compare(ours: Measured, other: Measured, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
@@ -40,26 +54,52 @@ def compare(ours: Measured, other: Measured, samples: int = 2000, seed: int = 0)
     if not common:
         raise ResultsError("the two results have no image with truth in common; expected the same images")
     a, b = [left[uid] for uid in common], [right[uid] for uid in common]
+    fits = [
+        (image.patient, image.fit.values, twin.fit.values)
+        for image, twin in zip(a, b, strict=True)
+        if image.masses and image.fit is not None and twin.fit is not None
+    ]
     return {
         "n_images": len(common),
         "n_patients": len({image.patient for image in a}),
-        "detection": _detection(a, b, samples, seed),
+        "detection": _detection(a, b, [len(image.masses) for image in a], samples, seed),
         "masks": {
-            name: _paired(a, b, index, samples, seed)
+            name: _paired(((patient, one[index], two[index]) for patient, one, two in fits), samples, seed)
             for index, name in enumerate(MEASURES)
             if all(image.fit is not None for image in (*a, *b))
         },
     }
 
 
-def _paired(
-    a: Sequence[MeasuredImage], b: Sequence[MeasuredImage], index: int, samples: int, seed: int
+def compare_volumes(
+    ours: Mapping[str, MeasuredVolume], other: Mapping[str, MeasuredVolume], samples: int = 2000, seed: int = 0
 ) -> dict[str, Any]:
-    pairs = [
-        (image.patient, image.fit.values[index], twin.fit.values[index])
-        for image, twin in zip(a, b, strict=True)
-        if image.masses and image.fit is not None and twin.fit is not None
-    ]
+    """Return the same of two systems on volumes, by SOP Instance UID; masks are of the breast region, of all volumes.
+
+    Raises
+    ------
+    ResultsError
+        When they have no volume in common.
+
+    """
+    common = sorted(ours.keys() & other.keys())
+    if not common:
+        raise ResultsError("the two results have no volume with truth in common; expected the same volumes")
+    a, b = [ours[uid] for uid in common], [other[uid] for uid in common]
+    return {
+        "n_images": len(common),
+        "n_patients": len({volume.patient for volume in a}),
+        "detection": _detection(a, b, [volume.n_masses for volume in a], samples, seed),
+        "masks": {
+            name: _paired(
+                ((v.patient, v.region[name], twin.region[name]) for v, twin in zip(a, b, strict=True)), samples, seed
+            )
+            for name in a[0].region
+        },
+    }
+
+
+def _paired(pairs: Iterable[tuple[str, float, float]], samples: int, seed: int) -> dict[str, Any]:
     known = [pair for pair in pairs if not np.isnan(pair[1:]).any()]
     patients = [patient for patient, _, _ in known]
     values = np.array([pair[1:] for pair in known], dtype=np.float64).reshape(-1, 2)
@@ -77,14 +117,15 @@ def _paired(
     }
 
 
-def _detection(a: Sequence[MeasuredImage], b: Sequence[MeasuredImage], samples: int, seed: int) -> dict[str, Any]:
+def _detection(
+    a: Sequence[_Detected], b: Sequence[_Detected], masses: Sequence[int], samples: int, seed: int
+) -> dict[str, Any]:
     # One truth, so one set of patients and masses: a draw of patients is the same for both.
     sides = [
-        Detections.of((image.patient, twin.confidences, twin.hits, len(image.masses)) for image, twin in pairs)
-        for pairs in (zip(a, a, strict=True), zip(a, b, strict=True))
+        Detections.of((a[i].patient, each.confidences, each.hits, masses[i]) for i, each in enumerate(side))
+        for side in (a, b)
     ]
     patients = [image.patient for image in a]
-    masses = [len(image.masses) for image in a]
     hits, candidates = (
         np.array([[count(image.hits), count(twin.hits)] for image, twin in zip(a, b, strict=True)], dtype=np.float64)
         for count in (np.count_nonzero, len)

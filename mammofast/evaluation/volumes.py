@@ -29,6 +29,25 @@ FROC_AT = (0.5, 1.0, 2.0, 3.4, 4.0, 8.0)
 _REGION = {"dice": dice, "iou": iou, "sensitivity": sensitivity}
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredVolumes:
+    """A run's volumes that have truth, measured, by SOP Instance UID. run: its summary, with bundle_id and settings_id.
+
+    counts: n_studies, n_failed, n_without_truth.
+    """
+
+    run: dict[str, Any]
+    volumes: dict[str, "MeasuredVolume"]
+    counts: dict[str, int]
+    notices: list[str]
+
+    def summary(self, samples: int = 2000, seed: int = 0) -> dict[str, Any]:
+        """Return :func:`summarize` of them, and counts, bundle_id, settings_id and notices."""
+        ids = {name: self.run[name] for name in ("bundle_id", "settings_id")}
+        measures = summarize(list(self.volumes.values()), samples, seed)
+        return {**measures, **self.counts, **ids, "notices": self.notices}
+
+
 def evaluate_volumes(
     results: str | Path,
     truth: VolumeTruth,
@@ -37,8 +56,23 @@ def evaluate_volumes(
     settings_id: str | None = None,
     samples: int = 2000,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
+    """Return :func:`measure_volumes`' summary; parameters and errors as there.
+
+    samples, seed: of the bootstrap.
+    """
+    measured = measure_volumes(results, truth, bundle_id=bundle_id, settings_id=settings_id)
+    return measured.summary(samples, seed)
+
+
+def measure_volumes(
+    results: str | Path,
+    truth: VolumeTruth,
+    *,
+    bundle_id: str | None = None,
+    settings_id: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> MeasuredVolumes:
     """Measure results of volumes against truth.
 
     A candidate's box finds a mass where their IoU in three dimensions is above 0.5, one candidate finding a mass (see
@@ -49,13 +83,7 @@ def evaluate_volumes(
     ----------
     results: a results folder. truth: see :class:`VolumeTruth`.
     bundle_id, settings_id: which run's results; needed where there are several.
-    samples, seed: of the bootstrap.
     progress: called with the number of volumes just measured, and of all there are.
-
-    Returns
-    -------
-    dict, JSON-ready
-        As :func:`summarize`; and n_studies, n_failed, n_without_truth, bundle_id, settings_id, notices.
 
     Raises
     ------
@@ -71,23 +99,22 @@ def evaluate_volumes(
             "there is no truth for any screened volume; expected SOP_INSTANCE_UID.npy files, named by the first slice "
             "of the first phase, as `mammofast phantom --kind dce-mri` writes them"
         )
-    volumes = []
+    volumes = {}
     for entry in known:
-        volumes.append(_measure(entry, truth))
+        volumes[str(entry.image.sop_uid)] = _measure(entry, truth)
         if progress is not None:
             progress(1, len(known))
-    return {
-        **summarize(volumes, samples, seed),
+    counts = {
         "n_studies": len({entry.image.study_uid or entry.image.sop_uid for entry in known}),
         "n_failed": sum(entry.status == "failed" for entry in known),
         "n_without_truth": len(entries) - len(known),
-        "bundle_id": known[0].run.bundle_id,
-        "settings_id": known[0].run.settings_id,
-        "notices": opened.notices(),
     }
+    ids = {"bundle_id": known[0].run.bundle_id, "settings_id": known[0].run.settings_id}
+    run = next((each for each in opened.runs() if ids.items() <= each.items()), ids)
+    return MeasuredVolumes(run, volumes, counts, opened.notices())
 
 
-def _measure(entry: Entry, truth: VolumeTruth) -> "Measured":
+def _measure(entry: Entry, truth: VolumeTruth) -> "MeasuredVolume":
     image, uid = entry.image, str(entry.image.sop_uid)
     # What was lost before it could be read, or with its result, has no size.
     shape = None
@@ -110,7 +137,7 @@ def _measure(entry: Entry, truth: VolumeTruth) -> "Measured":
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredVolume:
     """One volume measured.
 
     patient: whose volume it is, as far as known; else its study. confidences, hits: of its candidates. region: by
@@ -132,7 +159,7 @@ def measure_volume(
     confidences: npt.ArrayLike,
     region: npt.NDArray[np.bool_],
     labels: npt.NDArray[np.integer[Any]],
-) -> Measured:
+) -> MeasuredVolume:
     """Measure one volume.
 
     Parameters
@@ -146,7 +173,7 @@ def measure_volume(
     hits = match_boxes(boxes, ranks, masses, IOU_THRESHOLD, strict=True) >= 0
     truth = labels != OUTSIDE
     pairs = [(p, t) for p, t in zip(region, truth, strict=True) if p.any() or t.any()]
-    return Measured(
+    return MeasuredVolume(
         patient,
         ranks,
         hits,
@@ -156,7 +183,7 @@ def measure_volume(
     )
 
 
-def summarize(volumes: Sequence[Measured], samples: int = 2000, seed: int = 0) -> dict[str, Any]:
+def summarize(volumes: Sequence[MeasuredVolume], samples: int = 2000, seed: int = 0) -> dict[str, Any]:
     """Return the measures of volumes, JSON-ready.
 
     Parameters

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy.ndimage import find_objects
+from scipy.stats import wilcoxon
 
 from mammofast.cli import main
 from mammofast.datasets import folds, write_splits
 from mammofast.errors import DatasetError, ResultsError
+from mammofast.evaluation.comparison import compare_volumes
 from mammofast.evaluation.volume_truth import VolumeTruth, mass_boxes
-from mammofast.evaluation.volumes import as_columns, average, evaluate_volumes, measure_volume
+from mammofast.evaluation.volumes import as_columns, average, evaluate_volumes, measure_volume, measure_volumes
 from mammofast.records import VolumeFinding, VolumeResult
 from mammofast.screening import Results
 from mammofast.screening.entry import Entry, ImageInfo, Run
@@ -225,6 +227,54 @@ def test_without_truth_or_results_it_says_what_is_expected(record, ledger, tmp_p
         evaluate_volumes(ledger.path, VolumeTruth(tmp_path / "truth"))
 
 
+OTHER = Run("d" * 64, "c" * 64)
+
+
+def test_two_detectors_are_compared_on_the_volumes_that_both_have(record, ledger, tmp_path):
+    """Differences are those of the two summaries; p is SciPy's of what each volume's region measures."""
+    ledger.start(OTHER, {"name": "other", "method": "volume"})
+    smaller = (2, 2, 1, 22, 12, 7)
+    for number in range(1, 8):
+        labels = labels_of(BREAST, A, B)
+        found = [(A, 0.9), *([(B, 0.8)] if number % 2 else [])]
+        record(number, number // 2, found, filled(BREAST if number % 3 else smaller), labels)
+        # The other one finds B never, has a candidate that is none, and a region that misses a column more each time.
+        candidates = (finding(A, 0.7), finding((20, 2, 2, 24, 5, 4), 0.3))
+        region = filled((2 + number, *BREAST[1:]))
+        if number > 1:
+            ledger.record(Entry.of(info(number, number // 2), OTHER, VolumeResult(SHAPE, candidates, None, region)))
+    truth = VolumeTruth(tmp_path / "truth")
+    ours = measure_volumes(ledger.path, truth, bundle_id="b" * 64)
+    other = measure_volumes(ledger.path, truth, bundle_id="d" * 64)
+    assert (len(ours.volumes), len(other.volumes)) == (7, 6)
+    got = compare_volumes(ours.volumes, other.volumes, samples=300)
+    assert (got["n_images"], got["n_patients"]) == (6, 3)
+    assert got["detection"]["sensitivity"] == {**got["detection"]["sensitivity"], "ours": 9 / 12, "other": 6 / 12}
+    assert got["detection"]["fp_per_image"] == {**got["detection"]["fp_per_image"], "ours": 0, "other": 1}
+    both = [ours.volumes[uid] for uid in other.volumes]
+    theirs = list(other.volumes.values())
+    for name, row in got["masks"].items():
+        a, b = (np.array([v.region[name] for v in side]) for side in (both, theirs))
+        assert row["difference"] == pytest.approx(a.mean() - b.mean())
+        assert row["p_images"] == pytest.approx(wilcoxon(a, b).pvalue)
+        whose = [v.patient for v in both]
+        means = [[side[np.array(whose) == p].mean() for p in sorted(set(whose))] for side in (a, b)]
+        assert row["p_patients"] == pytest.approx(wilcoxon(*means).pvalue)
+        assert row["interval"][0] <= row["difference"] <= row["interval"][1]
+    command = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--bundle-id", "b" * 64]
+    against = ["--against", str(ledger.path), "--against-bundle-id", "d" * 64]
+    said = CliRunner().invoke(main, [*command, *against, "--json", str(tmp_path / "out.json")])
+    assert said.exit_code == 0, said.output
+    assert "bundle bbbbbbbb against other, 6 volumes of 3 patients" in said.stdout
+    assert "False positives per case     0.000   1.000      -1.000" in said.stdout
+    assert f"Region's DSC{got['masks']['dice']['ours']:22.3f}" in said.stdout
+    assert "Dice of" not in said.stdout
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["against"]["masks"]["dice"]["difference"] == pytest.approx(got["masks"]["dice"]["difference"])
+    with pytest.raises(ResultsError, match="no volume with truth in common"):
+        compare_volumes({}, other.volumes)
+
+
 def test_the_command_tells_volumes_from_images(five, ledger, tmp_path):
     command = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth")]
     said = CliRunner().invoke(main, [*command, "--table", "--json", str(tmp_path / "out.json"), "--verbose"])
@@ -234,7 +284,7 @@ def test_the_command_tells_volumes_from_images(five, ledger, tmp_path):
     assert "False positives per case                   0.750" in said.stdout
     assert "Breast region: Jaccard                     0.625" in said.stdout
     assert "Sensitivity at 3.4 FP/case                 0.500" in said.stdout
-    assert "4 volumes of 3 patients, 4 masses, 5 candidates; 1 volumes failed, 1 have no truth" in said.stdout
+    assert "4 volumes of 3 patients, 4 masses, 5 candidates; volumes that failed: 1, without truth: 1" in said.stdout
     assert "U-Net++" in said.stdout
     assert "0.951" in said.stdout
     assert "0.874" in said.stdout
