@@ -35,8 +35,9 @@ class DrawnSample(Sample):
         return DrawnImage(self.planned)
 
     def read(self) -> npt.NDArray[Any]:
-        """Return the native image's stored values."""
-        return self.source().read()
+        """Return the native image's presentation values: there is no header to say what stored ones show."""
+        image = self.source()
+        return image.grey_table(GreyPipeline()).apply(image.read())
 
     def masses(self, shape: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """Return the truth: 0 = no mass, k = mass k."""

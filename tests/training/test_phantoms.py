@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mammofast.datasets.images import source_of
 from mammofast.phantom.plan import Mix, Purpose, plan_studies
 from mammofast.records import GreyPipeline, ImageSource
 from mammofast.training.phantoms import draw_phantoms, mass_boxes
@@ -48,6 +49,18 @@ def test_fingerprints_are_of_all_that_pixels_depend_on():
         (3, 5, Purpose.TRAINING, mix),
     ]:
         assert not first & prints(*other)
+
+
+def test_as_an_image_of_any_data_set_it_is_what_is_shown(data):
+    """Whatever reads samples without knowing phantoms, an image recipe for one, sees dense tissue bright."""
+    for sample in data.samples[:3]:
+        drawn, image = sample.source(), source_of(sample)
+        table = image.grey_table(GreyPipeline())
+        shown = image.read() if table is None else table.apply(image.read())
+        expected = drawn.grey_table(GreyPipeline()).apply(drawn.read())
+        # In units of its own: methods window what they read.
+        one, other = ((values - values.min()) / np.ptp(values) for values in (shown, expected))
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 def test_an_image_is_its_plans(data):
