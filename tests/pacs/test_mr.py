@@ -143,6 +143,20 @@ def test_the_command_chooses(tmp_path, orthanc):
     assert "the URL holds ModalitiesInStudy" in done.stderr
 
 
+@pytest.mark.parametrize("modalities", [("MR",), ("MG", "MR"), ("MR", "MG")])
+def test_a_mammogram_whose_modality_is_cut_off_is_no_mr(tmp_path, dicom, pacs, modalities):
+    pacs.add(dicom.dataset(dicom.pixels(), Modality="M"))
+    with DicomWeb(pacs.url, waits=(), modalities=modalities) as source:
+        report = ingest(source, tmp_path / "a.zarr")
+    assert (report.added, report.files) == ((1, 1) if "MG" in modalities else (0, 0))
+    assert not list(open_archive(tmp_path / "a.zarr").skipped())
+
+
+def test_another_modality_is_refused():
+    with pytest.raises(ValueError, match='got CT, expected "MG" or "MR" or both'):
+        DicomWeb("http://localhost/web", modalities=["CT"])
+
+
 @pytest.fixture
 def start(tmp_path, elsewhere):
     started = []

@@ -16,6 +16,9 @@ _NOT_FOUND = 404
 _STUDY, _SERIES, _INSTANCE, _CLASS = "0020000D", "0020000E", "00080018", "00080016"
 _MODALITY, _BODY_PART, _RELATED_INSTANCES = "00080060", "00180015", "00201208"
 
+# Mammography, and what its modality is cut off to: ingest looks at more than this word.
+_TAKEN = {"MG": ("MG", "M", ""), "MR": ("MR",)}
+
 Query = Iterable[tuple[str, str]]
 
 
@@ -73,8 +76,7 @@ def find_series(server: Server, study_uid: str, modality: str) -> Iterator[Serie
     """
     asked = (("includefield", _BODY_PART),)
     for item in _pages(server, f"/studies/{study_uid}/series", asked, _SERIES):
-        # Also what a modality is cut off to: ingest looks at more than this word.
-        if str(_value(item, _MODALITY) or "").strip() in (modality, modality[0], ""):
+        if str(_value(item, _MODALITY) or "").strip() in _TAKEN[modality]:
             yield Series(study_uid, _uid(item, _SERIES, "series"), str(_value(item, _BODY_PART) or ""))
 
 
