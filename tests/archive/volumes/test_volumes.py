@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 
 import imagecodecs
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from mammofast.archive import ArchiveVolume, ingest, open_archive
 from mammofast.archive.verify import verify
 from mammofast.cli import main
+from mammofast.cli.screen import what_there_is
 from mammofast.errors import ArchiveError, BrokenImage
 from mammofast.records import VolumeSource
 from tests.archive.volumes.series import OBLIQUE, Series, save, uid
@@ -439,6 +441,10 @@ def test_commands_know_volumes(tmp_path, make):
     assert uid(1, 9, 0, 0) in run("archive", "list", archive)
     assert json.loads(run("archive", "list", archive, "--json"))[0]["phases"] == 3
     assert json.loads(run("archive", "verify", archive, "--json"))["volumes"] == 1
+    assert what_there_is(archive) == ("volumes", 1)
+    (archive / "images" / uid(1) / uid(1, 1)).mkdir(parents=True)
+    assert what_there_is(archive) == ("images and volumes", 2)
+    shutil.rmtree(archive / "images" / uid(1))
     Series.draw(study=2).write(tmp_path / "gap", without((0, 0)))
     result = CliRunner().invoke(main, ["ingest", str(tmp_path / "gap"), str(archive)])
     assert result.exit_code == 3
