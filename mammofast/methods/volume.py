@@ -93,7 +93,7 @@ class _Case:
 
 @dataclass(frozen=True, slots=True)
 class _Proposed:
-    """The proposals of one slice: boxes (k, 4), and their features (k, c, 7, 7)."""
+    """The proposals of one slice: boxes (k, 4), and the map (1, c, h, w) that their features are cut out of."""
 
     slice: int
     boxes: Values
@@ -182,7 +182,7 @@ class Volume:
             for proposed in self._propose(rows, mask):
                 if len(proposed.boxes):
                     waiting.append(proposed)
-                    yield from proposed.features
+                    yield from self._align(proposed)
 
         mine: list[Outcome] = []
         # The head's batches are filled from as many slices as it takes.
@@ -199,16 +199,22 @@ class Volume:
         """Yield the proposals of each slice; where there is no breast, there is nothing but zeros to look at."""
         seen = np.flatnonzero(mask.any(axis=(1, 2)))
         settings, shape = self._rcnn, self._parameters.detection.shape
-        size, scale = (settings.roi_size, settings.roi_size), 1 / settings.anchors.stride
         for number, output in zip(seen.tolist(), self._run(TRUNK, rows[seen], self._trunk_batch), strict=True):
             features = finite(output, "features", TRUNK)[None]
             objectness, deltas = (finite(output, name, TRUNK) for name in ("objectness", "deltas"))
             with span("propose"):
                 boxes, _ = faster_rcnn.propose(objectness, deltas, shape, settings)
-                boxes = boxes[hold_any(mask[number], boxes)]
-                place = np.zeros(len(boxes), np.int64)
-                cut = ops.roi_align(features, boxes, place, size, scale, settings.sampling_ratio)
-            yield _Proposed(number, boxes, cut)
+            yield _Proposed(number, boxes[hold_any(mask[number], boxes)], features)
+
+    def _align(self, proposed: _Proposed) -> Iterator[Values]:
+        """Yield the features (c, 7, 7) of each proposal; those of a whole slice would be 150 MB at P5's width."""
+        size, scale = (self._rcnn.roi_size, self._rcnn.roi_size), 1 / self._rcnn.anchors.stride
+        for first in range(0, len(proposed.boxes), _HEAD_BATCH):
+            boxes = proposed.boxes[first : first + _HEAD_BATCH]
+            place = np.zeros(len(boxes), np.int64)
+            with span("align"):
+                cut = ops.roi_align(proposed.features, boxes, place, size, scale, self._rcnn.sampling_ratio)
+            yield from cut
 
     def _run(self, name: str, rows: Iterable[Values], batch: int) -> Iterator[Outcome]:
         """Yield what a network gives for each row; a batch is taken from ``rows`` when the one before is used up."""

@@ -72,9 +72,10 @@ def by_hand(folder, values):
     return link_slices(boxes, scores, number, Linking(min_iou=0.3)), native
 
 
-@pytest.mark.parametrize("batch", [1, 4])
+@pytest.mark.parametrize(("batch", "proposals"), [(1, 64), (4, 7)])  # 7: a slice's 20 take three runs of the head
 @pytest.mark.parametrize("seed", range(3))
-def test_batches_give_what_a_slice_at_a_time_gives(bundle, seed, batch):
+def test_batches_give_what_a_slice_at_a_time_gives(bundle, seed, batch, proposals, monkeypatch):
+    monkeypatch.setattr(volume, "_HEAD_BATCH", proposals)
     values = volume_bundle.phases(seed, masses=1 + seed % 2)
     expected, region = by_hand(bundle, values)
     (result,) = screener(bundle, batch)[0].screen([ArrayVolume(values)])
