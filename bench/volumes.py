@@ -54,7 +54,7 @@ NOTES = (
     "One process, one thread for every way; CPU seconds, so that nothing else on the machine counts. With --cores, "
     "seconds of wall clock for as many volumes as cores: eager PyTorch with a thread for each core, one volume after "
     "the other, and a screener on each core, as `mammofast screen` has workers.",
-    "The volume is a phantom of P5's matrix (320 x 320 pixels of 1 mm, 12 cm of slices, some of them without breast), "
+    "The volume is a phantom of P5's matrix (320 x 320 pixels of 1 mm, slices over 12 cm), "
     "in memory; its breasts are brightened, so that the last layer of a random U-Net++ can tell them from the chest. "
     "All ways prepare it, and link what they find.",
     "U-Net++ and Faster R-CNN on ResNet-101 as P5 has them at 320 x 320, 300 proposals a slice; width: factor on all "
