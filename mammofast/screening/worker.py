@@ -80,6 +80,9 @@ class Opened:
 
 
 _LAST_WORDS_SECONDS = 0.5
+# How often a worker says that it lives, which nobody asks in a run: one whose connection breaks has died. Each time
+# costs the scheduler about half of what a task does, and Dask's pace is one to four times a task.
+_HEARTBEAT_SECONDS = 10.0
 # Screeners of this process, by run.
 _OPEN: dict[str, Opened] = {}
 
@@ -138,6 +141,12 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
             if worker.address not in self._there:
                 worker.loop.add_callback(worker.close_gracefully, restart=False, reason="cannot open the bundle")
             raise
+        worker.periodic_callbacks["heartbeat"].callback = self._heartbeat
+
+    async def _heartbeat(self) -> None:
+        await self._worker.heartbeat()
+        beats = self._worker.periodic_callbacks["heartbeat"]
+        beats.callback_time = max(beats.callback_time, 1000 * _HEARTBEAT_SECONDS)
 
     def transition(self, key: Any, start: str, finish: str, **kwargs: Any) -> None:
         """Send a task's result, as it is there."""
@@ -157,6 +166,8 @@ class ScreenerPlugin(WorkerPlugin):  # type: ignore[misc]
 
     def teardown(self, worker: Any) -> None:
         """Close the bundle; one that is in use goes with its process, for whose end nobody should wait."""
+        beats = worker.periodic_callbacks["heartbeat"]
+        beats.callback, beats.callback_time = worker.heartbeat, 500  # until the scheduler says its own pace again
         opened = _OPEN.pop(self.name, None)
         if opened is not None and not opened.users and opened.lock.acquire(blocking=False):
             opened.screener.__exit__(None, None, None)

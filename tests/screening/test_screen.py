@@ -430,6 +430,11 @@ def cluster(fakes, tmp_path):
         yield cluster
 
 
+def heartbeat(dask_worker):
+    beats = dask_worker.periodic_callbacks["heartbeat"]
+    return beats.callback.__name__, beats.callback_time <= 2000
+
+
 def test_a_cluster_that_is_there_is_used_and_left_as_it_was(
     archive, private_bundle, undisturbed, tmp_path, fakes, cluster
 ):
@@ -444,6 +449,7 @@ def test_a_cluster_that_is_there_is_used_and_left_as_it_was(
     assert report.done == 6
     assert snapshot(tmp_path / "results") == undisturbed
     with Client(cluster, set_as_default=False) as client:
+        assert set(client.run(heartbeat).values()) == {("heartbeat", True)}
         assert client.submit(sum, [1, 2]).result() == 3
         assert [topic for topic in client.get_events() if topic.startswith("mammofast")] == []
         assert client.run(fakes.open_screeners) == dict.fromkeys(client.nthreads(), 0)

@@ -149,6 +149,10 @@ def test_any_other_screener_has_one_task_at_a_time(opened):
     assert [status for ((status, _, _),) in found] == ["failed"] * 2  # each waited for the other
 
 
+def dask_worker():
+    return SimpleNamespace(periodic_callbacks={"heartbeat": SimpleNamespace()}, heartbeat=None)
+
+
 def test_a_screener_in_use_goes_with_its_process(opened):
     screener = opened(Gathering(2))
     plugin = SimpleNamespace(name="run")
@@ -156,10 +160,10 @@ def test_a_screener_in_use_goes_with_its_process(opened):
         task = threads.submit(screen_task, packed([image(1)]), "run", 60)
         while not screener.all_in.n_waiting:
             time.sleep(0.001)
-        worker.ScreenerPlugin.teardown(plugin, None)
+        worker.ScreenerPlugin.teardown(plugin, dask_worker())
         assert not screener.ended
         screener.all_in.wait()
         assert unpacked(task.result())[0][0] == "done"
     opened(screener)
-    worker.ScreenerPlugin.teardown(plugin, None)
+    worker.ScreenerPlugin.teardown(plugin, dask_worker())
     assert screener.ended
