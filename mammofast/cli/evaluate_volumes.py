@@ -51,10 +51,10 @@ def evaluate_volumes(
     from mammofast.evaluation.comparison import compare_volumes
     from mammofast.evaluation.tables import paper_tables
     from mammofast.evaluation.volume_truth import VolumeTruth
-    from mammofast.evaluation.volumes import as_columns, measure_volumes
+    from mammofast.evaluation.volumes import MeasuredVolumes, as_columns, measure_volumes
 
     known = VolumeTruth(truth, split)
-    measured = {}
+    measured: dict[str, MeasuredVolumes] = {}
     for path, bundle, settings in ((results, bundle_id, settings_id), (against, against_bundle_id, None)):
         if path is not None:
             with progress("Measuring volumes", quiet=quiet) as advance:
@@ -62,7 +62,8 @@ def evaluate_volumes(
             measured[run_name(one.run, measured)] = one
     found = next(iter(measured.values())).summary()
     if against is not None:
-        found["against"] = compare_volumes(*(each.volumes for each in measured.values()))
+        ours, other = measured.values()
+        found["against"] = compare_volumes(ours.volumes, other.volumes)
     if table:
         tables = paper_tables("p5", {"ours": as_columns(found)})
         found["tables"] = {"p5": [each.as_dict() for each in tables]}

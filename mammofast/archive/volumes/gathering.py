@@ -61,6 +61,7 @@ class Gathering:
     _arrivals: dict[str, list[Arrival]] = field(default_factory=dict)
     _waiting: dict[str, str] = field(default_factory=dict)
     _lost: set[str] = field(default_factory=set)
+    _checked: dict[str, MrObject] = field(default_factory=dict)
     _bytes: int = 0
 
     def start(self) -> Iterator[str]:
@@ -122,15 +123,19 @@ class Gathering:
         while self._arrivals:
             study, arrivals = self._arrivals.popitem()
             with _alone(self.writer.archive.path):
-                self.volumes += _Study(self.writer, study, self._waiting, self._lost).put_together(arrivals)
+                parts = _Study(self.writer, study, self._waiting, self._lost, self._checked)
+                self.volumes += parts.put_together(arrivals)
         self._bytes = 0
 
 
 class _Study:
     """One study, while nobody else puts it together."""
 
-    def __init__(self, writer: Writer, uid: str, waiting: dict[str, str], lost: set[str]) -> None:
+    def __init__(
+        self, writer: Writer, uid: str, waiting: dict[str, str], lost: set[str], checked: dict[str, MrObject]
+    ) -> None:
         self._writer, self._uid, self._waiting, self._lost = writer, uid, waiting, lost
+        self._checked = checked  # what waits, and was decoded in this run: more of a series may come a thousand times
         self._members: dict[str, Member] = {}
         self._fates: list[tuple[Arrival, tuple[str, str | None] | None]] = []
         for volume in self._open_volumes():
@@ -190,6 +195,7 @@ class _Study:
             if path is not None and source not in self._waiting:
                 self._members[part.object.sop_uid] = replace(part, path=self._writer.let_wait(path, self._uid, source))
                 self._waiting[source] = self._uid
+                self._checked[source] = part.object
         if new:
             first = new[0].object
             record = SkippedRecord(
@@ -224,7 +230,7 @@ class _Study:
 
     def _take_waiting(self, path: Path) -> None:
         try:
-            part = members.of_file(path)
+            part = members.of_file(path, self._checked.get(path.stem))
             is_whole = part.object.source_sha256 == path.stem
         except (ImageError, OSError):
             is_whole = False
@@ -236,6 +242,7 @@ class _Study:
             self._waiting.pop(path.stem, None)
         else:
             self._members[part.object.sop_uid] = part
+            self._checked[path.stem] = part.object
 
     def _make(self, plan: Plan) -> int:
         """Write a volume, unless the archive has it; return how many were written."""
@@ -273,6 +280,7 @@ class _Study:
             if part.path is not None:
                 self._writer.remove(part.path)
                 self._waiting.pop(part.object.source_sha256, None)
+                self._checked.pop(part.object.source_sha256, None)
         return 1
 
 

@@ -40,10 +40,15 @@ def check(dataset: Dataset, source_sha256: str) -> MrObject:
     return replace(found.object, content_sha256=digest.hexdigest(), source_sha256=source_sha256)
 
 
-def of_file(path: Path) -> Member:
-    """Return the object in a file; raises as ``check``, and OSError."""
+def of_file(path: Path, checked: MrObject | None = None) -> Member:
+    """Return the object in a file; raises as ``check``, and OSError.
+
+    checked: what the same run found in it; the file is decoded again only where it is not that any more.
+    """
     with path.open("rb") as stream:
         source = hashlib.file_digest(stream, "sha256").hexdigest()
+        if checked is not None and checked.source_sha256 == source:
+            return Member(checked, path)
         stream.seek(0)
         return Member(check(read_dicom(stream), source), path)
 

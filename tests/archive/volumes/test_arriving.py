@@ -15,6 +15,7 @@ from mammofast.archive import ingest, open_archive
 from mammofast.archive.ingest import Ingest
 from mammofast.archive.sources import SourceFile
 from mammofast.archive.verify import verify
+from mammofast.archive.volumes import members
 from tests.archive.volumes.series import Series, save, uid
 
 INGEST = "import sys; from mammofast.archive import ingest; print(ingest(sys.argv[1], sys.argv[2]))"
@@ -209,6 +210,29 @@ def test_a_file_whose_waiting_copy_was_damaged_is_not_said_to_be_added(tmp_path,
         assert run.add(Received()).volumes == 1
     assert contents(archive) == expected
     assert not kept
+    assert not list(open_archive(archive).skipped())
+
+
+def test_one_by_one_in_one_run_each_is_decoded_once_and_damage_is_seen(tmp_path, whole, monkeypatch):
+    _, files, expected = whole
+    random.Random(4).shuffle(files)
+    archive, decoded, check = tmp_path / "a.zarr", [], members.check
+
+    def counted(dataset, source_sha256):
+        decoded.append(source_sha256)
+        return check(dataset, source_sha256)
+
+    monkeypatch.setattr(members, "check", counted)
+    with Ingest(archive) as run:
+        for path in files[:11]:
+            run.add(path)
+        assert len(decoded) == len(set(decoded)) == 11
+        damaged = next((archive / "waiting").rglob(f"{decoded[3]}.dcm"))
+        damaged.write_bytes(damaged.read_bytes()[:-9] + bytes(9))
+        assert run.add(files[11]).volumes == 0
+        assert not damaged.exists()
+        assert run.add(files[3]).volumes == 1
+    assert contents(archive) == expected
     assert not list(open_archive(archive).skipped())
 
 
