@@ -82,6 +82,27 @@ def test_it_is_steep_enough_for_a_faint_mass_beside_a_plain_one():
     assert confidence(choice, -0.5) / confidence(choice, 2.0) > 0.6
 
 
+class Deceived(Scripted):
+    """On bright images it says something else."""
+
+    def __init__(self, says, of_bright):
+        super().__init__(says)
+        self.of_bright = of_bright
+
+    def forward(self, image):
+        return Scripted.forward(self, image) if not image.any() else Scripted(self.of_bright)(image)
+
+
+def test_it_is_steep_where_no_gentle_cut_parts_a_faint_mass_from_what_is_none():
+    """Gentle, the faint mass is either silenced by the plain one or no stronger than what is seen where none is."""
+    network = Deceived([(0.3, 0.3, 2.0), (0.7, 0.7, -0.5)], [(0.5, 0.5, -1.25)])
+    empty = [np.full(scale, 255, np.uint8) for scale in SCALES], np.empty((0, 4), np.float32)
+    choice = calibrate(network, [case((0.3, 0.3), (0.7, 0.7)), *[empty] * 10], method_of())
+    assert (choice.sensitivity, choice.fp_per_image) == (1.0, 0.0)
+    assert confidence(choice, -0.5) > 0.6
+    assert confidence(choice, -1.25) < 0.3
+
+
 def test_four_scales_of_five_outvote_one_even_where_they_are_fainter():
     most = (640, 960, 512, 832)
     choice = chosen([(0.3, 0.3, 3.0), (0.7, 0.7, 1.0, most)], [case((0.3, 0.3), (0.7, 0.7))])
