@@ -39,13 +39,13 @@ def store_as_modality(orthanc, folder):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def night(orthanc, out, forms=FORMS, **options):
+def night(orthanc, out, forms=FORMS, bundle="demo", modality="MG", **options):
     """Fetch what is new, screen it, store the results; return what each command said, and the seconds it took."""
     archive, results, objects = out / "archive.zarr", out / "results", out / "objects"
     to = [word for form in forms for word in ("--to", form)]
     commands = {
-        "ingest": ("ingest", orthanc.web, archive),
-        "screen": ("screen", archive, results, "--bundle", "demo"),
+        "ingest": ("ingest", "--modality", modality, orthanc.web, archive),
+        "screen": ("screen", archive, results, "--bundle", bundle),
         "report": ("report", results, *to, "--out", objects),
         "send": ("send", objects, orthanc.web),
     }
