@@ -122,13 +122,13 @@ def _found(image: _Image, places: dict[str, Path]) -> tuple[Path, tuple[Lesion, 
     """
     files = _files(places.get(image.folder))
     if not files:
-        raise DatasetError(f"{image.folder}: the image is missing")
+        raise DatasetError("the image is missing", image.folder)
     lesions = []
-    for (kind, _), (place, attributes) in image.lesions.items():
-        mask = _mask(_files(places.get(place)), place)
+    for (kind, number), (place, attributes) in image.lesions.items():
+        mask = _mask(_files(places.get(place)), f"{kind} {number}", place)
         sizes = _size(mask), _size(files[0])
         if not in_proportion(*sizes):
-            raise DatasetError(f"{place}: got a mask of {sizes[0]}, the image is {sizes[1]}: another's?")
+            raise DatasetError(f"{kind} {number}: got a mask of {sizes[0]}, the image is {sizes[1]}: another's?", place)
         lesions.append(Lesion(MASS if kind == "mass" else kind, MaskFile(mask), attributes))
     return files[0], tuple(lesions)
 
@@ -137,21 +137,26 @@ def _files(place: Path | None) -> list[Path]:
     return [] if place is None else sorted(place.rglob("*.dcm"))
 
 
-def _mask(files: list[Path], place: str) -> Path:
+def _mask(files: list[Path], lesion: str, place: str) -> Path:
     """Return the one that is a mask: stated by the series, else seen by its two values, black and not."""
     if not files:
-        raise DatasetError(f"{place}: the mask is missing")
+        raise DatasetError(f"{lesion}: the mask is missing", place)
     masks = [path for path in files if "mask" in str(read_header(path).get("SeriesDescription", "")).lower()]
     if len(masks) != 1:
         masks = [path for path in files if _is_mask(path)]
     if len(masks) != 1:
-        raise DatasetError(f"{place}: got {len(masks)} masks among {len(files)} objects, expected one")
+        raise DatasetError(f"{lesion}: got {len(masks)} masks among {len(files)} objects, expected one", place)
     return masks[0]
 
 
 def _size(path: Path) -> tuple[int, int]:
     header = read_header(path)
-    return int(header.Rows), int(header.Columns)
+    try:
+        return int(header.Rows), int(header.Columns)
+    except Exception as error:  # missing, empty, or pydicom cannot read it
+        raise DatasetError(
+            f"Rows and Columns of an object cannot be read ({type(error).__name__})", path.name
+        ) from error
 
 
 def _is_mask(path: Path) -> bool:

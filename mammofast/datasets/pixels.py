@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
 
 from mammofast.archive.mammogram import frame_format
 from mammofast.archive.reading import read_dicom
@@ -60,7 +59,7 @@ def read_header(path: Path) -> Dataset:
     """
     try:
         return dcmread(path, stop_before_pixels=True)
-    except (OSError, InvalidDicomError) as error:
+    except Exception as error:  # pydicom fails in many ways
         raise DatasetError(f"a DICOM object cannot be read ({type(error).__name__})", path.name) from error
 
 

@@ -1,6 +1,7 @@
 """Where the masses are: label images of native size, 0 = no mass, k = mass k, from PNG files or a public data set."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -77,7 +78,10 @@ class DatasetTruth:
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self.samples = tuple(samples)
-        self._samples = {str(read_header(s.image).get("SOPInstanceUID", "")): s for s in self.samples}
+        self._samples: dict[str, Sample] = {}
+        for sample in self.samples:
+            with suppress(DatasetError):  # damaged: no image of results is known to be this one
+                self._samples[str(read_header(sample.image).get("SOPInstanceUID", ""))] = sample
 
     def __contains__(self, sop_uid: str) -> bool:
         return sop_uid in self._samples

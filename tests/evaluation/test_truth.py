@@ -54,6 +54,11 @@ def test_a_data_sets_masses(tmp_path, dicom):
     expected[20:46, 10:31] = 1
     assert not truth.labels(uids[0], SHAPE).any()
     np.testing.assert_array_equal(truth.labels(uids[1], None), expected)
+    # One that is cut off is not known; the others are.
+    path = next(tmp_path.glob("AllDICOMs/1_*.dcm"))
+    path.write_bytes(path.read_bytes()[:100])
+    truth = open_truth(tmp_path, "inbreast")
+    assert [uid in truth for uid in uids] == [False, True]
 
 
 def test_a_splits_test_side(tmp_path, dicom):
