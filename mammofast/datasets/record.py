@@ -3,9 +3,9 @@
 Nothing is read but lists and outlines until a sample is asked for its pixels or masks.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -151,9 +151,9 @@ def dataset(name: str, samples: list[Sample], left_out: list[LeftOut]) -> Datase
 
     """
     ordered = sorted(samples, key=lambda sample: sample.name)
-    twice = [a.name for a, b in pairwise(ordered) if a.name == b.name]
-    if twice:
-        raise DatasetError(f"{name}: got {len(twice) + 1} images of one name, expected each name once", twice[0])
+    for same, count in Counter(sample.name for sample in ordered).most_common(1):
+        if count > 1:
+            raise DatasetError(f"{name}: got {count} images of one name, expected each name once", same)
     if not ordered and left_out:
         raise DatasetError(f"{name}: none of its {len(left_out)} images can be used; the first: {left_out[0].reason}")
     if not ordered:

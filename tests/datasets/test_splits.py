@@ -96,6 +96,8 @@ def test_too_few_patients(draw, words):
         draw()
 
 
-def test_two_images_of_one_name():
-    with pytest.raises(DatasetError, match="set: got 2 images of one name, expected each name once"):
-        dataset("set", [Sample("1", "a", Path("x")), Sample("1", "b", Path("y"))], [])
+@pytest.mark.parametrize("names, count", [("11", 2), ("1122", 2), ("12131", 3)])
+def test_two_images_of_one_name(names, count):
+    with pytest.raises(DatasetError, match=f"set: got {count} images of one name, expected each name once") as error:
+        dataset("set", [Sample(name, str(k), Path("x")) for k, name in enumerate(names)], [])
+    assert error.value.of == "1"
