@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import radians, sin
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,7 @@ import numpy.typing as npt
 # DICOM's x rises to the patient's left, y to the back, z to the head.
 _LETTERS = (("L", "R"), ("P", "A"), ("H", "F"))
 # What part of a direction goes along an axis before its letter is told: one that is tilted by 6 degrees has no second.
-_TOLD = 0.1
+_TOLD = sin(radians(6)) + 1e-9
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,12 @@ def test_what_lies_between_axes_has_several_letters_the_nearest_first():
             assert letters(np.array(u) * 30 + np.array(v) * 2) == a
 
 
+def test_a_tilt_of_more_than_six_degrees_is_told():
+    for degrees, expected in ((0, "L"), (6, "L"), (6.01, "LP"), (45.01, "PL"), (83.99, "PL"), (84, "P")):
+        tilt = np.radians(degrees)
+        assert letters((np.cos(tilt), np.sin(tilt), 0)) == expected
+
+
 @pytest.mark.parametrize(
     ("row", "column", "through", "rising", "across"),
     [
