@@ -124,6 +124,9 @@ def test_levels_of_a_cascade_learn_one_by_one():
         with torch.no_grad():
             outputs, measured = network(batch["images"]), network.eval()(batch["images"])
         torch.testing.assert_close(measured, outputs[number])
+        others = [output if i == number else 7 * output + 1 for i, output in enumerate(outputs)]
+        alone = [task.loss(lambda images, found=found: found, batch, "network") for found in (outputs, others)]
+        torch.testing.assert_close(*alone, msg="the other levels' outputs cost nothing")
 
 
 def test_the_measure_is_the_mean_dice_at_the_methods_threshold():
