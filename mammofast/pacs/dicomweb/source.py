@@ -49,8 +49,9 @@ class DicomWeb:
         address = parse_url(url)
         self.server = Server(address.root, ca, waits)
         self._filters = address.filters
-        self.studies = 0  # that matched, for each modality
-        self.new_studies = 0  # that had to be looked into
+        # UIDs: a study may have both modalities.
+        self._matched: set[str] = set()
+        self._looked_into: set[str] = set()
         self.other_parts = 0  # series of MR that were passed over
 
     def __enter__(self) -> "DicomWeb":
@@ -58,6 +59,16 @@ class DicomWeb:
 
     def __exit__(self, *_: object) -> None:
         self.server.close()
+
+    @property
+    def studies(self) -> int:
+        """How many studies matched."""
+        return len(self._matched)
+
+    @property
+    def new_studies(self) -> int:
+        """How many of these had to be looked into."""
+        return len(self._looked_into)
 
     def files(self, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
         """Yield the instances that the archive has not seen, study by study.
@@ -74,10 +85,10 @@ class DicomWeb:
     def _files_of(self, modality: str, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
         watermark = Watermark(archive, self.server.root, modality)
         for study in find_studies(self.server, self._filters, modality):
-            self.studies += 1
+            self._matched.add(study.uid)
             if watermark.is_done(study):
                 continue
-            self.new_studies += 1
+            self._looked_into.add(study.uid)
             place = _place(self.server.root, study.uid)
             try:
                 instances = list(self._instances(study, modality))
