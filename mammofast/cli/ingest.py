@@ -113,8 +113,10 @@ def ingest_command(
         run = held.enter_context(Ingest(archive, workers=workers))
         try:
             # Counted first, so that the bar knows its end; opening is what takes time. A PACS is asked only once.
-            total = None if quiet or servers else sum(1 for _ in find_files(places, exclude=archive))
-            with progress("Ingesting files", sum(map(len, sets)) or total, quiet) as advance:
+            total = sum(map(len, sets)) or None
+            if not (quiet or servers or sets):
+                total = sum(1 for _ in find_files(places, exclude=archive))
+            with progress("Ingesting files", total, quiet) as advance:
                 run.add([DatasetFiles(data) for data in sets] or [*places, *servers], advance)
         except KeyboardInterrupt:
             tell(run.report)
