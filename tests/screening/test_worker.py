@@ -1,5 +1,6 @@
 """What a worker makes of misbehaving methods, without a cluster around it."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -151,6 +152,26 @@ def test_any_other_screener_has_one_task_at_a_time(opened):
 
 def dask_worker():
     return SimpleNamespace(periodic_callbacks={"heartbeat": SimpleNamespace()}, heartbeat=None)
+
+
+def test_a_worker_says_seldom_that_it_lives_while_a_run_lasts(monkeypatch):
+    """At ten seconds at least, slower where the scheduler asks for that; afterwards at the scheduler's own pace."""
+    monkeypatch.setattr(worker, "share_cores", lambda workers: None)
+    monkeypatch.setattr(worker.ScreenerPlugin, "_open", lambda self: None)
+    monkeypatch.setattr(worker, "_OPEN", {})
+    beats, paces = SimpleNamespace(callback_time=1000), iter([500, 60_000, 500])
+
+    async def heartbeat():
+        beats.callback_time = next(paces)
+
+    there = SimpleNamespace(address="tcp://127.0.0.1:1", periodic_callbacks={"heartbeat": beats}, heartbeat=heartbeat)
+    plugin = worker.ScreenerPlugin("run", None, "bundle", "cpu", None, ours=False)
+    plugin.setup(there)
+    for pace in (10_000, 60_000, 10_000):
+        asyncio.run(beats.callback())
+        assert beats.callback_time == pace
+    plugin.teardown(there)
+    assert (beats.callback, beats.callback_time) == (heartbeat, 500)
 
 
 def test_a_screener_in_use_goes_with_its_process(opened):
