@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _LAYOUTS = ["inbreast", "cbis-ddsm", "vindr-mammo", "cityscapes", "folder", "phantoms", "dce-mri"]
 _FOLDER = click.Path(path_type=Path, file_okay=False)
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 
 
 @click.command("train")
@@ -94,6 +94,7 @@ def train_command(
         raise ImportError(f'training needs the extra "train" ({error}): pip install "mammofast[train]"') from error
     from mammofast.compilation.compiler import Target
     from mammofast.errors import BundleError, EngineError, ModelError, TrainingError
+    from mammofast.training.bundle import check_others
     from mammofast.training.recipe import read_recipe
     from mammofast.training.tasks import make_task
 
@@ -116,6 +117,11 @@ def train_command(
         raise click.UsageError(
             f"--with {chosen.bundle.role}: is what this recipe trains; give the method's other networks"
         )
+    if chosen.bundle is not None:
+        try:
+            check_others(chosen.bundle, roles)
+        except TrainingError as error:
+            raise click.UsageError(f"--with {error}") from None
 
     def say(words: str) -> None:
         if not (quiet or as_json):

@@ -11,6 +11,7 @@ from mammofast.compilation.sources import Weights
 from mammofast.errors import TrainingError
 from mammofast.training.checkpoint import read_facts
 from mammofast.training.folder import WEIGHTS
+from mammofast.training.recipe import BundleTable
 
 _CPU = Target("onnxruntime")
 
@@ -34,15 +35,7 @@ def write_bundle(
         As :func:`compile_bundle`.
 
     """
-    files = {role: path / WEIGHTS if path.is_dir() else path for role, path in trained.items()}
-    facts = {role: read_facts(file) for role, file in files.items()}
-    for role, each in facts.items():
-        if each.get("bundle") is None:
-            raise TrainingError(f"{role}: recipe {each['recipe']!r} trains for no method; compile its weights alone")
-        if each["bundle"]["role"] != role:
-            raise TrainingError(
-                f"{role}: got a training of recipe {each['recipe']!r}, which is for the role {each['bundle']['role']!r}"
-            )
+    files, facts = _read(trained)
     methods = sorted({each["bundle"]["method"] for each in facts.values()})
     if len(methods) != 1:
         raise TrainingError(f"got trainings for {len(methods)} methods ({', '.join(methods)}), expected one method's")
@@ -66,6 +59,46 @@ def write_bundle(
         notice=" ".join(filter(None, notices)),
         parameters=_merged(facts),
     )
+
+
+def check_others(own: BundleTable, others: Mapping[str, Path]) -> None:
+    """Say before a training, which takes hours, what its bundle could not be made of.
+
+    Parameters
+    ----------
+    own: what the recipe trains for. others: by role, as in :func:`write_bundle`.
+
+    Raises
+    ------
+    TrainingError
+        When the method has no such role, or there is no finished training for it.
+
+    """
+    wanted = sorted(set(METHODS[own.method].roles) - {own.role})
+    for role in others:
+        if role not in wanted:
+            expected = " or ".join(wanted) or "none"
+            raise TrainingError(f"{role}: {own.method} has no such network beside its {own.role}; expected {expected}")
+    for role, each in _read(others)[1].items():
+        if each["bundle"]["method"] != own.method:
+            raise TrainingError(f"{role}: got a training for {each['bundle']['method']}, expected one for {own.method}")
+
+
+def _read(trained: Mapping[str, Path]) -> tuple[dict[str, Path], dict[str, dict[str, Any]]]:
+    """Return each role's weights, and what they say of their training."""
+    files = {role: path / WEIGHTS if path.is_dir() else path for role, path in trained.items()}
+    for role, file in files.items():
+        if not file.is_file():
+            raise TrainingError(f"{role}: there is no finished training; train it first, and give its --out")
+    facts = {role: read_facts(file) for role, file in files.items()}
+    for role, each in facts.items():
+        if each.get("bundle") is None:
+            raise TrainingError(f"{role}: recipe {each['recipe']!r} trains for no method; compile its weights alone")
+        if each["bundle"]["role"] != role:
+            raise TrainingError(
+                f"{role}: got a training of recipe {each['recipe']!r}, which is for the role {each['bundle']['role']!r}"
+            )
+    return files, facts
 
 
 def _merged(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -101,6 +101,19 @@ def test_a_splits_test_side_is_not_seen(data, tmp_path):
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss"], "--set loss: expected KEY=VALUE"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--set", "loss.nam=dice"], "unknown entries ['nam']"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--with", "segmenter=z"], "is what this recipe trains"),
+        (
+            ["p2-aunet", "--data", "folder:x", "--out", "y", "--with", "detector=z"],
+            "--with detector: whole_image has no such network beside its segmenter; expected none",
+        ),
+        (
+            ["p4-yolov3", "--data", "folder:x", "--out", "y", "--with", "segmnter=z"],
+            "--with segmnter: two_stage has no such network beside its detector; expected segmenter",
+        ),
+        (
+            ["p4-yolov3", "--data", "folder:x", "--out", "y", "--with", "segmenter=z"],
+            "--with segmenter: there is no finished training; train it first",
+        ),
+        (["p2-aunet", "--data", "folder:x", "--out", "y", "--start", "no.pt"], "File 'no.pt' does not exist"),
         (["p2-aunet", "--data", "folder:x", "--out", "y", "--budget", "2"], "budget: got 2.0"),
         (["p3-fcn-cityscapes", "--data", "folder:x", "--out", "y", "--bundle", "z"], "ends in no bundle"),
     ],
