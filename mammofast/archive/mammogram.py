@@ -164,8 +164,9 @@ def _check_class(header: Dataset, kept: Sequence[str]) -> None:
     if _is_hidden_tomosynthesis(header, sop_class, modality):
         raise UnusableImage(Reason.TOMOSYNTHESIS, "tomosynthesis in an object of another class")
     if sop_class not in kept:
+        films = "; films of a public data set are taken with --layout" if sop_class == _CAPTURE else ""
         raise UnusableImage(
-            Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography"
+            Reason.NOT_A_MAMMOGRAM, f"SOP class {uid(header, 'SOPClassUID') or 'none'} is not 2-D mammography{films}"
         )
     # Computed radiography serves every part of the body; the mammography classes serve one, but may hold anything.
     if modality != "MG" and not (modality in ("", "M") and sop_class in (_FOR_PRESENTATION, _FOR_PROCESSING)):

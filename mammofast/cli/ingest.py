@@ -92,6 +92,8 @@ def ingest_command(
             click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
             if report.failed:
                 click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
+            elif report.skipped and not (report.added or report.known):
+                click.echo("Why nothing was added: `mammofast archive list ARCHIVE --skipped`", err=True)
 
     keep_memory_flat()
     places = [source for source in sources if isinstance(source, Path)]

@@ -32,7 +32,7 @@ _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.command("screen")
 @click.argument("archive", type=click.Path(path_type=Path, file_okay=False))
 @click.argument("results", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--bundle", required=True, help="What to screen with: a bundle's folder, or 'demo'.")
+@click.option("--bundle", required=True, help="What to screen with: a bundle's folder, 'demo', or 'demo-mri' for MR.")
 @click.option(
     "--workers", type=click.IntRange(1), help="Processes on this machine.  [default: one per core, or per card]"
 )
@@ -135,6 +135,9 @@ def screen_command(
         click.echo(json.dumps(asdict(report)))
     elif not quiet or report.failed or report.stopped:
         click.echo(str(report))
+        if report.skipped and not (report.done or report.failed or report.stopped or verbose):
+            # Another kind of bundle than the archive's images leaves a night without results, and no error.
+            click.echo("Why nothing was screened: the same command with --verbose", err=True)
     if interrupted:
         ctx.exit(COULD_NOT_RUN)
     if report.failed:

@@ -100,9 +100,15 @@ def test_trained_ingested_screened_and_measured(cbis, tmp_path):
 def test_without_its_layout_it_is_no_mammography(cbis, tmp_path):
     """Nobody guesses: a hospital's Secondary Capture may be anything. What is refused so is taken when it is stated."""
     archive = tmp_path / "archive.zarr"
-    assert "20 skipped" in invoke("ingest", cbis.folder / "CBIS-DDSM", archive).stdout
-    reasons = {record.reason.partition(":")[0] for record in mammofast.open_archive(archive).skipped()}
-    assert reasons == {"not-a-mammogram"}
+    done = invoke("ingest", cbis.folder / "CBIS-DDSM", archive)
+    assert "20 skipped" in done.stdout
+    assert "Why nothing was added: `mammofast archive list" in done.stderr
+    (reason,) = {record.reason for record in mammofast.open_archive(archive).skipped()}
+    assert reason.startswith("not-a-mammogram: ")
+    assert "films of a public data set are taken with --layout" in reason
+    done = invoke("screen", archive, tmp_path / "results", "--bundle", "demo", "--workers", 1)
+    assert "0 done, 20 skipped" in done.stdout
+    assert "Why nothing was screened: the same command with --verbose" in done.stderr
     assert "6 added" in invoke("ingest", "--layout", "cbis-ddsm", cbis.folder, archive).stdout
     assert len(list(mammofast.open_archive(archive).skipped())) == 14
     assert "0 added, 6 known" in invoke("ingest", "--layout", "cbis-ddsm", cbis.folder, archive).stdout
