@@ -33,7 +33,8 @@ NOTES = (
     "is the mean over seeds. Intervals: 95 %, bootstrap over patients (studies). p: Wilcoxon's signed-rank test on "
     "patients' means, two-sided, corrected by Holm's method for the comparisons of one table.",
     "'holds': the interval of the difference is above 0 and the corrected p below 0.05; 'the other way round': the "
-    "same below 0; all else is 'too small to tell'.",
+    "same below 0; all else is 'too small to tell'. Tests and intervals are of patients; whether another training "
+    "would say the same, the seeds' own differences tell.",
 )
 
 

@@ -39,7 +39,10 @@ def of_comparison(comparison: Comparison, measured: Mapping[str, Sequence[Measur
         "patients": len(set(owners)),
         "seeds": len(next(iter(measured.values()))),
         "table": table,
-        "conclusions": _conclusions(comparison.claims, dice, owners),
+        "conclusions": [
+            {**each, "difference_of_seeds": _of_seeds(measured[each["better"]], measured[each["worse"]])}
+            for each in _conclusions(comparison.claims, dice, owners)
+        ],
         "dice": {name: np.sort(values).round(4).tolist() for name, values in dice.items()},
     }
 
@@ -106,6 +109,10 @@ def _mean(name: str, values: Values, owners: Sequence[str]) -> dict[str, Any]:
     return {name: float(values.mean()), f"{name}_interval": list(bootstrap_interval(values, owners, samples=SAMPLES))}
 
 
+def _of_seeds(better: Sequence[Measured], worse: Sequence[Measured]) -> list[float]:
+    return [float(np.mean(a.dice) - np.mean(b.dice)) for a, b in zip(better, worse, strict=True)]
+
+
 def _conclusions(
     claims: Sequence[tuple[str, str, str]], dice: Mapping[str, Values], owners: Sequence[str]
 ) -> list[dict[str, Any]]:
@@ -153,6 +160,13 @@ def holm(p: Sequence[float]) -> list[float]:
     return corrected
 
 
+def _of_each(conclusion: Mapping[str, Any]) -> str:
+    """Return how often seeds, one by one, say the same: intervals and tests are of patients, not of trainings."""
+    seeds = conclusion.get("difference_of_seeds", ())
+    same = sum(each * conclusion["difference"] > 0 for each in seeds)
+    return f" (of the same sign in {same} of {len(seeds)} seeds)" if seeds else ""
+
+
 def as_text(case: Mapping[str, Any]) -> str:
     """Return a case to read."""
     lines = [case["case"]]
@@ -168,6 +182,6 @@ def as_text(case: Mapping[str, Any]) -> str:
         low, high = each["interval"]
         lines.append(
             f"  {each['claim']}: {each['difference']:+.3f} ({low:+.3f} to {high:+.3f}), p {each['p_corrected']:.3f}: "
-            f"{each['verdict']}"
+            f"{each['verdict']}{_of_each(each)}"
         )
     return "\n".join(lines)

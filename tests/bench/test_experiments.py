@@ -61,6 +61,8 @@ def test_what_is_better_is_found_and_what_is_not_is_not_claimed():
     verdicts = [each["verdict"] for each in case["conclusions"]]
     assert verdicts == [conclusions.HOLDS, conclusions.REVERSED, conclusions.UNKNOWN]
     assert case["conclusions"][0]["difference"] == pytest.approx(0.1, abs=0.01)
+    assert case["conclusions"][0]["difference_of_seeds"] == pytest.approx([0.1, 0.1], abs=0.01)
+    assert "(of the same sign in 2 of 2 seeds)" in conclusions.as_text(case).splitlines()[4]
     assert case["table"]["good"]["dice"] == pytest.approx(middle.mean() + 0.1, abs=0.01)
     assert (case["images"], case["patients"]) == (60, 30)
 
