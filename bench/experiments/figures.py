@@ -27,7 +27,7 @@ def draw(cases: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
 def _figure(case: Mapping[str, Any]) -> Any:
     panels = 3 if "sweep" in case else 2
     rows = len(case["table"])
-    figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, max(2.6, 0.33 * rows + 1.5)), layout="constrained")
+    figure, axes = plt.subplots(1, panels, figsize=(4.6 * panels, max(3.6, 0.33 * rows + 1.5)), layout="constrained")
     _means(axes[0], case)
     _curves(axes[1], case)
     if "sweep" in case:
