@@ -1,6 +1,7 @@
 """What the archive remembers of an image it keeps, and of a file it does not."""
 
 from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ class ImageRecord:
     @property
     def nbytes(self) -> int:
         """How much the native stored values take."""
-        return self.rows * self.cols * np.dtype(self.dtype).itemsize
+        return self.rows * self.cols * _itemsize(self.dtype)
 
     @property
     def time_units(self) -> int:
@@ -91,6 +92,7 @@ class ImageRecord:
             raise ArchiveError(f"an image's record is not what this version writes ({type(error).__name__})") from None
 
 
+_itemsize = lru_cache(lambda dtype: np.dtype(dtype).itemsize)
 _values_of = attrgetter(*(field.name for field in fields(ImageRecord)))
 
 

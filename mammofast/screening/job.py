@@ -4,7 +4,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
+from typing import Any
 
 from mammofast.archive import Archive, ArchiveVolume, SkippedRecord, Unit
 from mammofast.errors import ArchiveError, Reason
@@ -90,6 +92,8 @@ class Job:
         self._retry_failed = retry_failed
         self._progress = progress
         self._log = log
+        # Millions of images have the same few values.
+        self._refusal = lru_cache(maxsize=1024)(self._refuse)
         self.report = ScreenReport()
 
     def pending(self, interrupt: Interrupt) -> Iterator[tuple[Unit, _Name]]:
@@ -212,8 +216,11 @@ class Job:
             if self._of_volumes:
                 return f"{Reason.NOT_DCE}: an image, the bundle reads breast DCE-MRI volumes"
             return f"{Reason.NOT_A_MAMMOGRAM}: a breast DCE-MRI volume, the bundle reads mammograms"
-        for name, allowed in self._accepts.items():
-            value = getattr(image.record, name)
+        return self._refusal(tuple([getattr(image.record, name) for name in self._accepts]))
+
+    def _refuse(self, values: tuple[Any, ...]) -> str | None:
+        """Say why images with these values, in the order of what the bundle asks, are not for it."""
+        for (name, allowed), value in zip(self._accepts.items(), values, strict=True):
             # Of an image's modifiers each has to be one that the bundle reads.
             refused = [v for v in (value if isinstance(value, tuple) else (value,)) if v not in allowed]
             if refused:
