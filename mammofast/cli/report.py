@@ -78,6 +78,7 @@ def report_command(
             "images' own UIDs; write them by a call of their own, to another folder"
         )
     opened = open_results(results)
+    deidentifier = _deidentifier(out, deidentify_key) if deidentify or deidentify_key else None
     kinds = [form for form in dict.fromkeys(forms) if form in _OBJECTS]
     if kinds:  # before anything is written
         from mammofast.archive import open_archive
@@ -88,7 +89,6 @@ def report_command(
             open_archive(archive or opened.archive_path)
         except ArchiveError as error:
             raise ArchiveError(f"{error}; where it moved, say with --archive where it is now") from None
-    deidentifier = _deidentifier(out, deidentify_key) if deidentify or deidentify_key else None
     written: list[Path] = []
     said: dict[str, Any] = {}
     for form in others:
