@@ -122,9 +122,9 @@ def test_only_commands_speak(path):
             of = ast.unparse(node.func)
             assert name != "print", f"line {node.lineno}: {of}"
             assert of != "warnings.warn", f"line {node.lineno}: {of}"
-            assert name not in {"debug", "info", "warning", "error", "exception", "critical"}, (
-                f"line {node.lineno}: {of}"
-            )
+            # Who logs gives words; a future is asked for its exception without.
+            logs = name in {"debug", "info", "warning", "error", "exception", "critical"} and node.args
+            assert not logs, f"line {node.lineno}: {of}"
 
 
 # Raised with words chosen here.
