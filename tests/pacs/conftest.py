@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.pacs.orthanc import Orthanc
+from tests.pacs.serving import Served
 from tests.pacs.tls import Proxy, Tls
 
 
@@ -49,6 +50,21 @@ def _environment(monkeypatch, tmp_path):
     for name in ("USER", "PASSWORD", "TOKEN"):
         monkeypatch.delenv(f"MAMMOFAST_PACS_{name}", raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
+
+
+@pytest.fixture
+def start(tmp_path, elsewhere):
+    started = []
+
+    def start(*options):
+        started.append(Served(tmp_path / "a.zarr", elsewhere, *options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        if each.process.poll() is None:
+            each.process.kill()
+        each.process.communicate()
 
 
 BOUNDARY = "the-boundary"

@@ -13,7 +13,7 @@ from mammofast.archive.verify import verify
 from mammofast.cli import main
 from mammofast.pacs.dicomweb import DicomWeb, watermark
 from tests.archive.volumes.series import ENHANCED, MR, OBLIQUE, Series, save
-from tests.pacs.test_serve import Served, associate, storescu
+from tests.pacs.serving import associate, storescu
 
 
 def volumes(archive):
@@ -155,21 +155,6 @@ def test_a_mammogram_whose_modality_is_cut_off_is_no_mr(tmp_path, dicom, pacs, m
 def test_another_modality_is_refused():
     with pytest.raises(ValueError, match='got CT, expected "MG" or "MR" or both'):
         DicomWeb("http://localhost/web", modalities=["CT"])
-
-
-@pytest.fixture
-def start(tmp_path, elsewhere):
-    started = []
-
-    def start(*options):
-        started.append(Served(tmp_path / "a.zarr", elsewhere, *options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-        each.process.communicate()
 
 
 def test_mr_is_received_only_where_it_is_asked_for(dicom, start):

@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -18,7 +17,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from pydicom import dcmread
-from pynetdicom import AE, build_context, evt
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
@@ -29,64 +27,14 @@ from mammofast.archive.codecs import DECODERS
 from mammofast.archive.ingest import Ingest
 from mammofast.cli import main
 from mammofast.errors import PacsError
-from mammofast.pacs.dimse.entity import Credentials, close_surely
+from mammofast.pacs.dimse.entity import Credentials
 from mammofast.pacs.dimse.receive import Receiver
 from mammofast.pacs.dimse.serve import serve
 from mammofast.pacs.dimse.spool import FOLDER, Spool
 from tests.pacs.orthanc import need
+from tests.pacs.serving import associate, storescu
 
 VERIFICATION = "1.2.840.10008.1.1"
-
-
-class Served:
-    """``mammofast serve`` as a process of its own."""
-
-    def __init__(self, archive, elsewhere, *options):
-        command = [sys.executable, "-P", "-m", "mammofast", "serve", "--aet", "MAMMOFAST", "--port", "0", "--json"]
-        self.archive = archive
-        # Ignored where a shell runs the tests in its background, and then by what is started here.
-        before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-        self.process = subprocess.Popen(
-            [*command, *map(str, options), str(archive)],
-            **elsewhere,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        signal.signal(signal.SIGINT, before)
-        line = self.process.stdout.readline()
-        assert line, self.process.communicate()[1]
-        self.port = json.loads(line)["port"]
-
-    def end(self, number=signal.SIGTERM):
-        """Return exit status, lines of standard output, and standard error."""
-        self.process.send_signal(number)
-        said, complained = self.process.communicate(timeout=30)
-        return self.process.returncode, [json.loads(line) for line in said.splitlines()], complained
-
-    def wait_for(self, images):
-        for _ in range(3000):
-            found = len(list(self.archive.glob("images/*/*")))
-            if found >= images and not list((self.archive / FOLDER).glob("*.dcm")):
-                return
-            assert self.process.poll() is None
-            time.sleep(0.02)
-        raise AssertionError(f"{found} images, expected {images}")
-
-
-@pytest.fixture
-def start(tmp_path, elsewhere):
-    started = []
-
-    def start(*options):
-        started.append(Served(tmp_path / "a.zarr", elsewhere, *options))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-        each.process.communicate()
 
 
 @pytest.fixture
@@ -95,23 +43,6 @@ def receiver(tmp_path):
     (tmp_path / "spool").mkdir()
     with Spool(tmp_path / "spool") as spool, Receiver(spool, "MAMMOFAST", 0) as receiver:
         yield receiver
-
-
-def associate(port, sop_class, syntaxes=None, **options):
-    """Associate by pynetdicom, whose sockets are closed whoever hangs up first."""
-    contexts = [build_context(sop_class, syntax) for syntax in syntaxes or ["1.2.840.10008.1.2.1"]]
-    entity = AE("MODALITY")
-    entity.acse_timeout = entity.network_timeout = entity.dimse_timeout = 10
-    closing = [(evt.EVT_CONN_OPEN, close_surely)]
-    return entity.associate("127.0.0.1", port, contexts, "MAMMOFAST", evt_handlers=closing, **options)
-
-
-def storescu(port, *arguments, aec="MAMMOFAST", check=True):
-    command = [need("storescu"), "-aec", aec, "-aet", "MODALITY", "127.0.0.1", str(port)]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=60, check=False)
-    if check:
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def echoscu(port, *options):

@@ -112,8 +112,8 @@ class DicomWeb:
         self, study: Study, instances: list[Instance], archive: Path, watermark: Watermark, modality: str
     ) -> Iterator[SourceFile]:
         known = watermark.not_kept(study.uid)
-        kept = _kept(archive, study.uid)
-        new = [each for each in instances if each.sop_uid not in known | kept]
+        seen = known | _kept(archive, study.uid)
+        new = [each for each in instances if each.sop_uid not in seen]
         unsettled = {each.sop_uid for each in new}
 
         def settled(instance: Instance, final: bool) -> None:
