@@ -1,14 +1,8 @@
 """Who is trained on and who is measured: phantoms that are drawn when they are asked for, each study a patient."""
 
-from dataclasses import fields
-from typing import Any
-
-import numpy.typing as npt
-
 from mammofast.datasets import Dataset, Split
 from mammofast.phantom.plan import STANDARD_MIX, Mix, Purpose
-from mammofast.records import GreyPipeline
-from mammofast.training.phantoms import DrawnSample, draw_phantoms
+from mammofast.training.phantoms import draw_phantoms
 
 # Streams of measured phantoms begin with another word than those of training, so that no seed mixes them up; and no
 # other training, benchmark or test has these seeds.
@@ -17,31 +11,12 @@ TRAINING_SEED, TEST_SEED = 31_001, 31_002
 ALL_WITH_MASS = Mix(with_mass=1.0, with_two=0.1, subtle=STANDARD_MIX.subtle)
 
 
-class Shown(DrawnSample):
-    """A phantom whose values are what is shown, brighter is denser, whatever its display would have stored."""
-
-    def read(self) -> npt.NDArray[Any]:
-        """Return the native image's presentation values."""
-        image = self.source()
-        return image.grey_table(GreyPipeline()).apply(image.read())
-
-    def fingerprint(self) -> str:
-        """Return what the values depend on."""
-        return super().fingerprint()[:-5] + "shown"
-
-
-def _drawn(studies: int, seed: int, purpose: Purpose, mix: Mix) -> Dataset:
-    data = draw_phantoms(studies, seed, purpose, mix)
-    shown = tuple(Shown(**{each.name: getattr(sample, each.name) for each in fields(sample)}) for sample in data)
-    return Dataset(data.name, shown)
-
-
 def training_set(studies: int, mix: Mix = ALL_WITH_MASS) -> tuple[Dataset, Split]:
     """Return phantoms to train on, all of them; who chooses the epoch is taken from them by the recipe."""
-    data = _drawn(studies, TRAINING_SEED, Purpose.TRAINING, mix)
+    data = draw_phantoms(studies, TRAINING_SEED, Purpose.TRAINING, mix)
     return data, Split(tuple(sample.name for sample in data), ())
 
 
 def measured_set(studies: int, mix: Mix = ALL_WITH_MASS) -> Dataset:
     """Return phantoms to measure on."""
-    return _drawn(studies, TEST_SEED, Purpose.VALIDATION, mix)
+    return draw_phantoms(studies, TEST_SEED, Purpose.VALIDATION, mix)
