@@ -70,7 +70,9 @@ class ObjectPath(PosixPath):
 
     def is_dir(self) -> bool:
         """Say whether objects' names begin with this one."""
-        return next(self.iterdir(), None) is not None
+        with _as_system_errors(self):  # of what may be millions, the first page is asked for
+            found = _obstore().list(_store(self.bucket), f"{self.key}/" if self.key else None, chunk_size=1)
+            return any(found)
 
     def read_bytes(self) -> bytes:
         """Return the object's content."""

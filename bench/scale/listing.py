@@ -54,7 +54,7 @@ def pending(archive: Any, results: Results) -> Callable[[], int]:
     """Return what counts the images that ``screen`` would send to workers."""
 
     def count() -> int:
-        job = Job(archive, results, RUN, {}, False, False, lambda n: None, StudyLog(lambda line: None))
+        job = Job(archive, results, RUN, {}, False, False, False, lambda n: None, StudyLog(lambda line: None))
         return sum(1 for _ in job.pending(Interrupt()))
 
     return count

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -125,9 +125,10 @@ class _Watch(threading.Thread):
         """Take down the moment."""
         for thread in threading.enumerate():
             stat = Path(f"/proc/self/task/{thread.native_id}/stat")
-            if thread.native_id is not None and thread is not self and stat.exists():
+            if thread.native_id is not None and thread is not self:
                 owner = next((who for start, who in _OWN.items() if thread.name.startswith(start)), _DASK)
-                self._threads[thread.native_id] = owner, _cpu(stat)
+                with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                    self._threads[thread.native_id] = owner, _cpu(stat)
         cpu: dict[str, float] = defaultdict(float)
         for owner, seconds in self._threads.values():
             cpu[owner] += seconds

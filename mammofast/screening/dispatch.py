@@ -4,7 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -12,18 +12,13 @@ from distributed import Client, KilledWorker
 
 from mammofast.archive import Unit
 from mammofast.errors import EngineError, MammofastError, SchedulerError
-from mammofast.screening.task import Result, packed, results_topic, screen_alone, screen_task, unpacked
+from mammofast.screening.cutting import Name, Task, cut
+from mammofast.screening.task import Result, results_topic, screen_alone, screen_task, unpacked
 from mammofast.screening.trace import IN_FLIGHT, LIST, SEND
 from mammofast.tracing import sample, span
 
-# What the caller knows an image by.
-Name = Any
-
 # One being worked on, one waiting: enough that a worker never waits for us, and all that is lost when it dies.
 TASKS_PER_WORKER = 2
-# What a task's images or volumes decode to, at most, unless it is one: 157 images of 4096 x 3328. In flight is twice
-# that a thread.
-TASK_BYTES = 4 << 30
 # How often images that were alone are tried when what ends is not their own process but the worker that looks on.
 TRIES_ALONE = 5
 # How often to look what has come: with more in flight less often, so that several are there at once.
@@ -40,37 +35,6 @@ NO_WORKER_SECONDS = 120.0
 # that. A task may have waited behind others.
 _OVERDUE_FACTOR, _OVERDUE_SECONDS = 2 * TASKS_PER_WORKER, 60.0
 _RESTART_SECONDS = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """Images that go to a worker together.
-
-    Tens of thousands are in flight, and Python's garbage collector looks through all that they hold, over and over:
-    nothing of them is kept but their names and bytes.
-
-    content: the images, packed. time_units: how many images' time they may take, together.
-    alone: how often they were sent to be screened in a process of their own. others: how many tasks had ended well when
-    they first were. future, sent: once they are under way.
-    """
-
-    names: list[Name]
-    content: bytes
-    time_units: int
-    alone: int = 0
-    others: int = 0
-    future: Any = None
-    sent: float = field(default=0.0, compare=False)
-
-    @classmethod
-    def of(cls, units: list[tuple[Unit, Name]]) -> "_Task":
-        """Pack images."""
-        images = [image for image, _ in units]
-        return cls([name for _, name in units], packed(images), sum(image.record.time_units for image in images))
-
-    def units(self) -> Iterator[tuple[Unit, Name]]:
-        """Unpack images."""
-        return zip(unpacked(self.content), self.names, strict=True)
 
 
 class Dispatcher:
@@ -103,18 +67,18 @@ class Dispatcher:
         self._give_up = give_up
         self._deadline = deadline
         # By their keys.
-        self._in_flight: dict[str, _Task] = {}
+        self._in_flight: dict[str, Task] = {}
         # Keys and what came of them; Dask's thread puts them here.
         self._arrived: deque[tuple[str, bytes]] = deque()
         self._found: list[tuple[Name, Result]] = []
         self._numbers = count()
-        self._suspects: deque[_Task] = deque()
+        self._suspects: deque[Task] = deque()
         # When it was first seen that a task has ended, of those whose results have not come.
         self._ended: dict[str, float] = {}
         self._ended_well = 0
         self._workers = 0
         self._threads = 0
-        self._counted = float("-inf")
+        self._counted = self._looked = float("-inf")
         self._none_since: float | None = None
         # When the first task was sent, on the monotonic clock.
         self.began: float | None = None
@@ -132,7 +96,7 @@ class Dispatcher:
             When a worker cannot screen at all.
 
         """
-        tasks = _cut(images, self._size)
+        tasks = cut(images, self._size)
         self._client.subscribe_topic(results_topic(self._name), lambda event: self._arrived.append(event[1]))
         try:
             while True:
@@ -142,22 +106,22 @@ class Dispatcher:
                     self.left = bool(self._suspects) or next(tasks, None) is not None
                     return
                 self._collect()
+                if time.monotonic() - self._looked >= self._pause():
+                    self._look_for_failures()
                 if self._found:
                     found, self._found = self._found, []
                     yield found
                 elif self._abandon():
                     return
                 else:
-                    time.sleep(
-                        min(max(_POLL_SECONDS, _POLL_SECONDS_PER_TASK * len(self._in_flight)), _LONGEST_POLL_SECONDS)
-                    )
+                    time.sleep(self._pause())
         finally:
             if self._client.status == "running":
                 self._client.unsubscribe_topic(results_topic(self._name))
                 if self._in_flight:
                     self._client.cancel([task.future for task in self._in_flight.values()], force=True)
 
-    def _fill(self, tasks: Iterator[_Task]) -> None:
+    def _fill(self, tasks: Iterator[Task]) -> None:
         """Send what there is room for; what is suspected first, so that the end of a run does not wait for it."""
         self._look_after_workers()
         while not self._stop():
@@ -171,9 +135,9 @@ class Dispatcher:
             else:
                 return
 
-    def _list(self, tasks: Iterator[_Task], room: int) -> list[_Task]:
+    def _list(self, tasks: Iterator[Task], room: int) -> list[Task]:
         """Take as many tasks as there is room for, or as are there in a moment."""
-        listed: list[_Task] = []
+        listed: list[Task] = []
         with span(LIST):
             end = time.monotonic() + _LIST_SECONDS
             while len(listed) < room and (not listed or time.monotonic() < end):
@@ -182,7 +146,7 @@ class Dispatcher:
                 listed.append(task)
         return listed
 
-    def _send(self, tasks: list[_Task], what: Callable[..., Any]) -> None:
+    def _send(self, tasks: list[Task], what: Callable[..., Any]) -> None:
         now = time.monotonic()
         if self.began is None:
             self.began = now
@@ -197,35 +161,46 @@ class Dispatcher:
         sample(IN_FLIGHT, len(self._in_flight))
 
     def _collect(self) -> None:
-        """Take what has arrived, and see what has failed."""
+        """Take what has arrived."""
         while self._arrived:
             key, content = self._arrived.popleft()
             if key in self._in_flight:  # not given up
                 task = self._end(key)
                 self._ended_well += 1
                 self._found += zip(task.names, unpacked(content), strict=True)
-        statuses = {key: task.future.status for key, task in self._in_flight.items()}
-        for key in [key for key, status in statuses.items() if status in ("error", "cancelled")]:
+
+    def _look_for_failures(self) -> None:
+        """See which tasks have failed: Dask's own word, which comes with no event."""
+        self._looked = time.monotonic()
+        for key in [key for key, task in self._in_flight.items() if task.future.status in ("error", "cancelled")]:
             future = self._in_flight[key].future
-            error = future.exception() if statuses[key] == "error" else CancelledError()
+            error = future.exception() if future.status == "error" else CancelledError()
             task = self._end(key)
-            _raise_if_hopeless(error, task, self._client.status == "running", self._ended_well > task.others)
+            _raise_if_hopeless(error, task, self._client.status == "running", self._others_go_on(task))
             self._suspect(task)
 
-    def _end(self, key: str) -> _Task:
+    def _pause(self) -> float:
+        """Return how long to wait before looking again."""
+        return min(max(_POLL_SECONDS, _POLL_SECONDS_PER_TASK * len(self._in_flight)), _LONGEST_POLL_SECONDS)
+
+    def _end(self, key: str) -> Task:
         task = self._in_flight.pop(key)
         task.future.release()
         sample(IN_FLIGHT, len(self._in_flight))
         return task
 
-    def _suspect(self, task: _Task) -> None:
+    def _others_go_on(self, task: Task) -> bool:
+        """Say whether tasks have ended well since this one was first suspected."""
+        return task.others is not None and self._ended_well > task.others
+
+    def _suspect(self, task: Task) -> None:
         """Have a task's images screened alone; where that went wrong too often, each by itself; then give it up."""
         if task.alone >= TRIES_ALONE and len(task.names) > 1:
-            self._suspects.extend(_Task.of([unit]) for unit in task.units())
+            self._suspects.extend(replace(Task.of([unit]), others=task.others) for unit in task.units())
         elif task.alone >= TRIES_ALONE:
             self._found.extend((name, self._give_up(image)) for image, name in task.units())
         else:
-            others = task.others if task.alone else self._ended_well
+            others = self._ended_well if task.others is None else task.others
             self._suspects.append(replace(task, alone=task.alone + 1, others=others))
 
     def _look_after_workers(self) -> None:
@@ -279,22 +254,7 @@ class Dispatcher:
             self._client.restart_workers(stuck, timeout=_RESTART_SECONDS, raise_for_error=False)
 
 
-def _cut(images: Iterator[tuple[Unit, Name]], size: int) -> Iterator[_Task]:
-    """Cut images into tasks of at most so many, and of bounded bytes."""
-    units: list[tuple[Unit, Name]] = []
-    total = 0
-    for unit in images:
-        decoded = unit[0].record.nbytes
-        if units and (len(units) == size or total + decoded > TASK_BYTES):
-            yield _Task.of(units)
-            units, total = [], 0
-        units.append(unit)
-        total += decoded
-    if units:
-        yield _Task.of(units)
-
-
-def _raise_if_hopeless(error: Any, task: _Task, connected: bool, others_go_on: bool) -> None:
+def _raise_if_hopeless(error: Any, task: Task, connected: bool, others_go_on: bool) -> None:
     """Pass over what one image can cause; raise what would fail every image the same way."""
     if isinstance(error, KilledWorker):
         return

@@ -144,6 +144,14 @@ def remove_abandoned(folder: Path) -> None:
                         (folder / entry.name).unlink()
 
 
+def is_empty(folder: Path) -> bool:
+    """Say whether there is nothing in a folder that was made."""
+    if isinstance(folder, ObjectPath):  # where a folder is what names begin with
+        return not folder.is_dir()
+    with os.scandir(folder) as entries:
+        return next(entries, None) is None
+
+
 def names_in(folder: Path) -> Iterator[str]:
     """Yield the names in a folder, in no order: there may be millions."""
     if isinstance(folder, ObjectPath):

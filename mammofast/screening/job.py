@@ -1,11 +1,12 @@
 """One run over one archive: which images need a worker, and what becomes of each on record."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from mammofast.archive import Archive, ArchiveVolume, SkippedRecord, Unit
@@ -31,6 +32,7 @@ ACCEPTABLE = {
     "view": Reason.VIEW,
     "modifiers": Reason.VIEW_MODIFIER,
 }
+_asked = attrgetter(*ACCEPTABLE)
 
 
 @dataclass(slots=True)
@@ -71,7 +73,11 @@ _Name = tuple[str, str, str]
 
 
 class Job:
-    """One archive, one bundle, one ledger. of_volumes: whether the bundle reads volumes, not images."""
+    """One archive, one bundle, one ledger.
+
+    of_volumes: whether the bundle reads volumes, not images. fresh: whether nothing of the run was on record before;
+    then nothing is looked up, image by image, until it shows that another program is putting the same run's on record.
+    """
 
     def __init__(
         self,
@@ -80,6 +86,7 @@ class Job:
         run: Run,
         accepts: Mapping[str, list[str]],
         of_volumes: bool,
+        fresh: bool,
         retry_failed: bool,
         progress: Callable[[int], None],
         log: StudyLog,
@@ -89,6 +96,7 @@ class Job:
         self._run = run
         self._accepts = accepts
         self._of_volumes = of_volumes
+        self._fresh = fresh
         self._retry_failed = retry_failed
         self._progress = progress
         self._log = log
@@ -151,10 +159,11 @@ class Job:
         def take() -> None:
             part = waiting.popleft().result()
             for (study_uid, sop_uid, _), (status, content, seconds) in part:
-                self._count(status)
-                watch.add(seconds)
                 reason = parse_entry(content).reason if status == FAILED else None
                 self._log.recorded(study_uid, sop_uid, status, reason, seconds)
+            for status, n in Counter([status for _, (status, _, _) in part]).items():
+                self._count(status, n)
+            watch.add([seconds for _, (_, _, seconds) in part])
             self._progress(len(part))
 
         try:
@@ -180,12 +189,17 @@ class Job:
     def _put_all(self, found: Sequence[tuple[_Name, Result]]) -> Sequence[tuple[_Name, Result]]:
         """Put what came of images on record."""
         with span(RECORD, len(found)):
-            self._ledger.put_all({name: content for (_, _, name), (_, content, _) in found}, self._run)
+            if self._ledger.put_all({name: content for (_, _, name), (_, content, _) in found}, self._run):
+                self._fresh = False
             return found
 
     def _known(self, study: Sequence[Unit], names: Sequence[str]) -> list[str | None]:
         """Return what images are on record with, None for those that are to be screened."""
+        if self._fresh:
+            return [None] * len(names)
         known = self._ledger.statuses(names, self._run)
+        if not any(known):
+            return known
         for i, status in enumerate(known):
             if status == FAILED and self._retry_failed:
                 self._ledger.forget(ImageInfo.of(study[i].record), self._run)
@@ -196,13 +210,14 @@ class Job:
         return known
 
     def _put(self, entry: Entry) -> None:
-        self._ledger.record(entry)
+        if not self._ledger.record(entry):
+            self._fresh = False
         self._count(entry.status)
         image = entry.image
         self._log.recorded(str(image.study_uid), str(image.sop_uid), entry.status, entry.reason, None)
 
-    def _count(self, status: str) -> None:
-        setattr(self.report, status, getattr(self.report, status) + 1)
+    def _count(self, status: str, n: int = 1) -> None:
+        setattr(self.report, status, getattr(self.report, status) + n)
 
     def _forget_replaced(self, image: Unit) -> None:
         """Forget what is on record of a volume that this one took the place of, as more of its series came."""
@@ -216,11 +231,13 @@ class Job:
             if self._of_volumes:
                 return f"{Reason.NOT_DCE}: an image, the bundle reads breast DCE-MRI volumes"
             return f"{Reason.NOT_A_MAMMOGRAM}: a breast DCE-MRI volume, the bundle reads mammograms"
-        return self._refusal(tuple([getattr(image.record, name) for name in self._accepts]))
+        return self._refusal(_asked(image.record)) if self._accepts else None
 
     def _refuse(self, values: tuple[Any, ...]) -> str | None:
-        """Say why images with these values, in the order of what the bundle asks, are not for it."""
-        for (name, allowed), value in zip(self._accepts.items(), values, strict=True):
+        """Say why images with these values, of ``ACCEPTABLE``, are not for the bundle."""
+        stated = dict(zip(ACCEPTABLE, values, strict=True))
+        for name, allowed in self._accepts.items():
+            value = stated[name]
             # Of an image's modifiers each has to be one that the bundle reads.
             refused = [v for v in (value if isinstance(value, tuple) else (value,)) if v not in allowed]
             if refused:

@@ -24,6 +24,8 @@ _ID = re.compile(r"[0-9a-f]{64}")
 # What may stand in a file's name. DICOM allows digits and dots only; whatever else came in is cut off from the disk.
 _UID = re.compile(r"[0-9A-Za-z][0-9A-Za-z.]{0,63}")
 _SHORT = 16
+_IMAGE = re.compile(rf"{_UID.pattern}-{_ID.pattern}")
+_CUT = _SHORT - 64  # from the end of what that matches
 _ENTRY = re.compile(rf"file-(?P<key>{_ID.pattern})|(?P<uid>{_UID.pattern})-[0-9a-f]{{{_SHORT}}}")
 _FILE = re.compile(rf"file-({_ID.pattern})\.json")
 _SUMMARY = re.compile(rf"({_ID.pattern})-({_ID.pattern})")
@@ -91,9 +93,10 @@ def entry_name(image: ImageInfo) -> str:
 
 def image_name(sop_uid: str, content_sha256: str) -> str:
     """Return the file name of an image's outcome; raises as ``entry_name``."""
-    if not _UID.fullmatch(sop_uid):
+    if not _IMAGE.fullmatch(name := f"{sop_uid}-{content_sha256}"):  # both at once: for each image this is asked
+        _checked("content_sha256", content_sha256)
         raise ResultsError("sop_uid: expected a DICOM UID; the archive's record is damaged")
-    return f"{sop_uid}-{_checked('content_sha256', content_sha256)[:_SHORT]}.json"
+    return f"{name[:_CUT]}.json"
 
 
 def entry_paths(results: Path) -> list[Path]:

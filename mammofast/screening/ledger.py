@@ -21,6 +21,7 @@ from mammofast.screening import layout
 from mammofast.screening.entry import DONE, FORMAT, Entry, ImageInfo, Run, is_whole, parse_entry, status_of
 from mammofast.screening.files import (
     check_written_once,
+    is_empty,
     json_bytes,
     make_folder,
     names_in,
@@ -94,12 +95,16 @@ class Results:
             return self._archive_beside.resolve()
         return self._archive_path
 
-    def start(self, run: Run, summary: dict[str, Any]) -> None:
-        """Make room for a run. ``summary``: what a reader may want to know of it, JSON-ready; its "notice" is shown."""
+    def start(self, run: Run, summary: dict[str, Any]) -> bool:
+        """Make room for a run; return whether nothing of it is on record yet.
+
+        summary: what a reader may want to know of it, JSON-ready; its "notice" is shown.
+        """
         folder = layout.entries_folder(self.path, run)
         make_folder(folder)
         remove_abandoned(folder)
         write_summary(self.path, run, summary)
+        return is_empty(folder)
 
     def settle(self, run: Run) -> None:
         """Make durable what a run has on record, whoever put it there and was killed before it did so itself."""

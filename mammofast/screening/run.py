@@ -119,12 +119,12 @@ def screen(
     images_per_task = images_per_task or (IMAGES_PER_TASK if settings.device == "cpu" else CARD_IMAGES_PER_TASK)
     run = Run(manifest.id, settings.id)
     ledger = Results.create_or_open(results, opened)
-    ledger.start(run, summary(manifest, settings))
+    fresh = ledger.start(run, summary(manifest, settings))
 
     call = call_name()
     study_log = StudyLog(lines_to(log_path(ledger.path, call) if log is None else log))
     of_volumes, advance = manifest.method in OF_VOLUMES, progress or (lambda n: None)
-    job = Job(opened, ledger, run, _accepts(manifest), of_volumes, retry_failed, advance, study_log)
+    job = Job(opened, ledger, run, _accepts(manifest), of_volumes, fresh, retry_failed, advance, study_log)
     with interruptible(grace) as interrupt:
         pending = job.pending(interrupt)
         first = next(pending, None)

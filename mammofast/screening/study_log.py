@@ -20,11 +20,12 @@ Say = Callable[[Sequence[Mapping[str, Any]]], None]
 
 @dataclass(slots=True)
 class _Study:
-    """A study that was begun. images: what became of each, None before. counts: how many by status."""
+    """A study that was begun. images: what became of each, None before. counts: how many by status; left: of none."""
 
     images: dict[str, str | None]
     counts: dict[str, int]
     already: int
+    left: int
     worker_seconds: float = 0.0
     began: float = field(default_factory=time.monotonic)
 
@@ -79,12 +80,14 @@ class StudyLog:
             if status is not None:
                 counts[status] += 1
         already = sum(counts.values())
+        left = len(images) - already
         if (study := self._studies.get(study_uid)) is not None:
             study.images.update(images)
             study.counts = {status: n + study.counts[status] for status, n in counts.items()}
             study.already += already
-        elif already < len(images):
-            self._studies[study_uid] = _Study(dict(images), counts, already)
+            study.left += left
+        elif left:
+            self._studies[study_uid] = _Study(dict(images), counts, already, left)
 
     def recorded(self, study_uid: str, sop_uid: str, status: str, reason: str | None, seconds: float | None) -> None:
         """Say that an image is on record now."""
@@ -92,7 +95,8 @@ class StudyLog:
         study.images[sop_uid] = status if reason is None else f"{status}: {reason.partition(':')[0]}"
         study.counts[status] += 1
         study.worker_seconds += seconds or 0.0
-        if sum(study.counts.values()) == len(study.images):
+        study.left -= 1
+        if not study.left:
             self._complete[study_uid] = None
 
 

@@ -6,7 +6,7 @@ Kept beside the results, in none of them, since the same image must give the sam
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any
@@ -59,17 +59,18 @@ class Stopwatch:
         self._kept: list[float] = []
         self._draw = random.Random(0)
 
-    def add(self, seconds: float | None) -> None:
-        """Count an image that was put on record, and what it took its worker, where that is known."""
+    def add(self, images: Sequence[float | None]) -> None:
+        """Count images that were put on record, each with the seconds that it took its worker, where that is known."""
         self._recorded = time.monotonic()
-        self._images += 1
-        if seconds is None:
-            return
-        self._known += 1
-        if len(self._kept) < _KEPT:
-            self._kept.append(seconds)
-        elif (place := self._draw.randrange(self._known)) < _KEPT:
-            self._kept[place] = seconds
+        self._images += len(images)
+        for seconds in images:
+            if seconds is None:
+                continue
+            self._known += 1
+            if len(self._kept) < _KEPT:
+                self._kept.append(seconds)
+            elif (place := int(self._draw.random() * self._known)) < _KEPT:
+                self._kept[place] = seconds
 
     def end(self) -> None:
         """Stop."""

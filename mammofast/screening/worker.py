@@ -82,7 +82,7 @@ class Opened:
 _LAST_WORDS_SECONDS = 0.5
 # How often a worker says that it lives, which nobody asks in a run: one whose connection breaks has died. Each time
 # costs the scheduler about half of what a task does, and Dask's pace is one to four times a task.
-_HEARTBEAT_SECONDS = 10.0
+_HEARTBEAT_SECONDS = 30.0
 # Screeners of this process, by run.
 _OPEN: dict[str, Opened] = {}
 

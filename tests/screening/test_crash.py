@@ -251,6 +251,7 @@ def test_what_a_run_finds_on_record_is_durable_before_it_counts(archive, bundle,
     for name, content in undisturbed.items():
         (tmp_path / name).write_bytes(content)
     statuses = Results.statuses
+    monkeypatch.setattr("mammofast.screening.ledger.is_empty", lambda folder: False)
 
     def linked_meanwhile(self, wanted, run):
         for name in wanted:

@@ -66,6 +66,15 @@ def ledger(tmp_path):
     return results
 
 
+def test_a_run_starts_anew_where_nothing_of_it_is_on_record(ledger):
+    assert ledger.start(RUN, {})
+    ledger.record(Entry.of(info(), RUN, result()))
+    assert not ledger.start(RUN, {})
+    assert ledger.start(OTHER_RUN, {})
+    ledger.forget(info(), RUN)
+    assert ledger.start(RUN, {})
+
+
 def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 

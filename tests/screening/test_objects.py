@@ -17,6 +17,7 @@ from mammofast import objects, open_archive, open_results
 from mammofast.errors import ArchiveError, BrokenImage, ResultsError
 from mammofast.objects import ObjectPath, place
 from mammofast.screening import Results, screen
+from mammofast.screening.files import is_empty
 
 BUCKETS = itertools.count()
 
@@ -110,6 +111,7 @@ def test_folders_are_what_names_begin_with(bucket):
     assert (root / "x.json").is_file()
     assert not (root / "i").exists()
     assert list(place(f"s3://{bucket}/nothing").iterdir()) == []
+    assert [is_empty(root / name) for name in ("in", "i", "in/deep")] == [False, True, False]
 
 
 def test_what_the_store_refuses_is_a_system_error(server, bucket, monkeypatch):

@@ -152,7 +152,7 @@ def test_a_run_that_breaks_off_is_kept_with_what_there_was(archive):
         timed(kept.__setitem__, 1, "name", {"device": "cpu"}, lambda: counts) as watch,
     ):
         assert kept["name"]["counts"] == {"done": 0}
-        watch.add(1.0)
+        watch.add([1.0])
         counts["done"] = 1
         raise ZeroDivisionError
     call = kept["name"]
@@ -165,8 +165,8 @@ def test_percentiles_of_many_images_are_of_a_fair_sample_of_them():
     seconds = [number / 1e6 for number in range(4 * _KEPT)]
     random.Random(1).shuffle(seconds)
     for value in sorted(seconds[: 2 * _KEPT]) + seconds[2 * _KEPT :]:
-        watch.add(value)
-    watch.add(None)
+        watch.add([value])
+    watch.add([None])
     watch.end()
     kept = watch.as_dict()
     assert kept["images"] == 4 * _KEPT + 1

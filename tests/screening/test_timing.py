@@ -36,9 +36,9 @@ def test_the_start_is_kept_at_once_and_the_end_over_it(kept):
         time.sleep(0.02)
         watch.began = time.monotonic()
         for milliseconds in range(100):
-            watch.add(milliseconds / 1000)
+            watch.add([milliseconds / 1000])
         time.sleep(0.01)
-        watch.add(None)
+        watch.add([None])
         time.sleep(0.02)
     (late,) = kept.values()
     assert kept.writes == 2

@@ -11,8 +11,11 @@ from pathlib import Path
 from distributed import Client, LocalCluster
 
 import mammofast
-from mammofast import open_results
-from mammofast.screening import screen
+from mammofast import open_archive, open_results
+from mammofast.screening import Results, screen
+from mammofast.screening.entry import Run
+from mammofast.screening.job import Job
+from mammofast.screening.study_log import StudyLog
 from tests.screening.runs import snapshot, wait_until
 
 HERE = Path(__file__).parent
@@ -76,6 +79,38 @@ def test_of_two_runs_at_once_one_writes_each_image(archive, private_bundle, bund
     screen(archive, tmp_path / "undisturbed", bundle, workers=1)
     assert snapshot(results) == snapshot(tmp_path / "undisturbed")
     assert open_results(results).images()["status"].to_pylist() == ["done"] * 6
+
+
+def test_nothing_is_looked_up_where_nothing_was_on_record_until_somebody_else_writes(
+    archive, bundle, undisturbed, tmp_path, monkeypatch
+):
+    asked, statuses = [], Results.statuses
+
+    def counting(self, names, run):
+        asked.extend(names)
+        return statuses(self, names, run)
+
+    monkeypatch.setattr(Results, "statuses", counting)
+    assert screen(archive, tmp_path / "alone", bundle, workers=1).already == 0
+    assert asked == []
+    assert screen(archive, tmp_path / "alone", bundle, workers=1).already == 6
+    assert sorted(asked) == sorted(undisturbed)
+    asked.clear()
+
+    opened, run = open_archive(archive), open_results(tmp_path / "alone").runs()[0]
+    ledger, run = Results.create_or_open(tmp_path / "two", opened), Run(run["bundle_id"], run["settings_id"])
+    job = Job(opened, ledger, run, {}, False, ledger.start(run, {}), False, lambda n: None, StudyLog(list))
+    pending = job.pending(None)
+    (_, first), (_, second), (_, third) = (next(pending) for _ in range(3))
+    other = Results.create_or_open(tmp_path / "two", opened)
+    other.put_all({name: undisturbed[name] for name in undisturbed if name not in (first[2], third[2])}, run)
+    job._put_all([(first, ("done", undisturbed[first[2]], None))])
+    assert asked == []
+    job._put_all([(second, ("done", undisturbed[second[2]], None))])
+    left = [name for _, name in pending]
+    assert 0 < len(asked) < 6
+    assert len(left) + len(asked) == 3
+    assert job.report.already == len(asked)
 
 
 def test_a_killed_client_leaves_nothing_open_on_a_cluster(archive, private_bundle, tmp_path, fakes):
