@@ -7,6 +7,7 @@ that has imported everything: 64 of them share their memory and are there at onc
 """
 
 import asyncio
+import gc
 import json
 import logging
 import os
@@ -182,6 +183,8 @@ def _end_with(parent: int) -> None:
 
 
 def _schedule(answer: int) -> None:
+    gc.set_threshold(*(3 * threshold for threshold in gc.get_threshold()))  # as `dask scheduler` does
+
     async def schedule() -> None:
         async with Scheduler(host="127.0.0.1", port=0, dashboard=False, dashboard_address="127.0.0.1:0") as scheduler:
             os.write(answer, scheduler.address.encode())

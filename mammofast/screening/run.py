@@ -22,6 +22,7 @@ from mammofast.objects import ObjectPath, place
 from mammofast.screening.cluster import Access, give_plugin, local_client, remote_client, visible_cards
 from mammofast.screening.dispatch import Dispatcher
 from mammofast.screening.entry import Run
+from mammofast.screening.garbage import seldom_collected
 from mammofast.screening.job import ACCEPTABLE, Job, ScreenReport
 from mammofast.screening.layout import log_path
 from mammofast.screening.ledger import Results
@@ -166,7 +167,7 @@ def screen(
                     client, name, images_per_task, stop, lambda: interrupt.came, job.give_up, image_deadline
                 )
                 try:
-                    with traced_driver(trace):
+                    with traced_driver(trace), seldom_collected():
                         job.record(dispatcher, chain([first], pending), watch)
                     with suppress(OSError):  # a scheduler that has gone by now
                         facts["lost_cards"] = [words for _, words in client.get_events(name) or ()]
