@@ -120,7 +120,7 @@ class SimulatedArchive(Archive):
             source_sha256=content[::-1],
             transfer_syntax_uid="1.2.840.10008.1.2.4.70",
         )
-        return ArchiveImage(self.path / "images" / study_uid / sop_uid, record)
+        return ArchiveImage(self.path, record)
 
 
 @lru_cache(maxsize=8)  # a study's are asked for four times

@@ -327,8 +327,7 @@ class _Run:
         if present.content_sha256 != record.content_sha256:
             return "with other pixels"
         if present.source_sha256 != record.source_sha256:
-            folder = self._writer.archive.path / "images" / present.study_uid / present.sop_uid
-            if not same_header(header, ArchiveImage(folder, present).header_bytes):
+            if not same_header(header, ArchiveImage(self._writer.archive.path, present).header_bytes):
                 return "the same pixels with another header"
             self._writer.remember(record.source_sha256, present)
             self._sources.add(record.source_sha256)

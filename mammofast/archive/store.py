@@ -28,14 +28,22 @@ _LAST_LEVEL = 15
 
 @dataclass(frozen=True, slots=True)
 class ArchiveImage:
-    """One image; an :class:`~mammofast.records.ImageSource`. Holds no open file and can be sent to other processes."""
+    """One image; an :class:`~mammofast.records.ImageSource`. Holds no open file and can be sent to other processes.
 
-    folder: Path
+    archive: where the archive is.
+    """
+
+    archive: Path
     record: ImageRecord
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Every task carries many: a Path's own way would be a third of the time.
-        return _placed, (str(self.folder), self.record)
+        # Every task carries many: a dataclass's own way takes longer, and so would a Path for each.
+        return ArchiveImage, (self.archive, self.record)
+
+    @property
+    def folder(self) -> Path:
+        """Where the image is."""
+        return image_folder(self.archive, self.record.study_uid, self.record.sop_uid)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -149,7 +157,7 @@ class Archive:
 
     def all_images(self) -> Iterator[ArchiveImage | SkippedRecord]:
         """Yield every image, or what can be said of it where its own record is damaged."""
-        yield from _images(image_folders(self.path))
+        yield from _images(self.path, image_folders(self.path))
 
     def volumes(self) -> Iterator[ArchiveVolume]:
         """Yield every volume, by study and content; those whose record is damaged are in ``skipped``."""
@@ -174,7 +182,7 @@ class Archive:
         """
         mixed = set()
         for study in layout.unsorted_folders(self.path / "images"):
-            yield from _images(layout.folders(study))
+            yield from _images(self.path, layout.folders(study))
             for volume in self.all_volumes(study.name):
                 mixed.add(study.name)
                 yield volume
@@ -212,7 +220,7 @@ class Archive:
             When the archive does not have it.
 
         """
-        return open_image(self.path / "images" / study_uid / sop_uid)
+        return open_image(self.path, image_folder(self.path, study_uid, sop_uid))
 
     def skipped(self) -> Iterator[SkippedRecord]:
         """Yield every file that was looked at and is not kept, by key; then what has a damaged record."""
@@ -264,6 +272,11 @@ def open_archive(path: str | Path) -> Archive:
     return Archive(folder, archive_id)
 
 
+def image_folder(archive: Path, study_uid: str, sop_uid: str) -> Path:
+    """Return where an image is, or would be."""
+    return archive / "images" / study_uid / sop_uid
+
+
 def image_folders(archive: Path, in_order: bool = True) -> Iterator[Path]:
     """Yield where images are, by study and SOP Instance UID; or study by study, in no other order."""
     studies = layout.folders if in_order else layout.unsorted_folders
@@ -271,10 +284,10 @@ def image_folders(archive: Path, in_order: bool = True) -> Iterator[Path]:
         yield from layout.folders(study)
 
 
-def _images(folders: Iterable[Path]) -> Iterator[ArchiveImage | SkippedRecord]:
+def _images(archive: Path, folders: Iterable[Path]) -> Iterator[ArchiveImage | SkippedRecord]:
     for folder in folders:
         try:
-            yield open_image(folder)
+            yield open_image(archive, folder)
         except (ArchiveError, OSError):
             if folder.is_dir():  # else it has just been removed
                 reason = f"{Reason.READ}: the image's record in the archive is damaged"
@@ -283,16 +296,12 @@ def _images(folders: Iterable[Path]) -> Iterator[ArchiveImage | SkippedRecord]:
                 yield SkippedRecord("failed", reason, study_uid=study_uid, sop_uid=sop_uid, key=key)
 
 
-def _placed(folder: str, record: ImageRecord) -> ArchiveImage:
-    return ArchiveImage(place(folder), record)
-
-
-def open_image(folder: Path) -> ArchiveImage:
-    """Return the image in a folder; ArchiveError where there is none, or another than the folder's name says."""
+def open_image(archive: Path, folder: Path) -> ArchiveImage:
+    """Return the image in an archive's folder; ArchiveError where there is none, or another than its name says."""
     try:
         record = ImageRecord.from_dict(layout.read_group(folder))
     except (FileNotFoundError, NotADirectoryError):
         raise ArchiveError(f"the archive has no image {folder.name} in study {folder.parent.name}") from None
     if (record.study_uid, record.sop_uid) != (folder.parent.name, folder.name):
         raise ArchiveError(f"the record of image {folder.name} names another image or study")
-    return ArchiveImage(folder, record)
+    return ArchiveImage(archive, record)

@@ -32,7 +32,7 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
     """
     patients: dict[str, bytes] = {}  # of the study's first image, or volume
     for folder in image_folders(archive.path):
-        detail = _problem(folder, patients)
+        detail = _problem(archive.path, folder, patients)
         if detail is not None:
             yield Problem(folder.parent.name, folder.name, detail)
         if progress is not None:
@@ -51,10 +51,10 @@ def verify(archive: Archive, progress: Callable[[int], None] | None = None) -> I
                 yield Problem(None, None, f"the record {folder.name} of a file not kept cannot be read")
 
 
-def _problem(folder: Path, patients: dict[str, bytes]) -> str | None:
+def _problem(archive: Path, folder: Path, patients: dict[str, bytes]) -> str | None:
     try:
         with quiet():
-            image = open_image(folder)
+            image = open_image(archive, folder)
             return _pixels_problem(image) or _header_problem(image) or _patient_problem(image, patients)
     except MammofastError as error:
         return str(error)
@@ -111,8 +111,7 @@ def _header_problem(image: ArchiveImage) -> str | None:
         raise
     except Exception as error:
         return f"the header cannot be read ({type(error).__name__})"
-    folder = (image.folder.parent.name, image.folder.name)
-    if named != (record.study_uid, record.series_uid, record.sop_uid) or folder != (record.study_uid, record.sop_uid):
+    if named != (record.study_uid, record.series_uid, record.sop_uid):  # which the folder's name was held against
         return "header, record and folder do not name the same image"
     return None
 

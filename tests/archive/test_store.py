@@ -130,10 +130,16 @@ def test_only_the_chunks_a_window_touches_are_read(stored, tmp_path):
         layout.read(copy, (500, 512, 1024, 1024))
 
 
+def copied(image, archive):
+    copy = ArchiveImage(archive, image.record)
+    shutil.copytree(image.folder, copy.folder)
+    return copy
+
+
 def test_flipped_bits_are_never_pixels(stored, tmp_path):
     """Wherever one bit of a shard flips, what is in that chunk is refused, and so is all where it is the index."""
     image, pixels, _ = stored
-    copy = ArchiveImage(shutil.copytree(image.folder, tmp_path / "image"), image.record)
+    copy = copied(image, tmp_path)
     rng = np.random.default_rng(8)
     for level in (0, 3):
         path = copy.folder / str(level) / "c" / "0" / "0"
@@ -159,7 +165,7 @@ def test_flipped_bits_are_never_pixels(stored, tmp_path):
 
 @pytest.mark.parametrize("name", ["0", "1", "3", "header"])
 def test_a_lost_shard_is_not_background(stored, tmp_path, name):
-    copy = ArchiveImage(shutil.copytree(stored[0].folder, tmp_path / "image"), stored[0].record)
+    copy = copied(stored[0], tmp_path)
     shard = next(path for path in (copy.folder / name / "c").rglob("*") if path.is_file())
     for damage in (shard.unlink, lambda: shard.write_bytes(b""), lambda: shutil.rmtree(copy.folder / name / "c")):
         damage()
@@ -187,7 +193,7 @@ def test_levels_of_nothing_but_background_have_their_shard(tmp_path, dicom):
 
 @pytest.mark.parametrize("was, now", [("2055", "2054"), ('"uint16"', '"int16"'), ('"fill_value":0', '"fill_value":16')])
 def test_an_array_that_says_otherwise_than_the_record_is_damaged(stored, tmp_path, was, now):
-    copy = ArchiveImage(shutil.copytree(stored[0].folder, tmp_path / "image"), stored[0].record)
+    copy = copied(stored[0], tmp_path)
     text = (copy.folder / "0" / "zarr.json").read_text()
     assert was in text
     (copy.folder / "0" / "zarr.json").write_text(text.replace(was, now))

@@ -1,5 +1,6 @@
 """How often Python looks for garbage while a run lasts."""
 
+import contextlib
 import gc
 
 import pytest
@@ -16,8 +17,8 @@ def thresholds():
     gc.set_threshold(*before)
 
 
-def test_it_is_seldom_within_and_as_before_afterwards():
-    with pytest.raises(ZeroDivisionError), seldom_collected():
+def test_it_is_seldom_within_and_as_before_afterwards_whatever_happens():
+    with contextlib.suppress(ZeroDivisionError), seldom_collected():
         assert gc.get_threshold() == (_OBJECTS, 10, 10)
         raise ZeroDivisionError
     assert gc.get_threshold() == (700, 10, 10)
