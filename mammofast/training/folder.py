@@ -1,8 +1,11 @@
 """A training's folder: what says which training it is, and where it stands."""
 
+import fcntl
 import json
+import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,11 +23,38 @@ from mammofast.training.recipe import Recipe, Stage
 from mammofast.training.stage import LAST
 
 WEIGHTS = "weights.safetensors"
+EXAMPLES = "examples"
 _RUN = "run.json"
 
 
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Make the folder, and keep every other training on this machine out of it within this block.
+
+    Raises
+    ------
+    TrainingError
+        When another one is at work there, or there is a file of this name.
+
+    """
+    if out.exists() and not out.is_dir():
+        raise TrainingError("the folder to train in is a file; name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(out, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise TrainingError("another training is at work in the folder; let it end, or name a new one") from None
+        except OSError:  # a file system that locks no folders
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class Run:
-    """The folder ``out``.
+    """The folder ``out``, which is :func:`alone`'s.
 
     settings: what else decides the result, beside the recipe: JSON-ready.
     """
@@ -35,7 +65,8 @@ class Run:
         Raises
         ------
         TrainingError
-            When the folder is another training's, or is not empty and nobody said to resume.
+            When the folder is another training's, or is not empty and nobody said to resume. A training that ended
+            before its first checkpoint counts for nothing: it is begun anew, whatever it was.
 
         """
         self.out = out
@@ -50,11 +81,11 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.stage: str | None = None
         path = out / _RUN
-        if path.is_file() and resume:
+        if any(out.iterdir()) and not _learned_nothing(out):
+            if not (path.is_file() and resume):
+                words = "the folder to train in is not empty; name a new one, or say --resume to go on there"
+                raise TrainingError(words)
             self._resume(path)
-        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise TrainingError("the folder to train in is not empty; name a new one, or say --resume to go on there")
-        out.mkdir(parents=True, exist_ok=True)
         self._write()
 
     def _resume(self, path: Path) -> None:
@@ -106,6 +137,19 @@ class Run:
 
     def _write(self) -> None:
         write_text(self.out / _RUN, json.dumps(self._facts, indent=1) + "\n")
+
+
+def _learned_nothing(out: Path) -> bool:
+    """Say whether all that a folder holds is of a training that ended before its first checkpoint."""
+    names = {path.name for path in out.iterdir()}
+    # What begins with a dot was being written; it never is read.
+    half_written = {name for name in names if name == f".{_RUN}" or (name[0] == "." and name.endswith(".safetensors"))}
+    if _RUN not in names or names - half_written - {_RUN, EXAMPLES}:
+        return False
+    try:
+        return _read(out / _RUN).keys() >= {"format", "recipe", "tables", "settings", "versions", "stages"}
+    except TrainingError:
+        return False
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from mammofast.training.checkpoint import read_checkpoint, write_checkpoint, wri
 from mammofast.training.curves import draw
 from mammofast.training.examples import Prepared, file_sha256, prepare, processes
 from mammofast.training.fabric import make_fabric
-from mammofast.training.folder import WEIGHTS, Run
+from mammofast.training.folder import EXAMPLES, WEIGHTS, Run, alone
 from mammofast.training.recipe import Recipe
 from mammofast.training.sides import divide
 from mammofast.training.stage import StageTraining, Stopped, Surroundings
@@ -89,8 +89,8 @@ def train(
     recipe: see :func:`mammofast.training.recipe.read_recipe`, whose ``changes`` shorten, narrow or ablate it.
     data, split: one of each, or one for each data set that the stages name; only ``split.train`` is read, and the
         recipe's ``validation`` is taken from it, by patients.
-    out: a folder, new or empty; with ``resume`` also that of an interrupted training, which goes on to the bit as if
-        it had not been interrupted.
+    out: a folder, new or empty, or that of a training that ended before its first checkpoint; with ``resume`` also
+        that of an interrupted training, which goes on to the bit as if it had not been interrupted.
     start: weights to begin the first stage with, and ``layout`` whose names they have, as ``mammofast compile`` reads
         them; layouts of a backbone leave the rest random.
     limit: at most so many training images, and as many that validate, for trying.
@@ -119,11 +119,11 @@ def train(
     fabric = make_fabric(device, recipe.precision)
     names = [stage.name for stage in stages]
     began = None if start is None else file_sha256(start)
-    run = Run(recipe, out, {"stages": names, "limit": limit, "start": began, "layout": layout}, resume)
-    behind = names.index(run.stage) if run.stage is not None else 0
-    before = out / f"{stages[behind - 1].name}.safetensors" if behind else None
-    examples = out / "examples" if cache is None else cache
-    with interruptible() as interrupt:
+    examples = out / EXAMPLES if cache is None else cache
+    with alone(out), interruptible() as interrupt:
+        run = Run(recipe, out, {"stages": names, "limit": limit, "start": began, "layout": layout}, resume)
+        behind = names.index(run.stage) if run.stage is not None else 0
+        before = out / f"{stages[behind - 1].name}.safetensors" if behind else None
         for number, stage in enumerate(stages[behind:], start=behind):
             given = stage.freeze_given if start is not None else ()
             task = make_task(recipe, replace(stage, freeze=(*stage.freeze, *given)))

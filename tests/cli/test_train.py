@@ -149,6 +149,21 @@ def test_the_wrong_kind_of_data_is_said_without_a_name(recipe, colours, said, tm
     assert "SECRET" not in done.output + done.stderr
 
 
+def test_what_was_wrong_is_corrected_and_said_again(data, tmp_path):
+    """A training that failed before it learned leaves nothing in its corrected command's way."""
+    words = ["p2-unet", "--out", tmp_path / "run", *SMALL]
+    empty = tmp_path / "empty"
+    for place in ("images", "masks"):
+        (empty / place).mkdir(parents=True)
+        (empty / place / "0.png").write_bytes(imagecodecs.png_encode(np.zeros((96, 64, 3), np.uint8)))
+    failed = invoke(*words, "--data", f"folder:{empty}")
+    assert failed.exit_code == 1
+    assert "none of 1 images can be used" in failed.stderr
+    done = invoke(*words, "--data", f"folder:{data}")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "run" / "bundle").is_dir()
+
+
 def test_splits_for_each_data_set(data, tmp_path):
     both = ["--data", f"folder:{data}", "--data", f"folder:{data}"]
     done = invoke("p2-aunet", *both, "--split", "a#1", "--out", tmp_path / "run")

@@ -113,6 +113,59 @@ def test_a_folder_in_use_is_refused(tiny, tmp_path):
         run(tiny, out, resume=True, limit=3)
 
 
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_failed_before_its_first_checkpoint_is_begun_anew(tiny, tmp_path, undisturbed, resume):
+    """Nothing is lost by it, and the images it has prepared are used."""
+    out = tmp_path / "run"
+    astray = TABLES | {"optimizer": {"name": "sgd", "rate": 1e30}, "schedule": {}}
+    with pytest.raises(TrainingError, match="epoch 1, batch"):
+        run(tiny, out, tables=astray, cache=None)
+    assert sorted(path.name for path in out.iterdir()) == ["examples", "run.json"]
+    prepared = {path: path.stat().st_mtime_ns for path in out.glob("examples/*/names.json")}
+    (out / ".first.safetensors").write_bytes(b"the disk was full")
+    run(tiny, out, resume=resume, cache=None)
+    tensors, expected = state(out, "weights.safetensors")[0], state(undisturbed.out, "weights.safetensors")[0]
+    assert all(torch.equal(tensors[key], expected[key]) for key in expected)
+    assert {path: path.stat().st_mtime_ns for path in out.glob("examples/*/names.json")} == prepared != {}
+
+
+@pytest.mark.parametrize("name, text", [("notes.txt", ""), ("run.json", '{"format": 1}'), ("run.json", "SECRET")])
+def test_what_others_have_in_a_folder_is_not_touched(tiny, tmp_path, name, text):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / name).write_text(text)
+    with pytest.raises(TrainingError, match="not empty"):
+        run(tiny, out)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, text)]
+
+
+def test_what_others_have_beside_a_training_that_failed_is_not_touched(tiny, tmp_path):
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match="no example to learn from"):
+        run(tiny, out, limit=0)
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(TrainingError, match="not empty"):
+        run(tiny, out)
+
+
+def test_two_trainings_never_share_a_folder(tiny, tmp_path):
+    out = tmp_path / "run"
+
+    @contextmanager
+    def meanwhile(words, total):
+        with pytest.raises(TrainingError, match="another training is at work in the folder"):
+            run(tiny, out)
+        assert not (out / "last.safetensors").exists()
+        raise TrainingError("that was all")
+        yield
+
+    data = tiny.phantoms()
+    with pytest.raises(TrainingError, match="that was all"):
+        train(from_tables("everything", TABLES), data, tiny.everything(data), out, progress=meanwhile)
+    with pytest.raises(Stopped):
+        run(tiny, out, 1)
+
+
 def test_other_data_are_refused(tiny, tmp_path):
     out = tmp_path / "run"
     with pytest.raises(Stopped):
