@@ -111,11 +111,15 @@ def evaluate_command(
     if results is not None and of_volumes(results, bundle_id, settings_id):
         if by or baseline or plots or layout != "png":
             raise click.UsageError("--by, --baseline, --plots and --layout are of images, RESULTS of volumes.")
+        if table in _PAPERS:
+            raise click.UsageError(f"--table {table} is of images; of volumes there is {_OF_VOLUMES}.")
         which = (split, bundle_id, settings_id, against, against_bundle_id)
         measures = evaluate_volumes(results, truth, *which, table=bool(table), quiet=quiet, verbose=verbose)
         if json_file is not None:
             _write(json_file, measures)
         return
+    if table == _OF_VOLUMES:
+        raise click.UsageError(f"--table {table} is of volumes; of images there are p1, p2, p3 and p4.")
     known = open_truth(truth, layout, split)
     masks = bool(table or against or plots)
     content: dict[str, Any] = {}

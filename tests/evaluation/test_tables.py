@@ -156,6 +156,9 @@ def test_from_the_shell(filled, ledger, tmp_path):
     assert "By size" in one.output
     assert "By view" in one.output
     assert CliRunner().invoke(main, [*words, "--table", "p9"]).exit_code == 2
+    of_volumes = CliRunner().invoke(main, [*words, "--table", "p5"])
+    assert of_volumes.exit_code == 2
+    assert "--table p5 is of volumes; of images there are p1, p2, p3 and p4." in of_volumes.stderr
     unknown = CliRunner().invoke(main, [*words, "--by", "margin"])
     assert unknown.exit_code == 1
     assert "which the truth says of no mass" in unknown.output

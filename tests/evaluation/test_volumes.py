@@ -297,3 +297,13 @@ def test_the_command_tells_volumes_from_images(five, ledger, tmp_path):
     assert refused.exit_code == 2
     assert "are of images, RESULTS of volumes" in refused.stderr
     assert CliRunner().invoke(main, [*command, "--quiet"]).stdout == ""
+
+
+@pytest.mark.parametrize("table, prints", [("p1", False), ("p4", False), ("auto", True), ("p5", True), ("all", True)])
+def test_volumes_have_p5_s_tables_alone(five, ledger, tmp_path, table, prints):
+    words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--table", table]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == (0 if prints else 2)
+    assert ("U-Net++" in done.stdout) == prints
+    if not prints:
+        assert f"--table {table} is of images; of volumes there is p5." in done.stderr
