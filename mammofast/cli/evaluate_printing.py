@@ -39,6 +39,7 @@ def print_measures(measures: Mapping[str, Any], verbose: bool) -> None:
         f"{measures['n_images']} images of {measures['n_studies']} studies, {measures['n_masses']} masses, "
         f"{measures['n_findings']} findings; {measures['n_failed']} images failed, "
         f"{measures['n_without_truth']} have no truth"
+        + (f", {measures['n_outside_split']} are outside the split" if measures["n_outside_split"] else "")
     )
     for notice in measures["notices"]:
         click.echo(notice)

@@ -94,6 +94,7 @@ def _print(measures: Mapping[str, Any], verbose: bool) -> None:
         f"{measures['n_images']} volumes of {measures['n_patients']} patients, {measures['n_masses']} masses, "
         f"{measures['n_findings']} candidates; volumes that failed: {measures['n_failed']}, "
         f"without truth: {measures['n_without_truth']}"
+        + (f", outside the split: {measures['n_outside_split']}" if measures["n_outside_split"] else "")
     )
     for notice in measures["notices"]:
         click.echo(notice)

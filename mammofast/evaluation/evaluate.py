@@ -70,8 +70,9 @@ def summarize(measured: Measured, *, by: Sequence[str] = (), samples: int = SAMP
         sensitivity: masses found / masses. fp_per_image: findings that found none / images. dice_mean: over images with
         a mass, all findings' masks against all masses; a missed image counts 0. average_precision, froc_sensitivity
         (by false positives per image). intervals: 95 % of these five. n_images, n_studies, n_patients, n_masses,
-        n_findings, n_failed, n_without_truth. masks, by, fusion (P4's table 2, by λ): where asked for. What nothing can
-        be said of is None, and so is an interval where fewer than two patients have anything to say.
+        n_findings, n_failed, n_without_truth, n_outside_split (images of which only a split keeps the truth back).
+        masks, by, fusion (P4's table 2, by λ): where asked for. What nothing can be said of is None, and so is an
+        interval where fewer than two patients have anything to say.
 
     """
     images, found = measured.images, measured.detections()
@@ -95,6 +96,7 @@ def summarize(measured: Measured, *, by: Sequence[str] = (), samples: int = SAMP
         "n_findings": len(found.hits),
         "n_failed": sum(image.failed for image in images),
         "n_without_truth": measured.n_without_truth,
+        "n_outside_split": measured.n_outside_split,
         "bundle_id": measured.run["bundle_id"],
         "settings_id": measured.run["settings_id"],
         "notices": list(measured.notices),

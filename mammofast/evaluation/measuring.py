@@ -60,12 +60,16 @@ class MeasuredImage:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """All images of one run that have truth. run: one of ``Results.runs()``, with its ids at least."""
+    """All images of one run that have truth. run: one of ``Results.runs()``, with its ids at least.
+
+    n_outside_split: images whose truth was left out because they do not test in the split.
+    """
 
     images: tuple[MeasuredImage, ...]
     run: Mapping[str, Any]
     notices: tuple[str, ...]
     n_without_truth: int
+    n_outside_split: int = 0
 
     def detections(self) -> Detections:
         """Return all findings, by patient."""
@@ -97,6 +101,9 @@ def measure(
     known_truth = open_truth(truth) if isinstance(truth, str | Path) else truth
     entries = entries_of_one_run(opened, bundle_id, settings_id)
     known = [entry for entry in entries if str(entry.image.sop_uid) in known_truth]
+    outside = sum(known_truth.outside_split(str(entry.image.sop_uid)) for entry in entries)
+    if outside and not known:
+        raise ResultsError(f"none of the {outside} screened images with truth tests in this split")
     if not known:
         raise ResultsError(
             "there is no truth for any screened image; expected SOP_INSTANCE_UID.png files, or the data set that was "
@@ -110,7 +117,8 @@ def measure(
         images.append(_measure(entry, known_truth, masks, n_scales))
         if progress is not None:
             progress(1, len(known))
-    return Measured(tuple(images), run, tuple(opened.notices()), len(entries) - len(known))
+    without = len(entries) - len(known) - outside
+    return Measured(tuple(images), run, tuple(opened.notices()), without, outside)
 
 
 def entries_of_one_run(results: Results, bundle_id: str | None, settings_id: str | None) -> list[Entry]:

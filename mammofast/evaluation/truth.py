@@ -1,8 +1,9 @@
 """Where the masses are: label images of native size, 0 = no mass, k = mass k, from PNG files or a public data set."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -54,6 +55,9 @@ class Truth(Protocol):
     def known(self, sop_uid: str) -> Known:
         """Return what else is known of an image."""
 
+    def outside_split(self, sop_uid: str) -> bool:
+        """Return whether an image's masses are not known for the sole reason that it does not test in the split."""
+
 
 class PngTruth:
     """A folder of SOP_INSTANCE_UID.png, 8-bit, as ``mammofast phantom`` writes them."""
@@ -72,16 +76,21 @@ class PngTruth:
         """Return nothing: pictures say no more."""
         return Known()
 
+    def outside_split(self, sop_uid: str) -> bool:
+        """Return False: pictures have no split."""
+        return False
+
 
 class DatasetTruth:
-    """A data set's lesions of the kind "mass"; VinDr-Mammo's are rectangles."""
+    """A data set's lesions of the kind "mass"; VinDr-Mammo's are rectangles.
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
+    samples: those that are known. outside: the data set's others, which do not test in the split.
+    """
+
+    def __init__(self, samples: Iterable[Sample], outside: Iterable[Sample] = ()) -> None:
         self.samples = tuple(samples)
-        self._samples: dict[str, Sample] = {}
-        for sample in self.samples:
-            with suppress(DatasetError):  # damaged: no image of results is known to be this one
-                self._samples[str(read_header(sample.image).get("SOPInstanceUID", ""))] = sample
+        self._samples = _by_uid(self.samples)
+        self._others = tuple(outside)
 
     def __contains__(self, sop_uid: str) -> bool:
         return sop_uid in self._samples
@@ -103,6 +112,22 @@ class DatasetTruth:
         image = {name: value for name in ("laterality", "view") if (value := getattr(sample, name))}
         masses = tuple(lesion.attributes for lesion in sample.lesions if lesion.kind == MASS)
         return Known(sample.patient, {**image, **sample.attributes}, masses)
+
+    def outside_split(self, sop_uid: str) -> bool:
+        """See :class:`Truth`."""
+        return sop_uid in self._outside
+
+    @cached_property
+    def _outside(self) -> Collection[str]:
+        return _by_uid(self._others).keys()
+
+
+def _by_uid(samples: Iterable[Sample]) -> dict[str, Sample]:
+    found = {}
+    for sample in samples:
+        with suppress(DatasetError):  # damaged: no image of results is known to be this one
+            found[str(read_header(sample.image).get("SOPInstanceUID", ""))] = sample
+    return found
 
 
 def open_truth(folder: str | Path, layout: str = PNG, split: str | None = None) -> Truth:
@@ -127,7 +152,8 @@ def open_truth(folder: str | Path, layout: str = PNG, split: str | None = None) 
     if split is None:
         return DatasetTruth(data)
     testing = set(read_split(split, data).test)
-    return DatasetTruth(sample for sample in data if sample.name in testing)
+    outside = (sample for sample in data if sample.name not in testing)
+    return DatasetTruth((sample for sample in data if sample.name in testing), outside)
 
 
 def read_truth(path: Path, shape: tuple[int, int] | None = None) -> Labels:

@@ -49,6 +49,10 @@ class VolumeTruth:
         """Return whether a volume's masses are known; it may have none."""
         return self._path(sop_uid).is_file() and (self._only is None or sop_uid in self._only)
 
+    def outside_split(self, sop_uid: str) -> bool:
+        """Return whether a volume's masses are not known for the sole reason that it does not test in the split."""
+        return self._path(sop_uid).is_file() and sop_uid not in self
+
     def patient(self, sop_uid: str) -> str | None:
         """Return whose a volume is, as far as that is said."""
         try:

@@ -33,7 +33,7 @@ _REGION = {"dice": dice, "iou": iou, "sensitivity": sensitivity}
 class MeasuredVolumes:
     """A run's volumes that have truth, measured, by SOP Instance UID. run: its summary, with bundle_id and settings_id.
 
-    counts: n_studies, n_failed, n_without_truth.
+    counts: n_studies, n_failed, n_without_truth, n_outside_split.
     """
 
     run: dict[str, Any]
@@ -94,6 +94,9 @@ def measure_volumes(
     opened = open_results(results)
     entries = entries_of_one_run(opened, bundle_id, settings_id)
     known = [entry for entry in entries if str(entry.image.sop_uid) in truth]
+    outside = sum(truth.outside_split(str(entry.image.sop_uid)) for entry in entries)
+    if outside and not known:
+        raise ResultsError(f"none of the {outside} screened volumes with truth tests in this split")
     if not known:
         raise ResultsError(
             "there is no truth for any screened volume; expected SOP_INSTANCE_UID.npy files, named by the first slice "
@@ -107,7 +110,8 @@ def measure_volumes(
     counts = {
         "n_studies": len({entry.image.study_uid or entry.image.sop_uid for entry in known}),
         "n_failed": sum(entry.status == "failed" for entry in known),
-        "n_without_truth": len(entries) - len(known),
+        "n_without_truth": len(entries) - len(known) - outside,
+        "n_outside_split": outside,
     }
     ids = {"bundle_id": known[0].run.bundle_id, "settings_id": known[0].run.settings_id}
     run = next((each for each in opened.runs() if ids.items() <= each.items()), ids)

@@ -1,6 +1,7 @@
 """Truth out of data sets' own layouts, by SOP Instance UID."""
 
 import csv
+import json
 import plistlib
 
 import imagecodecs
@@ -9,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 from pydicom import dcmread
 
+from mammofast.cli import main
 from mammofast.cli.evaluate import evaluate_command
-from mammofast.datasets import folds, read_phantoms, write_splits
+from mammofast.datasets import Split, folds, read_phantoms, write_splits
 from mammofast.errors import DatasetError, ResultsError
 from mammofast.evaluation import open_truth, read_truth
 from mammofast.evaluation.truth import LAYOUTS
@@ -82,6 +84,29 @@ def test_a_splits_test_side(tmp_path, dicom):
         open_truth(tmp_path / "truth", split=f"{tmp_path}/s.json#1")
 
 
+def test_what_trains_is_outside_the_split_and_not_without_truth(tmp_path, dicom, record, ledger):
+    """Of five images one tests, one is no data set's; the data set says nothing of where the others are."""
+    (tmp_path / "dicom").mkdir()
+    for number in range(1, 6):
+        record(number, [], [], study=number)
+        if number < 5:
+            header = dicom.dataset(StudyInstanceUID=f"1.{number}", SOPInstanceUID=f"1.2.{number}")
+            header.save_as(tmp_path / f"dicom/{number}.dcm", enforce_file_format=True)
+    data = read_phantoms(tmp_path)
+    write_splits(tmp_path / "s.json", data, [Split(("1.2.1", "1.2.2"), ("1.2.3",)), Split(("1.2.1",), ())])
+    words = ["evaluate", str(ledger.path), "--truth", str(tmp_path), "--layout", "phantoms"]
+    done = CliRunner().invoke(main, [*words, "--split", f"{tmp_path}/s.json#1", "--json", str(tmp_path / "m.json")])
+    assert done.exit_code == 0, done.output
+    assert "0 images failed, 1 have no truth, 3 are outside the split\n" in done.stdout
+    counts = json.loads((tmp_path / "m.json").read_text())
+    assert (counts["n_images"], counts["n_without_truth"], counts["n_outside_split"]) == (1, 1, 3)
+    whole = CliRunner().invoke(main, words)
+    assert "1 have no truth\n" in whole.stdout
+    nothing = CliRunner().invoke(main, [*words, "--split", f"{tmp_path}/s.json#2"])
+    assert nothing.exit_code == 1
+    assert "none of the 4 screened images with truth tests in this split" in nothing.stderr
+
+
 def test_layouts(tmp_path):
     with pytest.raises(DatasetError, match="INbreast: no image found"):
         open_truth(tmp_path, "inbreast")
@@ -93,8 +118,6 @@ def test_layouts(tmp_path):
 
 def test_from_the_shell(tmp_path, ledger):
     """An error of the data set's is said as one line."""
-    from mammofast.cli import main
-
     with (tmp_path / "finding_annotations.csv").open("w") as file:
         csv.writer(file).writerow(["a"])
     words = ["evaluate", str(ledger.path), "--truth", str(tmp_path), "--layout", "vindr-mammo"]

@@ -10,7 +10,7 @@ from scipy.ndimage import find_objects
 from scipy.stats import wilcoxon
 
 from mammofast.cli import main
-from mammofast.datasets import folds, write_splits
+from mammofast.datasets import Split, folds, write_splits
 from mammofast.errors import DatasetError, ResultsError
 from mammofast.evaluation.comparison import compare_volumes
 from mammofast.evaluation.volume_truth import VolumeTruth, mass_boxes
@@ -297,6 +297,21 @@ def test_the_command_tells_volumes_from_images(five, ledger, tmp_path):
     assert refused.exit_code == 2
     assert "are of images, RESULTS of volumes" in refused.stderr
     assert CliRunner().invoke(main, [*command, "--quiet"]).stdout == ""
+
+
+def test_what_trains_is_outside_the_split_and_not_without_truth(five, ledger, tmp_path):
+    truth = VolumeTruth(tmp_path / "truth")
+    write_splits(tmp_path / "s.json", truth.data, [Split(("1.2.2", "1.2.4"), ("1.2.1", "1.2.3")), Split((), ())])
+    words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--split"]
+    done = CliRunner().invoke(main, [*words, f"{tmp_path}/s.json#1", "--json", str(tmp_path / "m.json")])
+    assert done.exit_code == 0, done.output
+    assert "2 volumes of 2 patients" in done.stdout
+    assert "volumes that failed: 0, without truth: 1, outside the split: 2\n" in done.stdout
+    counts = json.loads((tmp_path / "m.json").read_text())
+    assert (counts["n_without_truth"], counts["n_outside_split"]) == (1, 2)
+    nothing = CliRunner().invoke(main, [*words, f"{tmp_path}/s.json#2"])
+    assert nothing.exit_code == 1
+    assert "none of the 4 screened volumes with truth tests in this split" in nothing.stderr
 
 
 @pytest.mark.parametrize("table, prints", [("p1", False), ("p4", False), ("auto", True), ("p5", True), ("all", True)])
