@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from mammofast import __version__
+from mammofast.cli.naming import place_in_data
 from mammofast.cli.status import COULD_NOT_RUN
 from mammofast.errors import MammofastError
 
@@ -51,6 +52,8 @@ class _LazyGroup(click.Group):
             return super().invoke(ctx)
         except (MammofastError, ImportError) as error:
             click.echo(f"mammofast: {error}", err=True)
+            if place := place_in_data(error, ctx):
+                click.echo(f"  {place}", err=True)
             ctx.exit(COULD_NOT_RUN)
         except BrokenPipeError:
             raise  # whoever read the output has had enough: click ends quietly

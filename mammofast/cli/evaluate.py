@@ -16,6 +16,7 @@ from mammofast.cli.evaluate_printing import (
     print_tables,
     run_name,
 )
+from mammofast.cli.naming import may_name
 from mammofast.cli.progress import progress
 
 _PAPERS = ("p1", "p2", "p3", "p4")
@@ -75,7 +76,12 @@ _BASELINES = ("threshold", "level-set", "graph-cut")
 )
 @click.option("--plots", type=click.Path(path_type=Path, file_okay=False), help="Draw pictures into this folder.")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
-@click.option("--verbose", is_flag=True, help="Print the FROC curve's usual points too.")
+@click.option(
+    "--verbose",
+    is_flag=True,
+    callback=may_name,
+    help="Print the FROC curve's usual points too; name a data set's file that is wrong.",
+)
 def evaluate_command(
     results: Path | None,
     truth: Path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mammofast.cli.naming import may_name
 from mammofast.cli.progress import progress
 from mammofast.cli.serve import MODALITY
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
@@ -39,7 +40,9 @@ def _paths_and_urls(ctx: click.Context, argument: click.Parameter, value: tuple[
 @click.option("--ca", type=click.Path(path_type=Path, dir_okay=False), help="CA certificates a PACS is trusted by.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said unless something failed.")
-@click.option("--verbose", is_flag=True, help="List what was skipped and failed, each with its reason.")
+@click.option(
+    "--verbose", is_flag=True, callback=may_name, help="List what was skipped and failed, each with its reason."
+)
 @click.pass_context
 def ingest_command(
     ctx: click.Context,

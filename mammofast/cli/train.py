@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mammofast.cli.naming import may_name
 from mammofast.cli.progress import progress
 from mammofast.cli.words import read_size, read_value
 
@@ -46,7 +47,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 @click.option("--cache", type=_FOLDER, help="Prepared images; trainings may share it.  [default: OUT/examples]")
 @click.option("--json", "as_json", is_flag=True, help="Print the best epoch's measures as JSON.")
 @click.option("--quiet", is_flag=True, help="No progress, and nothing said.")
-@click.option("--verbose", is_flag=True, help="Say what was left out of the data, and why.")
+@click.option("--verbose", is_flag=True, callback=may_name, help="Say what was left out of the data, and why, by name.")
 def train_command(
     recipe: str | None,
     listed: bool,

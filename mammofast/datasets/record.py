@@ -155,7 +155,9 @@ def dataset(name: str, samples: list[Sample], left_out: list[LeftOut]) -> Datase
         if count > 1:
             raise DatasetError(f"{name}: got {count} images of one name, expected each name once", same)
     if not ordered and left_out:
-        raise DatasetError(f"{name}: none of its {len(left_out)} images can be used; the first: {left_out[0].reason}")
+        first = left_out[0]
+        words = f"{name}: none of its {len(left_out)} images can be used; the first: {first.reason}"
+        raise DatasetError(words, first.name)
     if not ordered:
         raise DatasetError(f"{name}: no image found; is this the folder that holds it?")
     return Dataset(name, tuple(ordered), tuple(sorted(left_out, key=lambda item: (item.name, item.reason))))

@@ -49,6 +49,29 @@ def test_what_cannot_run_ends_with_1_and_one_line(tmp_path):
     assert "Traceback" not in done.output
 
 
+@pytest.mark.parametrize("words", [(), ("--verbose",)])
+@pytest.mark.parametrize("command", ["train", "evaluate", "ingest"])
+def test_a_data_sets_file_is_named_to_whoever_asks(command, words, tmp_path):
+    """Its name may be a patient's, and without it nobody finds what is to be mended."""
+    (tmp_path / "AllDICOMs").mkdir()
+    (tmp_path / "AllDICOMs" / "SECRET^NAME.dcm").touch()
+    data, archive, out = (str(tmp_path / name) for name in (".", "archive.zarr", "out"))
+    arguments = {
+        "train": ("p2-unet", "--data", f"inbreast:{data}", "--out", out),
+        "evaluate": ("--baseline", "threshold", "--truth", data, "--layout", "inbreast"),
+        "ingest": ("--layout", "inbreast", data, archive),
+    }[command]
+    done = run(command, *arguments, *words)
+    assert done.exit_code == 1
+    lines = done.stderr.splitlines()
+    at = next(k for k, line in enumerate(lines) if line.startswith("mammofast: INbreast: none of its 1 images"))
+    if words:
+        assert lines[at + 1] == "  in the data set: SECRET^NAME.dcm"
+    else:
+        assert lines[at + 1] == "  --verbose names the file or image"
+        assert "SECRET" not in done.output
+
+
 def test_doctor_names_what_it_found():
     assert "onnxruntime" in run("doctor").output
 

@@ -57,7 +57,7 @@ def measure_baselines(
         try:
             image, truth, spacing = _read(sample, shape)
         except DatasetError as error:
-            raise ResultsError(f"truth of {sample.name}: {error}") from error
+            raise ResultsError(f"an image or its truth: {error}") from error
         if truth.any():
             place = _discs(truth, shape) if told else None
             for name, title in titles.items():
