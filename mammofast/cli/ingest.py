@@ -65,10 +65,10 @@ def ingest_command(
     Example: mammofast ingest --layout cbis-ddsm /data/cbis archive.zarr
 
     A PACS is given by its DICOMweb root, with QIDO-RS filters behind it, or /studies/UID. It is asked for mammograms;
-    with --modality MR for all MR of the studies that match, so let the filters find those of the breast. Series whose
-    Body Part Examined is another part are passed over. Who asks, it is told from
-    the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN, or
-    .netrc.
+    with --modality MR for all MR of the studies that match, so let the filters find those of the breast. Nothing is
+    fetched of a series whose Body Part Examined is another part; it is recorded with that reason. Who asks, it is told
+    from the environment, never the command line: MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, MAMMOFAST_PACS_TOKEN,
+    or .netrc.
 
     With --layout, a public data set's images are added, and not its masks and crops; what their headers leave out, side
     and view, is taken from the data set. CBIS-DDSM needs it: its scanned films are Secondary Captures, which otherwise
@@ -133,10 +133,8 @@ def ingest_command(
         if verbose:
             for server in servers:
                 click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
-                if server.other_parts:
-                    click.echo(f"{server.other_parts} MR series of other parts of the body passed over", err=True)
             for record in open_archive(archive).skipped():
-                what = record.sop_uid or record.source_sha256 or "-"
+                what = record.sop_uid or record.source_sha256 or record.series_uid or record.study_uid or "-"
                 click.echo(f"{record.status}: {what}: {record.reason}", err=True)
         tell(run.report)
         empty = [str(number) for number, path in enumerate(places, start=1) if not any(True for _ in find_files(path))]

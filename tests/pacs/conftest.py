@@ -180,6 +180,8 @@ class FakePacs:
             "00080016": dataset.SOPClassUID,
             "00080060": dataset.Modality,
         }
+        if "BodyPartExamined" in dataset:
+            values["00180015"] = dataset.BodyPartExamined
         return {tag: {"vr": "UI", "Value": [str(value)]} for tag, value in values.items()}
 
 

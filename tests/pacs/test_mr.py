@@ -53,7 +53,7 @@ def test_series_are_fetched_only_when_mr_is_asked_for(tmp_path, dicom, orthanc, 
     # That a study's mammograms are known says nothing of its MR.
     report, source = fetch(orthanc, archive, "MG", "MR")
     assert (report.added, report.files, report.volumes) == (1 if enhanced else 12, 1 if enhanced else 12, 1)
-    assert (source.studies, source.new_studies, source.other_parts) == (2, 1, 0)
+    assert (source.studies, source.new_studies) == (2, 1)
     (volume,) = volumes(archive).values()
     for phase in range(3):
         np.testing.assert_array_equal(volume.read(phase), series.values[phase])
@@ -97,7 +97,7 @@ def test_a_waiting_slice_that_the_disk_damaged_is_fetched_again(tmp_path, orthan
     assert set(volumes(archive)) == set(volumes(tmp_path / "whole.zarr"))
 
 
-def test_what_is_of_another_part_of_the_body_or_no_image_is_not_fetched(tmp_path, orthanc):
+def test_what_is_of_another_part_of_the_body_or_no_image_is_on_record_and_not_fetched(tmp_path, orthanc, monkeypatch):
     knee = Series.draw(study=1, attributes={"BodyPartExamined": "KNEE"})
     breast = Series.draw(study=2, seed=2, attributes={"BodyPartExamined": "BREAST"})
     unsaid = Series.draw(study=3)
@@ -108,15 +108,35 @@ def test_what_is_of_another_part_of_the_body_or_no_image_is_not_fetched(tmp_path
     save(spectroscopy, tmp_path / "spectroscopy.dcm")
     add(orthanc, [tmp_path / "spectroscopy.dcm"])
     archive = tmp_path / "a.zarr"
-    report, source = fetch(orthanc, archive)
-    assert (report.added, report.skipped, source.other_parts) == (24, 1, 1)
+    report, _ = fetch(orthanc, archive)
+    assert (report.added, report.skipped) == (24, 2)
     assert {volume.record.study_uid for volume in volumes(archive).values()} == {
         next(series.classic())[2].StudyInstanceUID for series in (breast, unsaid)
     }
-    (row,) = open_archive(archive).skipped()
-    assert row.reason.startswith("not-a-mammogram")
-    assert row.source_sha256 is None, "nothing was fetched"
+    rows = {row.reason.partition(":")[0]: row for row in open_archive(archive).skipped()}
+    assert set(rows) == {"not-a-mammogram", "not-dce"}
+    assert {row.source_sha256 for row in rows.values()} == {None}, "nothing was fetched"
+    _, _, one = next(knee.classic())
+    row = rows["not-dce"]
+    assert (row.status, row.study_uid, row.series_uid) == ("skipped", one.StudyInstanceUID, one.SeriesInstanceUID)
+    assert row.sop_uid is None, "one row for all of the series"
+    assert "Body Part Examined" in row.reason
+    monkeypatch.setattr(watermark, "_UNSETTLED", timedelta(days=7))  # looked into again
     assert fetch(orthanc, archive)[0].files == 0
+    assert len(list(open_archive(archive).skipped())) == 2
+
+
+def test_a_series_whose_body_part_is_put_right_is_fetched_after_all(tmp_path, pacs):
+    """And what was said of it is forgotten."""
+    archive, body_parts = tmp_path / "a.zarr", ("KNEE", "BREAST")
+    for number, body_part in enumerate(body_parts):
+        pacs.objects.clear()
+        for _, _, dataset in Series.draw(study=1, attributes={"BodyPartExamined": body_part}).classic():
+            pacs.add(dataset)
+        with DicomWeb(pacs.url, waits=(), modalities=["MR"]) as source:
+            report = ingest(source, archive)
+        assert (report.volumes, report.skipped) == ((0, 1), (1, 0))[number]
+    assert not list(open_archive(archive).skipped())
 
 
 def test_the_command_chooses(tmp_path, orthanc):
@@ -131,9 +151,12 @@ def test_the_command_chooses(tmp_path, orthanc):
     done = run("--modality", "MR", f"{orthanc.web}?StudyDescription=*BREAST*", archive, "--verbose")
     assert (done.exit_code, done.stdout) == (0, "12 files: 12 added, 0 known, 0 skipped, 0 failed; volumes: 1\n")
     assert "1 studies in the PACS, 1 looked into\n" in done.stderr
-    assert "passed over" not in done.stderr
+    assert "not-dce" not in done.stderr
     done = run("--modality", "MR", orthanc.web, tmp_path / "b.zarr", "--verbose")
-    assert "1 MR series of other parts of the body passed over\n" in done.stderr
+    _, _, one = next(knee.classic())
+    assert (
+        f"skipped: {one.SeriesInstanceUID}: not-dce: Body Part Examined is another one than the breast" in done.stderr
+    )
     assert run(orthanc.web, tmp_path / "c.zarr").stdout.startswith("0 files")
     done = run("--modality", "MR", tmp_path / "in", tmp_path / "c.zarr")
     assert done.exit_code == 2

@@ -67,7 +67,8 @@ class Gathering:
     def start(self) -> Iterator[str]:
         """Look at what the archive has; yield the hash of every file that is a part of a volume."""
         path = self.writer.archive.path
-        known = {record.study_uid for record in self.writer.archive.not_kept() if record.source_sha256 is None}
+        left_out = self.writer.archive.not_kept()
+        known = {r.study_uid for r in left_out if r.key == _key(r.study_uid or "", r.series_uid or "")}
         for file in sorted(path.glob("waiting/*/*.dcm")):
             self._waiting[file.stem] = file.parent.name
             if file.parent.name not in known:  # a run ended before it was put together

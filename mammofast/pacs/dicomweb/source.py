@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -29,7 +30,8 @@ class DicomWeb:
     url: the server's DICOMweb root; behind it ``/studies/UID`` or QIDO-RS filters, say
         ``https://pacs:8443/dicom-web?StudyDate=20261101-``.
     ca, waits: as for :class:`mammofast.pacs.dicomweb.server.Server`, where credentials come from, too.
-    modalities: which series are fetched: "MG", "MR". MR series whose Body Part Examined rules out the breast are not.
+    modalities: which series are fetched: "MG", "MR". Of an MR series whose Body Part Examined rules out the breast
+        nothing is; it is yielded as one file that says so.
 
     Raises
     ------
@@ -52,7 +54,6 @@ class DicomWeb:
         # UIDs: a study may have both modalities.
         self._matched: set[str] = set()
         self._looked_into: set[str] = set()
-        self.other_parts = 0  # series of MR that were passed over
 
     def __enter__(self) -> "DicomWeb":
         return self
@@ -91,7 +92,7 @@ class DicomWeb:
             self._looked_into.add(study.uid)
             place = _place(self.server.root, study.uid)
             try:
-                instances = list(self._instances(study, modality))
+                listed = list(self._listed(study, modality, opened))
             except Unreachable:
                 raise
             except PacsError as error:
@@ -99,41 +100,59 @@ class DicomWeb:
                 yield SourceFile(place, 0, refusal(Reason.READ, detail), study_uid=study.uid)
                 continue
             opened(place)
-            yield from self._new(study, instances, archive, watermark, modality)
+            yield from self._new(study, listed, archive, watermark, modality)
 
-    def _instances(self, study: Study, modality: str) -> Iterator[Instance]:
+    def _listed(self, study: Study, modality: str, opened: Callable[[str], None]) -> Iterator["_Listed"]:
+        """Yield a study's instances; in place of those of a series that is another part of the body, the series."""
         for series in find_series(self.server, study.uid, modality):
             if modality == "MR" and not may_be_breast(series.body_part):
-                self.other_parts += 1
+                yield _Listed(series.uid, series.uid, None, _unusable(_OTHER_PART))
             else:
-                yield from find_instances(self.server, series)
+                opened(_place(self.server.root, study.uid, series.uid))  # its Body Part Examined may have been another
+                for each in find_instances(self.server, series):
+                    yield _Listed(each.sop_uid, series.uid, each.sop_uid, _opener(self.server, each, modality))
 
     def _new(
-        self, study: Study, instances: list[Instance], archive: Path, watermark: Watermark, modality: str
+        self, study: Study, listed: list["_Listed"], archive: Path, watermark: Watermark, modality: str
     ) -> Iterator[SourceFile]:
         known = watermark.not_kept(study.uid)
         seen = known | _kept(archive, study.uid)
-        new = [each for each in instances if each.sop_uid not in seen]
-        unsettled = {each.sop_uid for each in new}
+        new = [each for each in listed if each.uid not in seen]
+        unsettled = {each.uid for each in new}
 
-        def settled(instance: Instance, final: bool) -> None:
+        def settled(uid: str, final: bool) -> None:
             if final:
-                unsettled.discard(instance.sop_uid)
+                unsettled.discard(uid)
             if not unsettled:
-                watermark.done(study, {each.sop_uid for each in instances} - _kept(archive, study.uid))
+                watermark.done(study, {each.uid for each in listed} - _kept(archive, study.uid))
 
-        for instance in new:
+        for each in new:
             yield SourceFile(
-                _place(self.server.root, study.uid, instance.sop_uid),
+                _place(self.server.root, study.uid, each.uid),
                 0,  # which nobody says before it is there
-                _opener(self.server, instance, modality),
-                study_uid=instance.study_uid,
-                series_uid=instance.series_uid,
-                sop_uid=instance.sop_uid,
-                settled=partial(settled, instance),
+                each.open,
+                study_uid=study.uid,
+                series_uid=each.series_uid,
+                sop_uid=each.sop_uid,
+                settled=partial(settled, each.uid),
             )
         if not new:
             watermark.done(study, known)
+
+
+_OTHER_PART = UnusableImage(
+    Reason.NOT_DCE, "Body Part Examined is another one than the breast; nothing of the series was fetched"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a study is listed with: an instance, or a series of which none is asked for. uid: its own."""
+
+    uid: str
+    series_uid: str
+    sop_uid: str | None
+    open: Callable[[], BinaryIO]
 
 
 def _kept(archive: Path, study_uid: str) -> set[str]:

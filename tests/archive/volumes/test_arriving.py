@@ -257,6 +257,17 @@ def test_a_waiting_file_may_be_put_together_between_being_looked_at_and_settled(
     assert (status, words is None) == (("failed", False) if is_damaged else ("known", True))
 
 
+def test_what_waits_gets_its_row_after_a_kill_whatever_else_its_study_is_on_record_for(tmp_path, whole):
+    _, files, _ = whole
+    archive = tmp_path / "a.zarr"
+    ingest(files[:5], archive)
+    (row,) = (archive / "skipped").glob("?" * 64)
+    row.rename(row.with_name("0" * 64))  # another file's of the study, which could not be read
+    with Ingest(archive) as run:
+        run.add([])
+    assert {record.key for record in open_archive(archive).skipped()} == {row.name, "0" * 64}
+
+
 def start(source, archive, elsewhere):
     command = [sys.executable, "-c", INGEST, str(source), str(archive)]
     return subprocess.Popen(command, **elsewhere, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
