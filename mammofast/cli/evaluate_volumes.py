@@ -28,8 +28,7 @@ def of_volumes(results: Path, bundle_id: str | None, settings_id: str | None) ->
         if entry.image.is_image
         and entry.image.rows is not None  # of a damaged result nothing is known but its name
         and entry.status in ("done", "failed")
-        and bundle_id in (None, entry.run.bundle_id)
-        and settings_id in (None, entry.run.settings_id)
+        and entry.run.has_ids(bundle_id, settings_id)
     )
     return next(volumes, False)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mammofast.cli.naming import may_name
+from mammofast.cli.naming import may_name, read_data_set
 from mammofast.cli.progress import progress
 from mammofast.cli.serve import MODALITY
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
@@ -17,7 +17,6 @@ from mammofast.pacs import is_url
 
 if TYPE_CHECKING:
     from mammofast.archive import IngestReport
-    from mammofast.datasets import Dataset
     from mammofast.pacs.dicomweb import DicomWeb
 
 # Counts that are told only where there is something to say.
@@ -114,7 +113,7 @@ def ingest_command(
             ]
         except ValueError as error:
             raise click.UsageError(str(error)) from None
-        sets = [] if layout is None else [_data_set(layout, place, as_json or quiet, verbose) for place in places]
+        sets = [] if layout is None else [read_data_set(layout, place, as_json or quiet, verbose) for place in places]
         run = held.enter_context(Ingest(archive, workers=workers))
         try:
             # Counted first, so that the bar knows its end; opening is what takes time. A PACS is asked only once.
@@ -148,19 +147,6 @@ def ingest_command(
             ctx.exit(COULD_NOT_RUN)  # within: an archive that was begun and is empty goes again
     if run.report.failed:
         ctx.exit(SOME_FAILED)
-
-
-def _data_set(layout: str, folder: Path, quiet: bool, verbose: bool) -> "Dataset":
-    """Read a data set's lists, and say what of it cannot be used."""
-    from mammofast.datasets import READERS
-
-    data = READERS[layout](folder)
-    if data.left_out and not quiet:
-        click.echo(f"{data.name}: {len(data.left_out)} left out, --verbose says why", err=True)
-    if verbose:
-        for each in data.left_out:
-            click.echo(f"left out: {each.name}: {each.reason}", err=True)
-    return data
 
 
 def _server(url: str, ca: Path | None, modalities: tuple[str, ...]) -> "DicomWeb":

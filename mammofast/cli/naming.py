@@ -1,8 +1,14 @@
 """Names of a data set's files and images: said to whoever asked with --verbose, for they may be patients' names."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
 from mammofast.errors import DatasetError
+
+if TYPE_CHECKING:
+    from mammofast.datasets import Dataset
 
 _MAY_NAME = "mammofast.may_name"
 
@@ -21,3 +27,16 @@ def place_in_data(error: BaseException, ctx: click.Context) -> str | None:
     if cause is None or _MAY_NAME not in ctx.meta:
         return None
     return f"in the data set: {cause.of}" if ctx.meta[_MAY_NAME] else "--verbose names the file or image"
+
+
+def read_data_set(layout: str, folder: Path, quiet: bool, verbose: bool) -> "Dataset":
+    """Read a data set's lists, and say what of it cannot be used: unless quiet, how much; verbose, what, and why."""
+    from mammofast.datasets import READERS
+
+    data = READERS[layout](folder)
+    if verbose:
+        for each in data.left_out:
+            click.echo(f"left out: {each.name}: {each.reason}", err=True)
+    elif data.left_out and not quiet:
+        click.echo(f"{data.name}: {len(data.left_out)} left out, --verbose says why", err=True)
+    return data

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mammofast.cli.naming import may_name
+from mammofast.cli.naming import may_name, read_data_set
 from mammofast.cli.progress import progress
 from mammofast.cli.words import read_size, read_value
 
@@ -128,7 +128,7 @@ def train_command(
         if not (quiet or as_json):
             click.echo(words)
 
-    sets = [_read_data(each, verbose and not quiet) for each in data]
+    sets = [_read_data(each, quiet or as_json, verbose and not quiet) for each in data]
     trained = train(
         chosen,
         sets,
@@ -191,7 +191,7 @@ def _bundle(
         raise EngineError(f"{error}. The training is whole: --resume --budget E compiles it again") from error
 
 
-def _read_data(text: str, verbose: bool) -> "Dataset":
+def _read_data(text: str, quiet: bool, verbose: bool) -> "Dataset":
     from mammofast.datasets import READERS
 
     layout, colon, folder = text.partition(":")
@@ -199,11 +199,7 @@ def _read_data(text: str, verbose: bool) -> "Dataset":
         raise click.UsageError(f"--data {text}: expected LAYOUT:DIR, LAYOUT one of {', '.join(READERS)}")
     if not Path(folder).is_dir():
         raise click.UsageError(f"--data {text}: no such folder")
-    data = READERS[layout](Path(folder))
-    if verbose:
-        for left_out in data.left_out:
-            click.echo(f"left out: {left_out.name}: {left_out.reason}", err=True)
-    return data
+    return read_data_set(layout, Path(folder), quiet, verbose)
 
 
 def _splits(texts: Sequence[str], sets: Sequence["Dataset"]) -> list["Split"]:

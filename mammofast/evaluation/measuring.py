@@ -1,7 +1,7 @@
 """One run's results against truth, image by image; what is said of all of them together is ``evaluate``'s."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from mammofast.evaluation.truth import Labels, Truth, label_boxes, open_truth
 from mammofast.records import Box, Finding, combine_masks
 from mammofast.screening import Results, open_results
 from mammofast.screening.entry import Entry
+from mammofast.screening.summaries import in_words
 
 IOU_THRESHOLD = 0.5
 
@@ -131,13 +132,11 @@ def entries_of_one_run(results: Results, bundle_id: str | None, settings_id: str
         for entry in results.entries()
         if entry.image.sop_uid is not None
         and entry.status in ("done", "failed")
-        and entry.run.bundle_id.startswith(bundle_id or "")
-        and entry.run.settings_id.startswith(settings_id or "")
+        and entry.run.has_ids(bundle_id, settings_id)
     ]
-    runs = {(entry.run.bundle_id, entry.run.settings_id) for entry in entries}
+    runs = sorted({entry.run for entry in entries}, key=astuple)
     if len(runs) > 1:
-        names = {summary["bundle_id"]: summary.get("name") for summary in results.runs()}
-        listed = "; ".join(f"bundle_id {b} ({names.get(b)}), settings_id {s}" for b, s in sorted(runs))
+        listed = in_words(runs, results.runs())
         raise ResultsError(f"{results.path} holds the results of {len(runs)} runs, say which: {listed}")
     if not entries:
         raise ResultsError(f"{results.path} holds no results of images with these ids; run `mammofast screen` first")

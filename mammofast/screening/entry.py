@@ -132,6 +132,10 @@ class Run:
     bundle_id: str
     settings_id: str
 
+    def has_ids(self, bundle_id: str | None, settings_id: str | None) -> bool:
+        """Say whether these are its ids; of each the first digits will do, and None is any."""
+        return self.bundle_id.startswith(bundle_id or "") and self.settings_id.startswith(settings_id or "")
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFinding:

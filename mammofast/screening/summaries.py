@@ -1,7 +1,7 @@
 """What a results folder says of its runs: the bundle, the settings, the software they were made with, and when."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,12 @@ def read_summaries(results: Path) -> list[dict[str, Any]]:
         versions.sort(key=lambda v: sorted(v.items()))
         found.append({**summary, **asdict(run), "versions": versions, "timings": timings})
     return found
+
+
+def in_words(runs: Iterable[Run], summaries: Iterable[Mapping[str, Any]]) -> str:
+    """Return runs by their ids and their bundles' names, for whoever has to say which is meant."""
+    names = {summary["bundle_id"]: summary.get("name") for summary in summaries}
+    return "; ".join(f"bundle_id {r.bundle_id} ({names.get(r.bundle_id)}), settings_id {r.settings_id}" for r in runs)
 
 
 def _make(folder: Path) -> None:

@@ -164,6 +164,15 @@ def test_what_was_wrong_is_corrected_and_said_again(data, tmp_path):
     assert (tmp_path / "run" / "bundle").is_dir()
 
 
+def test_what_of_the_data_cannot_be_used_is_counted_and_listed_on_demand(data, tmp_path):
+    (data / "masks" / "3.png").unlink()
+    # Refused once the data are read.
+    words = ["p2-unet", "--data", f"folder:{data}", "--out", tmp_path / "run", "--split", "a", "--split", "b"]
+    assert "data: 1 left out, --verbose says why\n" in invoke(*words).stderr
+    assert "left out: 3.png: the folder masks has no" in invoke(*words, "--verbose").stderr
+    assert "left out" not in invoke(*words, "--quiet", "--verbose").stderr
+
+
 def test_splits_for_each_data_set(data, tmp_path):
     both = ["--data", f"folder:{data}", "--data", f"folder:{data}"]
     done = invoke("p2-aunet", *both, "--split", "a#1", "--out", tmp_path / "run")

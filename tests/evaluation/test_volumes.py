@@ -314,6 +314,22 @@ def test_what_trains_is_outside_the_split_and_not_without_truth(five, ledger, tm
     assert "none of the 4 screened volumes with truth tests in this split" in nothing.stderr
 
 
+def test_the_first_digits_of_ids_will_do(five, ledger, tmp_path):
+    words = [
+        "evaluate",
+        str(ledger.path),
+        "--truth",
+        str(tmp_path / "truth"),
+        "--bundle-id",
+        "bbb",
+        "--settings-id",
+        "c",
+    ]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    assert "4 volumes of 3 patients" in done.stdout
+
+
 @pytest.mark.parametrize("table, prints", [("p1", False), ("p4", False), ("auto", True), ("p5", True), ("all", True)])
 def test_volumes_have_p5_s_tables_alone(five, ledger, tmp_path, table, prints):
     words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--table", table]

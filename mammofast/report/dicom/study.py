@@ -15,6 +15,7 @@ from mammofast.records import Finding, VolumeFinding
 from mammofast.report.phases import subtraction
 from mammofast.screening import Results
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
+from mammofast.screening.summaries import in_words
 
 # An image that the run has not come to yet; the ledger has no word for it because it has no entry.
 PENDING = "pending"
@@ -200,19 +201,12 @@ def choose_run(results: Results, bundle_id: str | None = None, settings_id: str 
         When there is none, or more than one.
 
     """
-    names = {summary["bundle_id"]: summary.get("name") for summary in results.runs()}
-    runs = [Run(summary["bundle_id"], summary["settings_id"]) for summary in results.runs()]
-    found = [
-        run
-        for run in runs
-        if run.bundle_id.startswith(bundle_id or "") and run.settings_id.startswith(settings_id or "")
-    ]
+    summaries = results.runs()
+    runs = [Run(summary["bundle_id"], summary["settings_id"]) for summary in summaries]
+    found = [run for run in runs if run.has_ids(bundle_id, settings_id)]
     if len(found) != 1:
-        ids = "; ".join(
-            f"bundle_id {run.bundle_id} ({names[run.bundle_id]}), settings_id {run.settings_id}"
-            for run in found or runs
-        )
-        raise ResultsError(f"{len(found)} runs have these ids, say which: {ids or 'nothing was screened yet'}")
+        listed = in_words(found or runs, summaries) or "nothing was screened yet"
+        raise ResultsError(f"{len(found)} runs have these ids, say which: {listed}")
     return found[0]
 
 
