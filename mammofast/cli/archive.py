@@ -11,6 +11,7 @@ import click
 
 from mammofast.cli.progress import progress
 from mammofast.cli.status import SOME_FAILED
+from mammofast.cli.words import counted
 
 _ARCHIVE = click.argument("archive", type=click.Path(exists=True, path_type=Path, file_okay=False))
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
@@ -137,8 +138,8 @@ def verify_command(ctx: click.Context, archive: Path, as_json: bool, quiet: bool
             study = f"{problem.study_uid or '-'}: " if verbose else ""
             click.echo(f"{study}{problem.sop_uid or '-'}: {problem.detail}", err=True)
         if not quiet or problems:
-            also = f", {volumes} volumes" if volumes else ""
-            click.echo(f"{total} images{also} verified, {len(problems)} problems")
+            also = f", {counted(volumes, 'volume')}" if volumes else ""
+            click.echo(f"{counted(total, 'image')}{also} verified, {counted(len(problems), 'problem')}")
     if problems:
         ctx.exit(SOME_FAILED)
 

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mammofast.cli.words import counted
+
 if TYPE_CHECKING:
     from mammofast.evaluation.tables import Table
 
@@ -36,13 +38,18 @@ def print_measures(measures: Mapping[str, Any], verbose: bool) -> None:
             between = spread_in_words(intervals["froc_sensitivity"][at], value)
             click.echo(f"{f'Sensitivity at {at} FP/image':<30}{in_words(value):>8}   {between}".rstrip())
     click.echo(
-        f"{measures['n_images']} images of {measures['n_studies']} studies, {measures['n_masses']} masses, "
-        f"{measures['n_findings']} findings; {measures['n_failed']} images failed, "
-        f"{measures['n_without_truth']} have no truth"
-        + (f", {measures['n_outside_split']} are outside the split" if measures["n_outside_split"] else "")
+        f"{counted(measures['n_images'], 'image')} of {counted(measures['n_studies'], 'study', 'studies')}, "
+        f"{counted(measures['n_masses'], 'mass', 'masses')}, {counted(measures['n_findings'], 'finding')}; "
+        f"{left_over_in_words(measures, 'images')}"
     )
     for notice in measures["notices"]:
         click.echo(notice)
+
+
+def left_over_in_words(measures: Mapping[str, Any], units: str) -> str:
+    """Return how many failed, and how many are not measured because of the truth."""
+    outside = f", outside the split: {measures['n_outside_split']}" if measures["n_outside_split"] else ""
+    return f"{units} that failed: {measures['n_failed']}, without truth: {measures['n_without_truth']}{outside}"
 
 
 def print_groups(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -64,12 +71,13 @@ def print_groups(by: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
 def print_comparison(
     found: Mapping[str, Any],
     names: Sequence[str],
-    units: str = "images",
+    unit: str = "image",
     detection: Sequence[tuple[str, str]] = _ROWS,
     masks: Mapping[str, str] = _MASKS,
 ) -> None:
     """Print the differences between two systems, first less second. detection, masks: measures, and their words."""
-    click.echo(f"\n{names[0]} against {names[1]}, {found['n_images']} {units} of {found['n_patients']} patients")
+    of = f"{counted(found['n_images'], unit)} of {counted(found['n_patients'], 'patient')}"
+    click.echo(f"\n{names[0]} against {names[1]}, {of}")
     click.echo(f"{'':26}{'first':>8}{'second':>8}{'difference':>12}{'':19}{'n':>5}{'p':>8}{'p, patients':>13}")
     rows = [(words, found["detection"][name]) for name, words in detection if name in found["detection"]]
     rows += [(words, found["masks"][name]) for name, words in masks.items()]
@@ -80,8 +88,8 @@ def print_comparison(
         sides = f"{in_words(row['ours']):>8}{in_words(row['other']):>8}{difference:>12}"
         click.echo(f"{words:<26}{sides}   {between:<16}{tests}".rstrip())
     click.echo(
-        f"p: Wilcoxon's signed-rank test, two-sided, of {units}{' as P2 tests' if units == 'images' else ''}; then of "
-        f"patients' means, since {units} of a\npatient are not independent. Not corrected for the number of tests."
+        f"p: Wilcoxon's signed-rank test, two-sided, of {unit}s{' as P2 tests' if unit == 'image' else ''}; then of "
+        f"patients' means, since {unit}s of a\npatient are not independent. Not corrected for the number of tests."
     )
 
 

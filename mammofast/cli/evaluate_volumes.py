@@ -6,8 +6,16 @@ from typing import Any
 
 import click
 
-from mammofast.cli.evaluate_printing import in_words, print_comparison, print_tables, run_name, spread_in_words
+from mammofast.cli.evaluate_printing import (
+    in_words,
+    left_over_in_words,
+    print_comparison,
+    print_tables,
+    run_name,
+    spread_in_words,
+)
 from mammofast.cli.progress import progress
+from mammofast.cli.words import counted
 
 _ROWS = (
     ("sensitivity", "Sensitivity"),
@@ -69,7 +77,7 @@ def evaluate_volumes(
     if not quiet:
         _print(found, verbose)
         if against is not None:
-            print_comparison(found["against"], list(measured), "volumes", _ROWS, _OF_REGION)
+            print_comparison(found["against"], list(measured), "volume", _ROWS, _OF_REGION)
         if table:
             print_tables(tables)
     return found
@@ -90,10 +98,9 @@ def _print(measures: Mapping[str, Any], verbose: bool) -> None:
     for words, value, interval in rows:
         click.echo(f"{words:<40}{in_words(value):>8}   {spread_in_words(interval, value)}".rstrip())
     click.echo(
-        f"{measures['n_images']} volumes of {measures['n_patients']} patients, {measures['n_masses']} masses, "
-        f"{measures['n_findings']} candidates; volumes that failed: {measures['n_failed']}, "
-        f"without truth: {measures['n_without_truth']}"
-        + (f", outside the split: {measures['n_outside_split']}" if measures["n_outside_split"] else "")
+        f"{counted(measures['n_images'], 'volume')} of {counted(measures['n_patients'], 'patient')}, "
+        f"{counted(measures['n_masses'], 'mass', 'masses')}, {counted(measures['n_findings'], 'candidate')}; "
+        f"{left_over_in_words(measures, 'volumes')}"
     )
     for notice in measures["notices"]:
         click.echo(notice)

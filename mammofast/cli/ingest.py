@@ -12,6 +12,7 @@ from mammofast.cli.naming import may_name, read_data_set
 from mammofast.cli.progress import progress
 from mammofast.cli.serve import MODALITY
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
+from mammofast.cli.words import counted
 from mammofast.errors import MammofastError
 from mammofast.pacs import is_url
 
@@ -91,7 +92,7 @@ def ingest_command(
             counts = {name: count for name, count in asdict(report).items() if count or name not in _RARE}
             click.echo(json.dumps(counts))
         elif not quiet or report.failed:
-            click.echo(f"{report.files} {'file' if report.files == 1 else 'files'}: {report}")
+            click.echo(f"{counted(report.files, 'file')}: {report}")
             if report.failed:
                 click.echo("Why files failed: `mammofast archive list ARCHIVE --skipped`", err=True)
             elif report.skipped and not (report.added or report.known):
@@ -131,7 +132,10 @@ def ingest_command(
             raise
         if verbose:
             for server in servers:
-                click.echo(f"{server.studies} studies in the PACS, {server.new_studies} looked into", err=True)
+                click.echo(
+                    f"{counted(server.studies, 'study', 'studies')} in the PACS, {server.new_studies} looked into",
+                    err=True,
+                )
             for record in open_archive(archive).skipped():
                 what = record.sop_uid or record.source_sha256 or record.series_uid or record.study_uid or "-"
                 click.echo(f"{record.status}: {what}: {record.reason}", err=True)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from mammofast.errors import ModelError
 from mammofast.models.catalogue import OUTPUTS, Entry, find, names
 
 
@@ -21,7 +22,10 @@ def models_command(name: str | None, as_json: bool, quiet: bool, verbose: bool) 
 
     Layers are convolutions and fully connected ones; GMAC are 10⁹ multiply-adds for one image of the paper's size.
     """  # noqa: D301
-    entries = [find(name)] if name else [find(each) for each in names()]
+    try:
+        entries = [find(name)] if name else [find(each) for each in names()]
+    except ModelError as error:
+        raise click.UsageError(str(error)) from None
     if as_json:
         rows = [entry.as_dict() for entry in entries]
         click.echo(json.dumps(rows[0] if name else rows, indent=1, ensure_ascii=False))

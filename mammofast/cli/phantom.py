@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.words import counted
 
 
 @click.command("phantom")
@@ -34,10 +35,10 @@ def phantom_command(
     else:
         from mammofast.phantom import write_studies
 
-    what, each = ("volumes", 1) if of_mri else ("images", 4)
-    with progress(f"Making phantom {what}", studies * each, quiet) as advance:
+    what, each = ("volume", 1) if of_mri else ("image", 4)
+    with progress(f"Making phantom {what}s", studies * each, quiet) as advance:
         made = write_studies(out, studies, seed, workers=workers, progress=advance)
     if as_json:
-        click.echo(json.dumps({what: made}))
+        click.echo(json.dumps({f"{what}s": made}))
     if verbose:
-        click.echo(f"{len(made)} {what} of {studies} studies of {kind} in {out}", err=True)
+        click.echo(f"{counted(len(made), what)} of {counted(studies, 'study', 'studies')} of {kind} in {out}", err=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mammofast.cli.progress import progress
+from mammofast.cli.words import counted
 from mammofast.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ def report_command(
         }
         written += exported.written
     if verbose:
-        click.echo(f"{opened.images().num_rows} images, {opened.findings().num_rows} findings", err=True)
+        click.echo(
+            f"{counted(opened.images().num_rows, 'image')}, {counted(opened.findings().num_rows, 'finding')}", err=True
+        )
     if as_json:
         paths = [str(path) for path in written]
         click.echo(json.dumps({"written": paths, **said, "notices": opened.notices()}))
@@ -159,10 +162,12 @@ def _tell(written: list[Path], said: dict[str, Any], out: Path) -> None:
         click.echo(str(path))
     if said:
         kinds = ", ".join(f"{number} {kind}" for kind, number in said["objects"].items()) or "no object"
-        click.echo(f"{out}: {kinds} of {said['studies']} studies; {said['unchanged']} were there already")
+        click.echo(
+            f"{out}: {kinds} of {counted(said['studies'], 'study', 'studies')}; {said['unchanged']} were there already"
+        )
         if said["mixed_studies"]:
             click.echo(
-                f"{said['mixed_studies']} studies left out: their images name several patients; "
+                f"{counted(said['mixed_studies'], 'study', 'studies')} left out: their images name several patients; "
                 "`mammofast archive verify` lists them",
                 err=True,
             )

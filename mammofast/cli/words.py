@@ -1,10 +1,15 @@
-"""What several commands read from their options' words."""
+"""Words that several commands read from their options, and say."""
 
 import json
 import re
 from typing import Any
 
 import click
+
+
+def counted(n: int, one: str, several: str | None = None) -> str:
+    """Return how many there are: "1 volume", "2 volumes". several: where it is not ``one`` and an s."""
+    return f"{n} {one if n == 1 else several or f'{one}s'}"
 
 
 def read_value(text: str) -> Any:

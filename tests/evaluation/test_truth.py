@@ -97,11 +97,14 @@ def test_what_trains_is_outside_the_split_and_not_without_truth(tmp_path, dicom,
     words = ["evaluate", str(ledger.path), "--truth", str(tmp_path), "--layout", "phantoms"]
     done = CliRunner().invoke(main, [*words, "--split", f"{tmp_path}/s.json#1", "--json", str(tmp_path / "m.json")])
     assert done.exit_code == 0, done.output
-    assert "0 images failed, 1 have no truth, 3 are outside the split\n" in done.stdout
+    assert (
+        "1 image of 1 study, 0 masses, 0 findings; images that failed: 0, without truth: 1, outside the split: 3\n"
+        in done.stdout
+    )
     counts = json.loads((tmp_path / "m.json").read_text())
     assert (counts["n_images"], counts["n_without_truth"], counts["n_outside_split"]) == (1, 1, 3)
     whole = CliRunner().invoke(main, words)
-    assert "1 have no truth\n" in whole.stdout
+    assert "4 images of 4 studies, 0 masses, 0 findings; images that failed: 0, without truth: 1\n" in whole.stdout
     nothing = CliRunner().invoke(main, [*words, "--split", f"{tmp_path}/s.json#2"])
     assert nothing.exit_code == 1
     assert "none of the 4 screened images with truth tests in this split" in nothing.stderr

@@ -330,6 +330,14 @@ def test_the_first_digits_of_ids_will_do(five, ledger, tmp_path):
     assert "4 volumes of 3 patients" in done.stdout
 
 
+def test_one_is_one(record, ledger, tmp_path):
+    record(1, 1, [(A, 0.9)], filled(BREAST), labels_of(BREAST, A))
+    words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--against", str(ledger.path)]
+    lines = CliRunner().invoke(main, words).stdout.splitlines()
+    assert "1 volume of 1 patient, 1 mass, 1 candidate; volumes that failed: 0, without truth: 0" in lines
+    assert any(line.endswith(" against bundle bbbbbbbb, the other, 1 volume of 1 patient") for line in lines)
+
+
 @pytest.mark.parametrize("table, prints", [("p1", False), ("p4", False), ("auto", True), ("p5", True), ("all", True)])
 def test_volumes_have_p5_s_tables_alone(five, ledger, tmp_path, table, prints):
     words = ["evaluate", str(ledger.path), "--truth", str(tmp_path / "truth"), "--table", table]

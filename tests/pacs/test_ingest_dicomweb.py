@@ -130,7 +130,7 @@ def test_the_command(tmp_path, dicom, orthanc):
     assert done.stdout == "3 files: 3 added, 0 known, 0 skipped, 0 failed\n"
     done = CliRunner().invoke(main, ["ingest", orthanc.web, archive, "--json", "--verbose"])
     assert set(json.loads(done.stdout).values()) == {0}
-    assert "1 studies in the PACS, 1 looked into\n" in done.stderr
+    assert "1 study in the PACS, 1 looked into\n" in done.stderr
 
 
 def test_misuse_of_the_command_repeats_no_password(tmp_path):

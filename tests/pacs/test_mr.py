@@ -150,7 +150,7 @@ def test_the_command_chooses(tmp_path, orthanc):
     archive = tmp_path / "a.zarr"
     done = run("--modality", "MR", f"{orthanc.web}?StudyDescription=*BREAST*", archive, "--verbose")
     assert (done.exit_code, done.stdout) == (0, "12 files: 12 added, 0 known, 0 skipped, 0 failed; volumes: 1\n")
-    assert "1 studies in the PACS, 1 looked into\n" in done.stderr
+    assert "1 study in the PACS, 1 looked into\n" in done.stderr
     assert "not-dce" not in done.stderr
     done = run("--modality", "MR", orthanc.web, tmp_path / "b.zarr", "--verbose")
     _, _, one = next(knee.classic())

@@ -13,7 +13,7 @@ def test_makes_studies(tmp_path):
     assert ran.exit_code == 0, ran.output
     assert len(list((tmp_path / "dicom").glob("*/*.dcm"))) == 4
     assert len(list((tmp_path / "truth").glob("*.png"))) == 4
-    assert "4 images of 1 studies" in ran.output
+    assert "4 images of 1 study" in ran.output
 
 
 def test_misuse_is_two():

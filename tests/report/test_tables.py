@@ -80,7 +80,7 @@ def test_the_command(ledger, tmp_path):
         "notices": ["For tests."],
     }
     plain = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "json", "--out", str(out), "--verbose"])
-    assert "2 images, 1 findings" in plain.output
+    assert "2 images, 1 finding\n" in plain.output
     assert "For tests." in plain.output
     quiet = CliRunner().invoke(main, ["report", str(ledger.path), "--to", "json", "--out", str(out), "--quiet"])
     assert (quiet.exit_code, quiet.output) == (0, "")

@@ -247,7 +247,7 @@ def test_the_command_says_what_it_wrote_and_a_rerun_changes_nothing(study, night
     assert json.loads(CliRunner().invoke(main, command).stdout)["unchanged"] == 0
     assert dciodvfy(path) == []
     said = CliRunner().invoke(main, command[:-1])
-    assert said.stdout.splitlines()[-1] == f"{out}: 1 dicom-seg of 1 studies; 1 were there already"
+    assert said.stdout.splitlines()[-1] == f"{out}: 1 dicom-seg of 1 study; 1 were there already"
     assert "Not for diagnosis." in said.stderr
 
 

@@ -309,7 +309,7 @@ def test_the_command_says_what_a_volume_has_none_of(volume_study, night, tmp_pat
         "cad-sr, gsps, picture: of mammograms only; of a volume --to dicom-seg and --to tid1500 can be written (1 here)"
         in said.stderr
     )
-    assert "1 dicom-seg, 1 tid1500 of 1 studies" in said.stdout
+    assert "1 dicom-seg, 1 tid1500 of 1 study" in said.stdout
     told = json.loads(CliRunner().invoke(main, [*command, "--json"]).stdout)
     assert (told["volumes"], told["not_of_volumes"]) == (1, ["cad-sr", "gsps", "picture"])
     alone = CliRunner().invoke(main, [*command[:2], "--to", "dicom-seg", "--out", str(tmp_path / "other")])
