@@ -3,10 +3,9 @@
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -48,7 +47,6 @@ _WINDOW = 4
 _IN_FLIGHT_BYTES = 1 << 30
 # Another try may go better; every other reason is the file's own, and for good.
 _RETRIED = frozenset({Reason.READ, Reason.MISSING_FILE, Reason.INTERNAL})
-
 
 # Files, folders, zip files, DICOMDIRs by their paths; or what yields files itself.
 Source = str | Path | FileSource
@@ -126,12 +124,8 @@ class Ingest:
             When a PACS no longer answers; what it gave before is in the archive.
 
         """
-        places, others = _by_kind(sources)
-        run, before = self._run, self._run.report
-        files = chain(
-            find_files(places, exclude=self._path, opened=run.opened),
-            *(other.files(self._path, run.opened) for other in others),
-        )
+        run, files = self._run, self._files(*_by_kind(sources))
+        before = run.report
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="ingest")
         try:
             for file, outcome in in_order(pool, run.look_at, files, _WINDOW * self._workers, _IN_FLIGHT_BYTES):
@@ -142,9 +136,15 @@ class Ingest:
             run.put_together()
             raise
         finally:
+            files.close()  # first, so that a source that is waited for hears of the end
             pool.shutdown(wait=True, cancel_futures=True)
         run.put_together()
         return run.report - before
+
+    def _files(self, places: list[Path], others: list[FileSource]) -> Generator[SourceFile, None, None]:
+        yield from find_files(places, exclude=self._path, opened=self._run.opened)
+        for other in others:
+            yield from other.files(self._path, self._run.opened)
 
 
 def _by_kind(sources: Source | Iterable[Source]) -> tuple[list[Path], list[FileSource]]:

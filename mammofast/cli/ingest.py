@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mammofast.cli.naming import may_name, read_data_set
-from mammofast.cli.progress import progress
+from mammofast.cli.progress import aside, progress
 from mammofast.cli.serve import MODALITY
 from mammofast.cli.status import COULD_NOT_RUN, SOME_FAILED
 from mammofast.cli.words import counted
@@ -108,7 +108,7 @@ def ingest_command(
         try:
             checked_sources(places)
             servers = [
-                held.enter_context(_server(source, ca, modalities or ("MG",)))
+                held.enter_context(_server(source, ca, modalities or ("MG",), quiet))
                 for source in sources
                 if isinstance(source, str)
             ]
@@ -153,10 +153,10 @@ def ingest_command(
         ctx.exit(SOME_FAILED)
 
 
-def _server(url: str, ca: Path | None, modalities: tuple[str, ...]) -> "DicomWeb":
+def _server(url: str, ca: Path | None, modalities: tuple[str, ...], quiet: bool) -> "DicomWeb":
     from mammofast.pacs.dicomweb import DicomWeb
 
-    server = DicomWeb(url, ca, modalities=modalities)
+    server = DicomWeb(url, ca, modalities=modalities, tell=None if quiet else aside)
     if server.server.credentials_are_exposed:
         click.echo("mammofast: user, password or token go to the PACS over http, and can be read on the way", err=True)
     return server

@@ -34,6 +34,11 @@ def progress(description: str, total: int | None = None, quiet: bool = False) ->
         yield _plain(description, total)
 
 
+def aside(words: str) -> None:
+    """Say something beside the progress."""
+    click.echo(f"mammofast: {words}", err=True)
+
+
 def _bar(console: Console, description: str, total: int | None) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),

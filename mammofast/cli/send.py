@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from mammofast.cli.progress import progress
+from mammofast.cli.progress import aside, progress
 from mammofast.cli.serve import TLS
 from mammofast.cli.status import SOME_FAILED
 
@@ -45,7 +45,7 @@ def send_command(
     from mammofast.pacs import is_url
     from mammofast.pacs.sending import SendReport, outgoing
 
-    report = SendReport()
+    report, told = SendReport(), None if quiet else aside
     objects = outgoing(folder, report)
     if not objects and not report.failed:
         raise click.UsageError("there is no *.dcm file under DIR; write some with `mammofast report`")
@@ -66,7 +66,7 @@ def send_command(
                 from mammofast.pacs.dicomweb import store
                 from mammofast.pacs.dicomweb.server import Server
 
-                with Server(root, ca) as server:
+                with Server(root, ca, tell=told) as server:
                     if server.credentials_are_exposed:
                         click.echo("mammofast: user, password or token can be read on their way: it is http", err=True)
                     store(server, objects, report, progress=advance)
@@ -74,7 +74,7 @@ def send_command(
                 from mammofast.pacs.dimse.send import send
 
                 secured = Credentials(*tls) if tls else None
-                send(peer, objects, report, calling=title, tls=secured, progress=advance)
+                send(peer, objects, report, calling=title, tls=secured, progress=advance, tell=told)
     finally:
         # Also of a run that could not go on: what is there is there.
         if as_json:

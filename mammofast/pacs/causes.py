@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Iterator
 
 BROKEN_OFF = "the connection broke off"
 _EXPIRED, _ANOTHER_HOST, _ANOTHER_ADDRESS = 10, 62, 64  # X509_V_ERR_…
@@ -11,11 +12,21 @@ _PLAIN = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_L
 def cause(error: BaseException) -> str:
     """Return what is behind an error of a connection, however a library has wrapped it."""
     found = None
+    for each in _chain(error):
+        found = _in_words(each) or found
+    return found or type(error).__name__
+
+
+def is_silence(error: BaseException) -> bool:
+    """Say whether it is for want of an answer that there is an error."""
+    return any(isinstance(each, TimeoutError) for each in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
     link: BaseException | None = error
     while link is not None:
-        found = _in_words(link) or found
+        yield link
         link = link.__cause__ or link.__context__
-    return found or type(error).__name__
 
 
 def _in_words(error: BaseException) -> str | None:

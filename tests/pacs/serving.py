@@ -1,12 +1,18 @@
 """``mammofast serve`` as a process of its own, and who sends to it."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import time
+from itertools import islice
 
+from pydicom import dcmread
 from pynetdicom import AE, build_context, evt
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dsutils import encode
 
 from mammofast.pacs.dimse.entity import close_surely
 from mammofast.pacs.dimse.spool import FOLDER
@@ -64,3 +70,24 @@ def storescu(port, *arguments, aec="MAMMOFAST", check=True):
     if check:
         assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def post(association, path, pieces=None):
+    """Send an object, or the first so many pieces of it, and await no answer."""
+    ds = dcmread(path)
+    request = C_STORE()
+    request.MessageID, request.Priority = 1, 2
+    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
+    request.DataSet = io.BytesIO(encode(ds, False, True))
+    message = C_STORE_RQ()
+    message.primitive_to_message(request)
+    for piece in islice(message.encode_msg(1, 4096), pieces):
+        association.dul.send_pdu(piece)
+
+
+def until(true):
+    for _ in range(1000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError

@@ -11,7 +11,8 @@ from pynetdicom import AE, evt
 from mammofast.cli import main
 from mammofast.errors import PacsError
 from mammofast.pacs.causes import cause
-from mammofast.pacs.dicomweb.server import Server, Unreachable
+from mammofast.pacs.dicomweb.failures import Unreachable
+from mammofast.pacs.dicomweb.server import Server
 from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely
 from mammofast.pacs.dimse.send import send
 from mammofast.pacs.sending import Outgoing, SendReport
@@ -65,7 +66,10 @@ def test_a_port_on_which_nothing_listens(free_port):
 def test_silence(silent, monkeypatch, tls):
     monkeypatch.setattr("mammofast.pacs.dicomweb.server._TIMEOUTS", (1.0, 0.2))
     monkeypatch.setattr("mammofast.pacs.dimse.send._CONNECT_TIMEOUT", 0.2)
-    assert asked(f"http://127.0.0.1:{silent}/web") == ("the server says nothing for 0 s", True)
+    assert asked(f"http://127.0.0.1:{silent}/web") == (
+        "the server says nothing for 0 s; look at the PACS, and run again",
+        True,
+    )
     credentials = Credentials(tls.certificate, tls.key, tls.ca)
     assert sent(Peer("PACS", "127.0.0.1", silent), credentials).endswith("cannot be reached: no answer in time")
 
@@ -138,7 +142,7 @@ def test_what_a_library_says_is_not_repeated(error, words):
 
 
 def test_an_ingest_that_a_pacs_ends_early_says_what_it_did(tmp_path, dicom, pacs, monkeypatch):
-    monkeypatch.setattr("mammofast.pacs.dicomweb.server.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mammofast.pacs.dicomweb.patience.time.sleep", lambda seconds: None)
     studies = sorted(dicom.uid() for _ in range(2))
     for study in studies:
         for seed in range(3):
@@ -159,7 +163,7 @@ def test_an_ingest_that_a_pacs_ends_early_says_what_it_did(tmp_path, dicom, pacs
 
 
 def test_a_first_ingest_that_cannot_begin_leaves_nothing(tmp_path, free_port, monkeypatch):
-    monkeypatch.setattr("mammofast.pacs.dicomweb.server.time.sleep", lambda seconds: None)
+    monkeypatch.setattr("mammofast.pacs.dicomweb.patience.time.sleep", lambda seconds: None)
     (tmp_path / "share").mkdir()
     for source in (f"http://127.0.0.1:{free_port}/web", str(tmp_path / "share")):
         done = CliRunner().invoke(main, ["ingest", source, str(tmp_path / "a.zarr")])

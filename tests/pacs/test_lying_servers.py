@@ -8,8 +8,9 @@ from mammofast.archive import ingest, open_archive
 from mammofast.errors import PacsError
 from mammofast.pacs.dicomweb import DicomWeb
 from mammofast.pacs.dicomweb import source as source_module
+from mammofast.pacs.dicomweb.failures import BrokenAnswer, HttpError
 from mammofast.pacs.dicomweb.multipart import only_part
-from mammofast.pacs.dicomweb.server import BrokenAnswer, HttpError, Server
+from mammofast.pacs.dicomweb.server import Server
 from tests.pacs.conftest import BOUNDARY
 
 INSTANCE = r"/studies/[0-9.]+/series/[0-9.]+/instances/"

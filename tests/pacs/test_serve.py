@@ -1,7 +1,6 @@
 """Mammograms from a DICOM client, dcmtk's, into an archive: what was acknowledged is never lost."""
 
 import errno
-import io
 import json
 import os
 import signal
@@ -9,17 +8,12 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 import tracemalloc
-from itertools import islice
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from pydicom import dcmread
-from pynetdicom.dimse_messages import C_STORE_RQ
-from pynetdicom.dimse_primitives import C_STORE
-from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
 from mammofast.archive import open_archive
@@ -32,7 +26,7 @@ from mammofast.pacs.dimse.receive import Receiver
 from mammofast.pacs.dimse.serve import serve
 from mammofast.pacs.dimse.spool import FOLDER, Spool
 from tests.pacs.orthanc import need
-from tests.pacs.serving import associate, storescu
+from tests.pacs.serving import associate, post, storescu, until
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -206,27 +200,6 @@ def test_who_sends_without_end_is_hung_up_on(tmp_path, dicom, receiver, monkeypa
     monkeypatch.setattr("mammofast.pacs.dimse.receive.MAX_FILE_BYTES", 10_000)
     assert store(receiver.port, dicom, tmp_path / "in" / "0.dcm") is None
     assert spooled(tmp_path) == []
-
-
-def post(association, path, pieces=None):
-    """Send an object, or the first so many pieces of it, and await no answer."""
-    ds = dcmread(path)
-    request = C_STORE()
-    request.MessageID, request.Priority = 1, 2
-    request.AffectedSOPClassUID, request.AffectedSOPInstanceUID = ds.SOPClassUID, ds.SOPInstanceUID
-    request.DataSet = io.BytesIO(encode(ds, False, True))
-    message = C_STORE_RQ()
-    message.primitive_to_message(request)
-    for piece in islice(message.encode_msg(1, 4096), pieces):
-        association.dul.send_pdu(piece)
-
-
-def until(true):
-    for _ in range(1000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError
 
 
 def test_an_object_is_on_the_disk_as_it_arrives(tmp_path, dicom, receiver):

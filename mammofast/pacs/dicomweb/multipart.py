@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from mammofast.errors import PacsError
-from mammofast.pacs.dicomweb.server import BrokenAnswer
+from mammofast.pacs.dicomweb.failures import BrokenAnswer
 
 _MAX_HEADER_BYTES = 1 << 16
+_PIECE = 1 << 16  # to be taken within one silence
 _NO_END = "the server's answer ends before the object in it does"
 
 
@@ -111,7 +112,7 @@ class Files:
 
 def _exactly(file: BinaryIO, size: int) -> Iterator[bytes]:
     while size:
-        piece = file.read(min(size, 1 << 18))
+        piece = file.read(min(size, _PIECE))
         if not piece:
             raise PacsError("a file became shorter while it was sent")
         size -= len(piece)

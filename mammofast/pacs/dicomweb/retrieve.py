@@ -4,15 +4,15 @@ import tempfile
 from collections.abc import Iterable
 from typing import BinaryIO, cast
 
-import requests
-
 from mammofast.archive.mammogram import uid
 from mammofast.archive.reading import read_dicom
 from mammofast.archive.sources import MAX_FILE_BYTES
 from mammofast.errors import BrokenImage, ImageError, PacsError, Reason
+from mammofast.pacs.dicomweb.answer import Answer
+from mammofast.pacs.dicomweb.failures import HttpError
 from mammofast.pacs.dicomweb.multipart import boundary_of, only_part
 from mammofast.pacs.dicomweb.search import Instance
-from mammofast.pacs.dicomweb.server import HttpError, Server, media_type, pieces
+from mammofast.pacs.dicomweb.server import Server
 
 # Any transfer syntax: the server need not transcode, and what is decoded is what it has.
 _ACCEPT = 'multipart/related; type="application/dicom"; transfer-syntax=*'
@@ -33,7 +33,7 @@ def retrieve(server: Server, instance: Instance) -> BinaryIO:
     """
     path = f"/studies/{instance.study_uid}/series/{instance.series_uid}/instances/{instance.sop_uid}"
     try:
-        stream = server.get(path, _ACCEPT, _to_scratch)
+        stream = server.get(path, _ACCEPT, _to_scratch, what="to send an object")
     except HttpError as error:
         if error.status in _GONE:
             raise BrokenImage(
@@ -50,13 +50,13 @@ def retrieve(server: Server, instance: Instance) -> BinaryIO:
     return stream
 
 
-def _to_scratch(response: requests.Response) -> BinaryIO:
-    body: Iterable[bytes] = pieces(response)
-    boundary = boundary_of(response.headers.get("Content-Type", ""))
+def _to_scratch(answer: Answer) -> BinaryIO:
+    body: Iterable[bytes] = answer.pieces()
+    boundary = boundary_of(answer.content_type)
     if boundary is not None:
         body = only_part(body, boundary)
-    elif media_type(response) != "application/dicom":  # which some servers send although it was not asked for
-        raise PacsError(f"the server sent {media_type(response)} instead of a DICOM object")
+    elif answer.media_type != "application/dicom":  # which some servers send although it was not asked for
+        raise PacsError(f"the server sent {answer.media_type} instead of a DICOM object")
     # It has no name: nothing is left of it, whatever is killed.
     stream = cast(BinaryIO, tempfile.TemporaryFile(prefix="mammofast"))  # noqa: SIM115
     try:

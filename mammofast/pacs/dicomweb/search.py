@@ -8,7 +8,8 @@ from pydicom import Dataset
 
 from mammofast.archive.mammogram import uid
 from mammofast.errors import PacsError
-from mammofast.pacs.dicomweb.server import HttpError, Server
+from mammofast.pacs.dicomweb.failures import HttpError
+from mammofast.pacs.dicomweb.server import Server
 
 # What a page is asked to hold; servers may give less.
 _PAGE = 500

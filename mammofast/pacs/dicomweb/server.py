@@ -3,12 +3,9 @@
 No error and no log line holds a URL below the server's root: what is searched for may be a patient.
 """
 
-import json
 import os
-import random
-import re
-import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urljoin, urlsplit
@@ -17,41 +14,18 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from mammofast.errors import PacsError
-from mammofast.pacs.causes import BROKEN_OFF, cause
+from mammofast.pacs.causes import BROKEN_OFF, cause, is_silence
+from mammofast.pacs.dicomweb.answer import Answer
+from mammofast.pacs.dicomweb.failures import BrokenAnswer, Silent, Unreachable, refusal
+from mammofast.pacs.dicomweb.patience import Patience
+from mammofast.pacs.waiting import Tell, Wait, Waiting
 
-# Seconds before each new try.
-WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
-_LONGEST_WAIT = 60.0
-_TIMEOUTS = (10.0, 60.0)  # to connect, and between two pieces of an answer
-# A server that trickles keeps each of its pieces within the time above.
-_DEADLINE = 900.0
-_PIECE = 1 << 18
-_MAX_JSON_BYTES = 1 << 26
+_TIMEOUTS = (10.0, 60.0)  # to connect, and between two signs of life
 _ANSWERS = frozenset({200, 202, 204})
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# So many requests in a row that failed with all their tries: the next ones get one try each.
-_GIVES_UP_AFTER = 8
-_MEDIA_TYPE = re.compile(r"[a-z0-9.+-]{1,40}/[a-z0-9.+-]{1,60}")
 
 _Read = TypeVar("_Read")
-
-
-class Unreachable(PacsError):
-    """The server does not answer at all."""
-
-
-class HttpError(PacsError):
-    """The server answers with an HTTP status that says no."""
-
-    def __init__(self, status: int, message: str, retry_after: float = 0.0) -> None:
-        super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
-
-
-class BrokenAnswer(PacsError):
-    """The answer is cut off; another try may get all of it."""
+_SEARCH = "to answer a search"
 
 
 class Server:
@@ -64,7 +38,9 @@ class Server:
     ----------
     root: scheme, host, port and path; no user, no query.
     ca: file of the certificates that the server's must be signed by; None for those that the system trusts.
-    waits: seconds before each new try of what failed for want of a connection, or with a status that may pass.
+    waits: seconds before each new try of what failed for want of a connection, or with a status that may pass; None
+        for the usual ones.
+    tell: is called with a line where something is waited for, or asked again.
 
     Raises
     ------
@@ -73,15 +49,17 @@ class Server:
 
     """
 
-    def __init__(self, root: str, ca: Path | None = None, waits: Iterable[float] = WAITS) -> None:
+    def __init__(
+        self, root: str, ca: Path | None = None, waits: Iterable[float] | None = None, tell: Tell | None = None
+    ) -> None:
         self.root = root
         self._verify: str | bool = True
         if ca is not None:
             if not ca.is_file():
                 raise PacsError("there is no file of CA certificates at the path given with --ca")
             self._verify = str(ca)
-        self._waits = tuple(waits)
-        self._failed_in_a_row = 0
+        self._waiting = Waiting(tell)
+        self.patience = Patience(waits, self._waiting.say)
         self._has_answered = False
         self._session = requests.Session()
         adapter = HTTPAdapter(pool_maxsize=64, max_retries=0)
@@ -105,18 +83,29 @@ class Server:
             return False
         return self._session.auth is not None or requests.utils.get_netrc_auth(self.root) is not None
 
+    def end(self) -> None:
+        """Ask for nothing more; who waits for an answer on another thread still does, but only once."""
+        self.patience.end()
+        self._waiting.say(
+            f"stopping; what the PACS was asked for is waited for, at most {_TIMEOUTS[1]:.0f} s of silence"
+        )
+
     def close(self) -> None:
         """Close all connections."""
+        self._waiting.close()
         self._session.close()
 
     def get(
         self,
         path: str,
         accept: str,
-        read: Callable[[requests.Response], _Read],
+        read: Callable[[Answer], _Read],
         query: Iterable[tuple[str, str]] = (),
+        what: str = _SEARCH,
     ) -> _Read:
         """GET root + path, read the answer; both again where they fail for reasons that may pass.
+
+        what: what the server is waited for.
 
         Raises
         ------
@@ -128,13 +117,13 @@ class Server:
         asked = urlencode(list(query), safe="*,", quote_via=quote)
 
         def once() -> _Read:
-            return self.request("GET", path, read, params=asked, headers={"Accept": accept})
+            return self.request("GET", path, read, what=what, params=asked, headers={"Accept": accept})
 
-        return self.again(once)
+        return self.patience.again(once, what)
 
     def get_json(self, path: str, query: Iterable[tuple[str, str]] = ()) -> Any:
         """GET DICOM JSON; None where the server says that there is nothing."""
-        return self.get(path, "application/dicom+json", read_json, query)
+        return self.get(path, "application/dicom+json", Answer.json, query)
 
     def _cause(self, error: Exception) -> str:
         why = cause(error)
@@ -142,126 +131,99 @@ class Server:
         is_it_tls = why == BROKEN_OFF and self.root.startswith("http:") and not self._has_answered
         return f"{why}; does it want https?" if is_it_tls else why
 
-    def again(self, attempt: Callable[[], _Read]) -> _Read:
-        """Call until it succeeds, its error is for good, or all tries are used up."""
-        waits = iter(self._waits if self._failed_in_a_row < _GIVES_UP_AFTER else ())
-        while True:
-            try:
-                result = attempt()
-            except PacsError as error:
-                wait = next(waits, None) if may_pass(error) else None
-                if wait is None:
-                    self._failed_in_a_row += may_pass(error)
-                    raise
-                time.sleep(max(wait, getattr(error, "retry_after", 0.0)) * random.uniform(0.8, 1.2))
-            else:
-                self._failed_in_a_row = 0
-                return result
-
     def request(
         self,
         method: str,
         path: str,
-        read: Callable[[requests.Response], _Read],
+        read: Callable[[Answer], _Read],
         answers: frozenset[int] = _ANSWERS,
+        what: str = _SEARCH,
         **options: Any,
     ) -> _Read:
         """Send one request, once; follow redirects that stay with the server. answers: statuses with a body to read."""
         url = self.root + path
         for _ in range(4):
-            try:
-                with self._session.request(
-                    method,
-                    url,
-                    stream=True,
-                    allow_redirects=False,
-                    timeout=_TIMEOUTS,
-                    # Given for each request: a CA of the environment's would take the place of the session's.
-                    verify=self._verify,
-                    **options,
-                ) as response:
-                    self._has_answered = True
-                    if response.status_code not in _REDIRECTS:
-                        if response.status_code not in answers:
-                            raise _refusal(response)
-                        return read(response)
-                    target = urljoin(url, response.headers.get("Location", ""))
-            except requests.exceptions.SSLError as error:
-                advice = "give its CA's certificate with --ca FILE" if "certificate" in cause(error) else "is it http?"
-                raise PacsError(f"no TLS connection to the server: {cause(error)}; {advice}") from None
-            except requests.exceptions.ChunkedEncodingError:
-                raise BrokenAnswer("the server's answer broke off") from None
-            except requests.ConnectTimeout:
-                raise Unreachable(f"no connection to the server within {_TIMEOUTS[0]:.0f} s") from None
-            except requests.ReadTimeout:
-                raise Unreachable(f"the server says nothing for {_TIMEOUTS[1]:.0f} s") from None
-            except requests.ConnectionError as error:
-                raise Unreachable(f"no connection to the server: {self._cause(error)}") from None
-            except requests.RequestException as error:
-                raise PacsError(f"the server cannot be asked ({type(error).__name__})") from None
-            if urlsplit(target)[:2] != urlsplit(self.root)[:2]:
+            with self._waiting.on(what, _TIMEOUTS[1]) as wait:
+                found = self._ask(method, url, read, answers, wait, options)
+            if not isinstance(found, _Elsewhere):
+                return found
+            if urlsplit(found.url)[:2] != urlsplit(self.root)[:2]:
                 # Credentials, and what is searched for, are this server's business alone.
                 raise PacsError("the server redirects to another host or scheme; give that URL if it is the right one")
-            url, options = target, {key: value for key, value in options.items() if key != "params"}
+            url, options = found.url, {key: value for key, value in options.items() if key != "params"}
         raise PacsError("the server redirects in a circle")
 
+    def _ask(
+        self,
+        method: str,
+        url: str,
+        read: Callable[[Answer], _Read],
+        answers: frozenset[int],
+        wait: Wait,
+        options: dict[str, Any],
+    ) -> "_Read | _Elsewhere":
+        # Where there is something to send, the first of these holds for that, too.
+        timeouts, silent = _TIMEOUTS, "says nothing"
+        if "data" in options:
+            timeouts, silent = (_TIMEOUTS[1], _TIMEOUTS[1]), "takes no more of what it is sent,"
+            options = options | {"data": _Watched(options["data"], wait.heard)}
+        try:
+            with self._session.request(
+                method,
+                url,
+                stream=True,
+                allow_redirects=False,
+                timeout=timeouts,
+                # Given for each request: a CA of the environment's would take the place of the session's.
+                verify=self._verify,
+                **options,
+            ) as response:
+                self._has_answered = True
+                wait.heard()
+                silent = "stops in the middle of its answer, and says nothing"
+                if response.status_code in _REDIRECTS:
+                    return _Elsewhere(urljoin(url, response.headers.get("Location", "")))
+                if response.status_code not in answers:
+                    raise refusal(response)
+                return read(Answer(response, wait.heard))
+        except requests.exceptions.SSLError as error:
+            advice = "give its CA's certificate with --ca FILE" if "certificate" in cause(error) else "is it http?"
+            raise PacsError(f"no TLS connection to the server: {cause(error)}; {advice}") from None
+        except requests.exceptions.ChunkedEncodingError:
+            raise BrokenAnswer("the server's answer broke off") from None
+        except requests.ConnectTimeout:
+            raise Unreachable(f"no connection to the server within {timeouts[0]:.0f} s") from None
+        except requests.ReadTimeout:
+            raise Silent("says nothing", wait.silence) from None
+        except requests.ConnectionError as error:
+            if is_silence(error):
+                raise Silent(silent, wait.silence) from None
+            raise Unreachable(f"no connection to the server: {self._cause(error)}") from None
+        except requests.RequestException as error:
+            raise PacsError(f"the server cannot be asked ({type(error).__name__})") from None
 
-def may_pass(error: PacsError) -> bool:
-    """Say whether another try may get past an error."""
-    return isinstance(error, (Unreachable, BrokenAnswer)) or getattr(error, "status", 0) in _TRANSIENT
+
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """Where a server redirects to."""
+
+    url: str
 
 
-def pieces(response: requests.Response) -> Iterator[bytes]:
-    """Yield the body as it arrives."""
-    begun = time.monotonic()
-    for piece in response.iter_content(_PIECE):
-        yield piece
-        if time.monotonic() - begun > _DEADLINE:
-            raise BrokenAnswer(f"the server took more than {_DEADLINE:.0f} s to answer")
+class _Watched:
+    """A body to send, which its reader is heard to take."""
 
+    def __init__(self, body: Any, heard: Callable[[], None]) -> None:
+        self._body, self._heard = body, heard
 
-def media_type(response: requests.Response) -> str:
-    """Return the media type without parameters, if it is one: a server may say anything."""
-    said = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    return said if _MEDIA_TYPE.fullmatch(said) else "no media type"
+    def __len__(self) -> int:
+        return len(self._body)
 
-
-def read_json(response: requests.Response) -> Any:
-    """Read a body of JSON; None where there is none."""
-    if response.status_code == 204:
-        return None
-    body = bytearray()
-    for piece in pieces(response):
-        body += piece
-        if len(body) > _MAX_JSON_BYTES:
-            raise PacsError(f"the server's answer to a search has more than {_MAX_JSON_BYTES} bytes")
-    if not body.strip():
-        return None
-    try:
-        return json.loads(body)
-    except ValueError:
-        raise PacsError(
-            f"the server sent {media_type(response)} instead of DICOM JSON; is the URL its DICOMweb root, "
-            "say https://pacs/dicom-web?"
-        ) from None
-
-
-def _refusal(response: requests.Response) -> HttpError:
-    status = response.status_code
-    advice = ""
-    if status in (401, 403):
-        given = (
-            "it refuses the user, or token, that it was given; " if "Authorization" in response.request.headers else ""
-        )
-        advice = (
-            f": {given}set MAMMOFAST_PACS_USER and MAMMOFAST_PACS_PASSWORD, or MAMMOFAST_PACS_TOKEN, "
-            "or have the host in your .netrc"
-        )
-    elif status in (400, 404, 405):
-        advice = ": is the URL its DICOMweb root, say https://pacs/dicom-web?"
-    said = response.headers.get("Retry-After", "")
-    retry_after = min(float(said), _LONGEST_WAIT) if said.isdecimal() else 0.0
-    return HttpError(status, f"the server answers with HTTP status {status}{advice}", retry_after)
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._body:
+            self._heard()
+            yield piece
+        self._heard()
 
 
 class _Token(requests.auth.AuthBase):  # type: ignore[misc]

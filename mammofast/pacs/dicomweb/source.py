@@ -16,10 +16,12 @@ from mammofast.archive.volumes.members import held
 from mammofast.archive.volumes.triage import is_mr, may_be_breast
 from mammofast.errors import BrokenImage, PacsError, Reason, UnusableImage
 from mammofast.pacs.dicomweb.address import parse_url
+from mammofast.pacs.dicomweb.failures import Unreachable
 from mammofast.pacs.dicomweb.retrieve import retrieve
 from mammofast.pacs.dicomweb.search import Instance, Study, find_instances, find_series, find_studies
-from mammofast.pacs.dicomweb.server import WAITS, Server, Unreachable
+from mammofast.pacs.dicomweb.server import Server
 from mammofast.pacs.dicomweb.watermark import Watermark
+from mammofast.pacs.waiting import Tell
 
 
 class DicomWeb:
@@ -29,7 +31,7 @@ class DicomWeb:
     ----------
     url: the server's DICOMweb root; behind it ``/studies/UID`` or QIDO-RS filters, say
         ``https://pacs:8443/dicom-web?StudyDate=20261101-``.
-    ca, waits: as for :class:`mammofast.pacs.dicomweb.server.Server`, where credentials come from, too.
+    ca, waits, tell: as for :class:`mammofast.pacs.dicomweb.server.Server`, where credentials come from, too.
     modalities: which series are fetched: "MG", "MR". Of an MR series whose Body Part Examined rules out the breast
         nothing is; it is yielded as one file that says so.
 
@@ -43,13 +45,18 @@ class DicomWeb:
     """
 
     def __init__(
-        self, url: str, ca: Path | None = None, waits: Iterable[float] = WAITS, modalities: Iterable[str] = ("MG",)
+        self,
+        url: str,
+        ca: Path | None = None,
+        waits: Iterable[float] | None = None,
+        modalities: Iterable[str] = ("MG",),
+        tell: Tell | None = None,
     ) -> None:
         self._modalities = tuple(dict.fromkeys(modalities))
         if not set(self._modalities) <= {"MG", "MR"}:
             raise ValueError(f'modalities: got {", ".join(self._modalities)}, expected "MG" or "MR" or both')
         address = parse_url(url)
-        self.server = Server(address.root, ca, waits)
+        self.server = Server(address.root, ca, waits, tell)
         self._filters = address.filters
         # UIDs: a study may have both modalities.
         self._matched: set[str] = set()
@@ -80,8 +87,12 @@ class DicomWeb:
             When the server cannot be asked for studies, or no longer answers; what was fetched before is safe.
 
         """
-        for modality in self._modalities:
-            yield from self._files_of(modality, archive, opened)
+        try:
+            for modality in self._modalities:
+                yield from self._files_of(modality, archive, opened)
+        except (GeneratorExit, KeyboardInterrupt):
+            self.server.end()
+            raise
 
     def _files_of(self, modality: str, archive: Path, opened: Callable[[str], None]) -> Iterator[SourceFile]:
         watermark = Watermark(archive, self.server.root, modality)
@@ -127,6 +138,7 @@ class DicomWeb:
                 watermark.done(study, {each.uid for each in listed} - _kept(archive, study.uid))
 
         for each in new:
+            self.server.patience.check()
             yield SourceFile(
                 _place(self.server.root, study.uid, each.uid),
                 0,  # which nobody says before it is there

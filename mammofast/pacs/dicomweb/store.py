@@ -5,9 +5,11 @@ from itertools import groupby
 from typing import Any
 
 from mammofast.errors import PacsError
+from mammofast.pacs.dicomweb.answer import Answer
+from mammofast.pacs.dicomweb.failures import HttpError, Silent, Unreachable
 from mammofast.pacs.dicomweb.multipart import Files
 from mammofast.pacs.dicomweb.search import held_instances
-from mammofast.pacs.dicomweb.server import HttpError, Server, Unreachable, read_json
+from mammofast.pacs.dicomweb.server import Server
 from mammofast.pacs.sending import Outgoing, SendReport, in_words
 
 # Of one message; proxies in front of a PACS often end at some 100 MB.
@@ -15,6 +17,7 @@ BATCH_BYTES = 1 << 26
 _FAILED, _STORED = "00081198", "00081199"
 _SOP_UID, _FAILURE, _WARNING = "00081155", "00081197", "00081196"
 _TOO_LARGE = 413
+_WHAT = "to take objects"
 # All, some or none were stored; the body says which.
 _ANSWERS = frozenset({200, 202, 204, 409})
 
@@ -67,7 +70,7 @@ def _store(server: Server, study_uid: str, batch: list[Outgoing], report: SendRe
         message = Files(each.path for each in left.values())
         headers = {"Content-Type": message.content_type, "Accept": "application/dicom+json"}
         try:
-            return server.request("POST", "/studies", read_json, _ANSWERS, data=message, headers=headers)
+            return server.request("POST", "/studies", Answer.json, _ANSWERS, _WHAT, data=message, headers=headers)
         except PacsError:
             # The answer may be lost, and the objects stored: nothing is sent twice.
             for sop_uid in held_instances(server, study_uid) & left.keys():
@@ -78,9 +81,12 @@ def _store(server: Server, study_uid: str, batch: list[Outgoing], report: SendRe
             raise
 
     try:
-        answer = server.again(attempt)
-    except Unreachable:
-        raise
+        answer = server.patience.again(attempt, _WHAT)
+    except Unreachable as error:
+        if not isinstance(error, Silent) or error.given_up != _WHAT:
+            raise
+        report.failures.update(dict.fromkeys(left, f"not stored: {error}"))
+        return
     except HttpError as error:
         if error.status == _TOO_LARGE and len(left) > 1:
             waiting = list(left.values())

@@ -1,18 +1,14 @@
 """Application entities: how they are named, found and trusted."""
 
 import contextlib
-import math
-import queue
 import re
 import socket
 import ssl
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pynetdicom import _config
-from pynetdicom.dimse import DIMSEServiceProvider
 
 from mammofast.errors import PacsError
 
@@ -21,8 +17,6 @@ _config.LOG_HANDLER_LEVEL = "none"
 _config.LOG_REQUEST_IDENTIFIERS = False
 _config.LOG_RESPONSE_IDENTIFIERS = False
 
-# How often one who waits for an answer looks whether there is a connection.
-_LOOK_SECONDS = 0.2
 _ADDRESS = re.compile(r"(?P<aet>[^@]+)@(?P<host>\[[0-9A-Fa-f:.]+\]|[^@:/\[\]]+):(?P<port>[0-9]{1,5})")
 # PS3.5 6.2, value representation AE.
 _AET = re.compile(r"(?! )[ -\[\]-~]{1,16}(?<! )")
@@ -72,21 +66,6 @@ def close_surely(event: Any) -> None:
         raw.close()
 
     connection._shutdown_socket = close
-
-
-def hear_of_the_end(event: Any) -> None:
-    """Handle EVT_CONN_OPEN: wait for an answer no longer than there is a connection, as pynetdicom 3.0 may."""
-    event.assoc.dimse = _WhileConnected(event.assoc)
-
-
-class _WhileConnected(DIMSEServiceProvider):  # type: ignore[misc]
-    def get_msg(self, block: bool = False) -> Any:
-        """Return (context, message), or (None, None) after the time allowed, or once there is no connection."""
-        end = time.monotonic() + (self.dimse_timeout or math.inf)
-        while block and self.msg_queue.empty() and self.dul.is_alive() and time.monotonic() < end:
-            with contextlib.suppress(queue.Empty):
-                return self.msg_queue.get(timeout=_LOOK_SECONDS)
-        return super().get_msg()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,10 @@ _MAX_PDU_BYTES = 1 << 18
 _REFUSED_PDU_BYTES = 1 << 20
 _MAX_ASSOCIATIONS = 16
 _TIMEOUT = 60.0
+_FIRST_WORD_TIMEOUT = 30.0  # of who has connected, and not asked for an association yet
 # How long associations may go on after we are told to end.
 _GRACE = 2.0
+_LAST_WORD = 0.2
 
 
 class Receiver:
@@ -67,7 +69,7 @@ class Receiver:
         self._entity.require_calling_aet = list(allow)
         self._entity.maximum_associations = _MAX_ASSOCIATIONS
         self._entity.maximum_pdu_size = _MAX_PDU_BYTES
-        self._entity.acse_timeout = 30
+        self._entity.acse_timeout = _FIRST_WORD_TIMEOUT
         self._entity.dimse_timeout = self._entity.network_timeout = _TIMEOUT
         self._entity.add_supported_context(_VERIFICATION)
         for sop_class in self.sop_classes:
@@ -99,8 +101,16 @@ class Receiver:
         end = time.monotonic() + _GRACE
         while self._server.active_associations and time.monotonic() < end:
             time.sleep(0.02)
-        for association in self._server.active_associations:
-            association.abort()
+        left = self._server.active_associations
+        for association in left:
+            association.abort(block=False)
+        end = time.monotonic() + _LAST_WORD
+        while any(association.dul.is_alive() for association in left) and time.monotonic() < end:
+            time.sleep(0.02)
+        for association in left:
+            # Whoever is read from in the middle of a word: who aborts would wait for the rest of it.
+            association.dul.socket._shutdown_socket()
+            association.kill()
 
     def is_quiet(self, seconds: float) -> bool:
         """Say whether nobody is connected, or has sent an object for some seconds."""

@@ -11,8 +11,10 @@ from pynetdicom.presentation import build_context
 
 from mammofast.errors import PacsError
 from mammofast.pacs.causes import cause
-from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely, hear_of_the_end
+from mammofast.pacs.dimse.entity import Credentials, Peer, close_surely
+from mammofast.pacs.dimse.silence import bound_silence
 from mammofast.pacs.sending import Outgoing, SendReport, in_words
+from mammofast.pacs.waiting import Tell, Waiting
 
 _VERIFICATION = "1.2.840.10008.1.1"
 _FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root Query/Retrieve - FIND
@@ -21,6 +23,11 @@ _UNCOMPRESSED = "1.2.840.10008.1.2"
 _MOST_CONTEXTS = 126
 _TIMEOUT = 60.0
 _CONNECT_TIMEOUT = 10.0
+# Who is done need not wait long to be told good-bye.
+_RELEASE_TIMEOUT = 5.0
+# So many objects in a row that are not confirmed, each sent twice: it is enough.
+_SILENT_AT_MOST = 3
+_LOOK = "look at the PACS, and run again"
 # UIDs in one query; each has up to 64 characters.
 _ASKED_AT_ONCE = 100
 _PENDING = (0xFF00, 0xFF01)
@@ -34,33 +41,23 @@ def send(
     calling: str = "MAMMOFAST",
     tls: Credentials | None = None,
     progress: Callable[[int], None] = lambda n: None,
+    tell: Tell | None = None,
 ) -> None:
     """Send what the peer does not have; report what became of each.
 
-    The peer is asked first whether it is there (C-ECHO), and what it has (C-FIND, where it answers that).
+    The peer is asked first whether it is there (C-ECHO), and what it has (C-FIND, where it answers that). tell: is
+    called with a line where something is waited for.
 
     Raises
     ------
     PacsError
-        When there is no association: what was stored before is, and running again goes on.
+        When there is no association, or it falls silent: what was stored before is, and running again goes on.
 
     """
-    for group in _groups(objects):
-        waiting, lost_at = list(group), None
-        while waiting:
-            with _associated(peer, calling, tls, waiting) as association:
-                held, is_lost = _held(association, waiting), False
-                while waiting and not is_lost:
-                    each = waiting[0]
-                    if each.sop_uid in held:
-                        report.present += 1
-                    elif is_lost := not _store(association, each, report):
-                        if lost_at != each.sop_uid:
-                            lost_at = each.sop_uid
-                            continue
-                        report.failures[each.sop_uid] = "not stored: twice the connection broke off meanwhile"
-                    waiting.pop(0)
-                    progress(1)
+    with Waiting(tell) as waiting:
+        sender = _Sender(peer, calling, tls, report, progress, waiting)
+        for group in _groups(objects):
+            sender.send(group)
 
 
 def _groups(objects: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
@@ -78,28 +75,115 @@ def _groups(objects: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
         yield group
 
 
-@contextlib.contextmanager
-def _associated(
-    peer: Peer, calling: str, tls: Credentials | None, objects: Iterable[Outgoing]
-) -> Iterator[Association]:
-    entity = AE(calling)
-    entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT
-    # One context for each syntax: of several in one, the peer would choose, and the others could not be sent.
-    pairs = {(each.sop_class_uid, each.transfer_syntax_uid) for each in objects}
-    contexts = [build_context(_VERIFICATION, _UNCOMPRESSED), build_context(_FIND, _UNCOMPRESSED)]
-    contexts += [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
-    secured = None if tls is None else (tls.context(server=False), peer.host)
-    _try_connection(peer, tls)
-    opened = [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_CONN_OPEN, hear_of_the_end)]
-    association = entity.associate(peer.host, peer.port, contexts, peer.aet, tls_args=secured, evt_handlers=opened)
-    try:
-        if not association.is_established:
-            raise PacsError(_why_not(association))
-        _echo(association)
-        yield association
-    finally:
-        if association.is_established:
-            association.release()
+class _Sender:
+    """One call of :func:`send`, on one association after another."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        calling: str,
+        tls: Credentials | None,
+        report: SendReport,
+        progress: Callable[[int], None],
+        waiting: Waiting,
+    ) -> None:
+        self._peer, self._calling, self._tls = peer, calling, tls
+        self._report, self._progress, self._waiting = report, progress, waiting
+        self._asks = True  # what the peer has, before it is sent anything
+        self._held: set[str] = set()  # what it has said that it has
+        self._lost: str | None = None  # the object with which an association was lost
+        self._silent_in_a_row = 0
+
+    def send(self, objects: list[Outgoing]) -> None:
+        """Send objects that one association has contexts for."""
+        left = list(objects)
+        while left:
+            with self._associated(left) as association:
+                if not self._is_asked(association, left):
+                    continue
+                while left and self._is_answered(association, left[0]):
+                    left.pop(0)
+                    self._progress(1)
+                if left and self._is_lost(left[0], association.dimse.was_silent):
+                    left.pop(0)
+                    self._progress(1)
+
+    @contextlib.contextmanager
+    def _associated(self, objects: Iterable[Outgoing]) -> Iterator[Association]:
+        entity = AE(self._calling)
+        entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = entity.connection_timeout = _TIMEOUT
+        # One context for each syntax: of several in one, the peer would choose, and the others could not be sent.
+        pairs = {(each.sop_class_uid, each.transfer_syntax_uid) for each in objects}
+        contexts = [build_context(_VERIFICATION, _UNCOMPRESSED), build_context(_FIND, _UNCOMPRESSED)]
+        contexts += [build_context(sop_class, syntax) for sop_class, syntax in sorted(pairs)]
+        peer, tls = self._peer, self._tls
+        secured = None if tls is None else (tls.context(server=False), peer.host)
+        _try_connection(peer, tls)
+        opened = [(evt.EVT_CONN_OPEN, close_surely), (evt.EVT_CONN_OPEN, bound_silence)]
+        with self._waiting.on("to accept an association", _TIMEOUT) as wait:
+            association = entity.associate(
+                peer.host, peer.port, contexts, peer.aet, tls_args=secured, evt_handlers=opened
+            )
+            silence = wait.silence
+        try:
+            if not association.is_established:
+                raise PacsError(_why_not(association, silence))
+            with self._wait_on(association, "to answer a C-ECHO"):
+                _echo(association)
+            yield association
+        finally:
+            if association.is_established:
+                association.acse_timeout = min(_TIMEOUT, _RELEASE_TIMEOUT)
+                association.release()
+
+    @contextlib.contextmanager
+    def _wait_on(self, association: Association, what: str) -> Iterator[None]:
+        with self._waiting.on(what, _TIMEOUT) as association.dimse.wait:
+            yield
+
+    def _is_asked(self, association: Association, objects: Iterable[Outgoing]) -> bool:
+        """Ask which of some objects the peer has; False where the association is lost with that, once."""
+        if self._asks:
+            with self._wait_on(association, "to say what it has"):
+                self._held |= _held(association, objects)
+            self._asks = association.is_established
+            return self._asks
+        return True
+
+    def _is_answered(self, association: Association, each: Outgoing) -> bool:
+        """Send an object that is not held; False where the association is lost, or of no use any more."""
+        if each.sop_uid in self._held:
+            self._report.present += 1
+            return True
+        with self._wait_on(association, "to confirm an object"):
+            is_answered = _store(association, each, self._report)
+        if is_answered:
+            self._silent_in_a_row = 0
+        return is_answered
+
+    def _is_lost(self, each: Outgoing, was_silent: bool) -> bool:
+        """Say whether an object that was not answered for has had its second try.
+
+        Raises
+        ------
+        PacsError
+            When it is one of too many that are not answered for.
+
+        """
+        if self._lost != each.sop_uid:
+            self._lost = each.sop_uid
+            return False
+        if not was_silent:
+            self._report.failures[each.sop_uid] = "not stored: twice the connection broke off meanwhile"
+            return True
+        self._report.failures[each.sop_uid] = f"not stored: twice the PACS said nothing for {_TIMEOUT:.0f} s"
+        self._silent_in_a_row += 1
+        if self._silent_in_a_row >= _SILENT_AT_MOST:
+            raise PacsError(
+                f"the PACS has confirmed none of {self._silent_in_a_row} objects in a row; {_LOOK}: "
+                "what it has is not sent again"
+            )
+        return True
 
 
 def _try_connection(peer: Peer, tls: Credentials | None) -> None:
@@ -112,10 +196,15 @@ def _try_connection(peer: Peer, tls: Credentials | None) -> None:
         raise PacsError(f"{peer.host}, port {peer.port}, cannot be reached: {cause(error)}") from None
 
 
-def _why_not(association: Association) -> str:
+def _why_not(association: Association, silence: float) -> str:
     if association.is_rejected:
         answer = association.acceptor.primitive
         return f"the PACS rejects the association: {answer.reason_str.lower()}"
+    if silence >= _TIMEOUT:
+        return (
+            f"the PACS takes the connection, and says nothing for {_TIMEOUT:.0f} s; is it its port for DICOM? "
+            f"Look at the PACS, and run again"
+        )
     if association.is_aborted:
         return "the PACS breaks off the association; is TLS wanted, or not wanted, or our certificate not trusted?"
     return "the PACS accepts none of the objects' SOP classes"
@@ -125,7 +214,9 @@ def _echo(association: Association) -> None:
     if any(context.abstract_syntax == _VERIFICATION for context in association.accepted_contexts):
         status = association.send_c_echo().get("Status")
         if status != 0:
-            raise PacsError(f"the PACS does not answer a C-ECHO{'' if status is None else ': ' + in_words(status)}")
+            raise PacsError(
+                f"the PACS does not answer a C-ECHO{f'; {_LOOK}' if status is None else ': ' + in_words(status)}"
+            )
 
 
 def _held(association: Association, objects: Iterable[Outgoing]) -> set[str]:
