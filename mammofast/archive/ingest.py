@@ -32,8 +32,9 @@ from mammofast.archive.sources import (
     missing_place,
 )
 from mammofast.archive.store import ArchiveImage
-from mammofast.archive.volumes.gathering import Arrival, Gathering
+from mammofast.archive.volumes.gathering import Gathering
 from mammofast.archive.volumes.record import MrObject
+from mammofast.archive.volumes.study import Arrival
 from mammofast.archive.volumes.triage import is_mr
 from mammofast.archive.writer import Staged, Writer
 from mammofast.errors import ArchiveError, BrokenImage, ImageError, PacsError, Reason
