@@ -60,8 +60,8 @@ def mixed(tmp_path, dicom):
     return source, good
 
 
-# The package has a function of the module's name.
-INGEST = importlib.import_module("mammofast.archive.ingest")
+# By their names: the package has a function that is called as one of them.
+INGEST, INTAKE = (importlib.import_module(f"mammofast.archive.{name}") for name in ("ingest", "intake"))
 EXPECTED = [
     ("failed", "constant-pixels"), ("failed", "decode"), ("failed", "no-pixels"), ("failed", "transfer-syntax"),
     ("failed", "value-range"), ("skipped", "not-a-mammogram"), ("skipped", "not-dicom"), ("skipped", "tomosynthesis"),
@@ -104,7 +104,7 @@ def test_a_second_run_changes_nothing_and_decodes_nothing(tmp_path, mixed, monke
     def not_again(*_):
         raise AssertionError("a known file was decoded again")
 
-    monkeypatch.setattr(INGEST, "read_pixels", not_again)
+    monkeypatch.setattr(INTAKE, "read_pixels", not_again)
     assert ingest([source], tmp_path / "a.zarr") == IngestReport(added=0, known=5, skipped=3, failed=5)
     after = snapshot(tmp_path / "a.zarr")
     # The run's own folder comes and goes, which shows in the time of the archive's folder and nowhere else.
@@ -158,7 +158,7 @@ def test_the_same_image_in_another_file_is_known_and_not_decoded_again(tmp_path,
     def not_again(*_):
         raise AssertionError("a known file was decoded again")
 
-    monkeypatch.setattr(INGEST, "read_pixels", not_again)
+    monkeypatch.setattr(INTAKE, "read_pixels", not_again)
     for _ in range(2):
         assert ingest(tmp_path / "in", archive) == IngestReport(known=count + 1)
         after = snapshot(archive)
@@ -332,7 +332,7 @@ def test_an_unexpected_error_is_one_files(tmp_path, dicom, monkeypatch):
 
         return read_pixels(header, frame)
 
-    monkeypatch.setattr(INGEST, "read_pixels", explode)
+    monkeypatch.setattr(INTAKE, "read_pixels", explode)
     assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=1) == IngestReport(added=2, failed=1)
     (record,) = open_archive(tmp_path / "a.zarr").skipped()
     assert record.reason == f"{Reason.INTERNAL}: MemoryError"
@@ -429,7 +429,7 @@ def test_large_images_are_worked_on_one_at_a_time(tmp_path, dicom, monkeypatch, 
     for number in range(8):
         pixels = dicom.pixels(200, 200, seed=number)
         dicom.write(tmp_path / "in" / str(number), pixels, syntax=dicom.lossless[name])
-    read_pixels, at_work, most = INGEST.read_pixels, [], []
+    read_pixels, at_work, most = INTAKE.read_pixels, [], []
 
     def counted(header, frame):
         at_work.append(1)
@@ -440,12 +440,12 @@ def test_large_images_are_worked_on_one_at_a_time(tmp_path, dicom, monkeypatch, 
         finally:
             at_work.pop()
 
-    monkeypatch.setattr(INGEST, "read_pixels", counted)
+    monkeypatch.setattr(INTAKE, "read_pixels", counted)
     assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=4) == IngestReport(added=8)
     assert max(most) > 1
     most.clear()
     # Of explicit pixels the frame's size is what counts, of deflated ones what is inflated: frame and header.
-    monkeypatch.setattr(INGEST, "LARGE_BYTES", 79_999 if name == "explicit" else 1 << 20)
+    monkeypatch.setattr(INTAKE, "LARGE_BYTES", 79_999 if name == "explicit" else 1 << 20)
     monkeypatch.setattr("mammofast.archive.reading.LARGE_BYTES", 1 << 20 if name == "explicit" else 80_001)
     assert ingest(tmp_path / "in", tmp_path / "b.zarr", workers=4) == IngestReport(added=8)
     assert max(most) == 1
@@ -510,7 +510,7 @@ def test_wrong_arguments(tmp_path, dicom):
 def test_files_too_large_are_recorded_by_their_header(tmp_path, dicom, monkeypatch):
     dicom.write(tmp_path / "in" / "a", dicom.pixels(200, 200))
     dicom.write(tmp_path / "in" / "b", dicom.pixels(200, 200), SOPClassUID=dicom.tomosynthesis)
-    monkeypatch.setattr(INGEST, "MAX_FILE_BYTES", 50_000)
+    monkeypatch.setattr(INTAKE, "MAX_FILE_BYTES", 50_000)
     assert ingest(tmp_path / "in", tmp_path / "a.zarr") == IngestReport(skipped=1, failed=1)
     assert reasons(tmp_path / "a.zarr") == [("failed", "too-large"), ("skipped", "tomosynthesis")]
 
@@ -520,7 +520,7 @@ def test_the_window_of_files_in_flight_is_bounded(tmp_path, dicom, monkeypatch):
         dicom.write(tmp_path / "in" / f"{number:02}", dicom.pixels(seed=number))
     size = (tmp_path / "in" / "00").stat().st_size
     monkeypatch.setattr(INGEST, "_IN_FLIGHT_BYTES", 2 * size + 10)
-    look_at, open_files, most = INGEST._Run.look_at, [], []
+    look_at, open_files, most = INTAKE.Intake.look_at, [], []
 
     def counted(self, file):
         open_files.append(1)
@@ -530,7 +530,7 @@ def test_the_window_of_files_in_flight_is_bounded(tmp_path, dicom, monkeypatch):
         finally:
             open_files.pop()
 
-    monkeypatch.setattr(INGEST._Run, "look_at", counted)
+    monkeypatch.setattr(INTAKE.Intake, "look_at", counted)
     assert ingest(tmp_path / "in", tmp_path / "a.zarr", workers=12).added == 12
     assert max(most) <= 2
 
