@@ -15,9 +15,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 
-from mammofast.archive.mammogram import Stated, uid
+from mammofast.archive import dicomdir
+from mammofast.archive.mammogram import Stated
 from mammofast.archive.regular import open_regular, read_regular
 from mammofast.errors import BrokenImage, Reason
 
@@ -28,7 +29,6 @@ LARGE_BYTES = 1 << 26
 # Mammograms shrink to a tenth when zipped; a bomb to a thousandth.
 _MAX_UNZIPPED_RATIO = 100
 _UNZIPPED_FREE = 1 << 30
-_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +162,10 @@ class _Search:
 
     def referenced(self, path: Path, directory: Dataset) -> Iterator[SourceFile]:
         folder = path.parent
-        for parts, uids in _references(directory):
+        for parts, uids in dicomdir.references(directory):
             reference = f"{os.path.realpath(path)}\0{parts}"
             try:
-                found = _resolve(folder, parts)
+                found = dicomdir.resolve(folder, parts)
             except OSError as error:
                 detail = f"a DICOMDIR references it, but it cannot be looked at ({error.strerror})"
                 yield _missing(reference, uids, Reason.READ, detail)
@@ -243,10 +243,10 @@ def _zip(path: Path, real: str, size: int, opened: Callable[[str], None]) -> Ite
     for info in members:
         place = _hash(f"{real}\0{info.filename}")
         if PurePosixPath(info.filename).name.upper() == "DICOMDIR":
-            directory = _parse_dicomdir(partial(_open_member, archive, info))
+            directory = dicomdir.parse(partial(_open_member, archive, info))
             if directory is not None:
                 folder = PurePosixPath(info.filename).parent
-                for parts, uids in _references(directory):
+                for parts, uids in dicomdir.references(directory):
                     if str(folder.joinpath(*parts)).upper() not in named:
                         yield _missing(f"{place}\0{parts}", uids)
                 continue
@@ -265,65 +265,9 @@ def _open_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> BinaryIO:
 
 
 def _read_dicomdir(path: Path) -> Dataset | None:
-    if path.name.upper() != "DICOMDIR" and not _says_dicomdir(path):
+    if path.name.upper() != "DICOMDIR" and not dicomdir.is_one(path):
         return None
-    return _parse_dicomdir(partial(_open, path))
-
-
-def _says_dicomdir(path: Path) -> bool:
-    try:
-        with path.open("rb") as stream:
-            return _DICOMDIR_CLASS.encode() + b"\0" in stream.read(1024)
-    except OSError:
-        return False
-
-
-def _parse_dicomdir(open_it: Callable[[], BinaryIO]) -> Dataset | None:
-    try:
-        with open_it() as stream:
-            directory = dcmread(stream)
-        is_one = directory.file_meta.get("MediaStorageSOPClassUID") == _DICOMDIR_CLASS
-        return directory if is_one and "DirectoryRecordSequence" in directory else None
-    except Exception:
-        return None  # it is then looked at as any other file, and its reason recorded
-
-
-def _resolve(folder: Path, parts: tuple[str, ...]) -> Path | None:
-    """Find a referenced file, whatever case the medium's file system made of its name; never outside the folder."""
-    found = folder
-    for part in parts:
-        if part in ("", ".", "..") or "/" in part or not found.is_dir():
-            return None
-        exact = found / part
-        others = (entry for entry in sorted(found.iterdir()) if entry.name.upper() == part.upper())
-        step = exact if exact.exists() else next(others, None)
-        if step is None:
-            return None
-        found = step
-    return found if found.is_file() else None
-
-
-# A referenced file's path below the DICOMDIR, and the study, series and instance UIDs the index gives it.
-_Reference = tuple[tuple[str, ...], tuple[str | None, str | None, str | None]]
-
-
-def _references(directory: Dataset) -> Iterator[_Reference]:
-    """Yield what a DICOMDIR references, in its own order.
-
-    Records are read in the sequence's order, where each study and series stands before what belongs to it (PS3.3 F.3
-    links them by offsets as well; an index whose links are broken still names its files).
-    """
-    study = series = None
-    for record in directory.DirectoryRecordSequence:
-        kind = str(record.get("DirectoryRecordType", "")).strip()
-        if kind == "STUDY":
-            study, series = uid(record, "StudyInstanceUID"), None
-        elif kind == "SERIES":
-            series = uid(record, "SeriesInstanceUID")
-        file_id = record.get("ReferencedFileID")
-        if file_id:
-            parts = (file_id,) if isinstance(file_id, str) else tuple(str(part) for part in file_id)
-            yield parts, (study, series, uid(record, "ReferencedSOPInstanceUIDInFile"))
+    return dicomdir.parse(partial(_open, path))
 
 
 def missing_place(sop_uid: str) -> str:
