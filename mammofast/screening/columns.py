@@ -5,8 +5,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from mammofast.screening.entry import DONE, Entry, ImageInfo, StoredFinding
+from mammofast.screening.entry import DONE, Entry, ImageInfo
 from mammofast.screening.geometry import center_mm, size_mm
+from mammofast.screening.stored_finding import StoredFinding
 
 _WHERE = [(name, pa.string()) for name in ("study_uid", "series_uid", "sop_uid", "laterality", "view")]
 # Of a volume's finding, in mm: along a row, along a column, across the slices; and in the Frame of Reference.

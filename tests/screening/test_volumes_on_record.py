@@ -10,7 +10,8 @@ from mammofast import open_results
 from mammofast.errors import ResultsError
 from mammofast.records import Finding, ImageResult, VolumeFinding, VolumeResult
 from mammofast.screening import Results
-from mammofast.screening.entry import Entry, ImageInfo, Run, StoredFinding, parse_entry
+from mammofast.screening.entry import Entry, ImageInfo, Run, parse_entry
+from mammofast.screening.stored_finding import StoredFinding
 
 RUN = Run("b" * 64, "c" * 64)
 SHAPE = (5, 12, 9)
