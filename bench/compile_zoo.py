@@ -57,8 +57,9 @@ def measure(name: str, width: float, out: Any) -> None:
 def _measure(name: str, width: float) -> dict[str, Any]:
     import torch
 
+    from mammofast.compilation.networks import Weights
     from mammofast.compilation.rcnn import from_rcnn
-    from mammofast.compilation.sources import Weights, from_catalogue
+    from mammofast.compilation.sources import from_catalogue
 
     torch.set_num_threads(1)
     options = {} if width == 1 else {"width": width}

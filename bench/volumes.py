@@ -27,8 +27,8 @@ from mammofast import ops
 from mammofast.bundles import load_bundle
 from mammofast.compilation.bundle import Choice, compile_bundle
 from mammofast.compilation.compiler import Target
+from mammofast.compilation.networks import Weights
 from mammofast.compilation.random_weights import settle
-from mammofast.compilation.sources import Weights
 from mammofast.evaluation import dice
 from mammofast.methods import faster_rcnn
 from mammofast.methods.linking import Candidate, link_slices

@@ -199,7 +199,7 @@ def _choices(
     seed: int | None,
 ) -> dict[str, "Choice"]:
     from mammofast.compilation.bundle import Choice
-    from mammofast.compilation.sources import Weights
+    from mammofast.compilation.networks import Weights
 
     choices = {}
     for role in roles:

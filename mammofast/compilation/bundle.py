@@ -13,17 +13,9 @@ from mammofast.bundles.manifest import FORMAT, MANIFEST
 from mammofast.compilation.adapters import Mapped
 from mammofast.compilation.compiler import Compiled, Say, Target, compile_source, silent
 from mammofast.compilation.defaults import METHODS, MethodDefaults, Role, RoleMade
+from mammofast.compilation.networks import Weights, check_options, check_weights
 from mammofast.compilation.rcnn import TRUNK, from_rcnn
-from mammofast.compilation.sources import (
-    MASK,
-    Size,
-    Source,
-    Weights,
-    check_options,
-    check_weights,
-    from_catalogue,
-    from_onnx,
-)
+from mammofast.compilation.sources import MASK, Size, Source, from_catalogue, from_onnx
 from mammofast.engine import load_engine
 from mammofast.errors import BundleError, EngineError
 from mammofast.methods.parameters import read_parameters

@@ -14,8 +14,9 @@ from torch import nn
 
 from mammofast import ops
 from mammofast.compilation import samples
+from mammofast.compilation.networks import Weights, created
 from mammofast.compilation.random_weights import settle
-from mammofast.compilation.sources import Size, Source, Weights, created, from_module, torch_file
+from mammofast.compilation.sources import Size, Source, from_module, torch_file
 from mammofast.errors import EngineError
 from mammofast.methods.faster_rcnn import Settings
 from mammofast.models import find

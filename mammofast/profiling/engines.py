@@ -109,7 +109,8 @@ def of_network(name: str, sizes: Sequence[Size] = (), *, eager: bool = False, wi
         When PyTorch or onnx is missing.
 
     """
-    from mammofast.compilation.sources import Weights, from_catalogue
+    from mammofast.compilation.networks import Weights
+    from mammofast.compilation.sources import from_catalogue
 
     options = {} if width == 1 else {"width": width}
     source = from_catalogue(name, Weights(random=_SEED), options=options, sizes=sizes)

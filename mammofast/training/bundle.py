@@ -7,7 +7,7 @@ from typing import Any
 from mammofast.compilation.bundle import Choice, compile_bundle
 from mammofast.compilation.compiler import Target
 from mammofast.compilation.defaults import METHODS
-from mammofast.compilation.sources import Weights
+from mammofast.compilation.networks import Weights
 from mammofast.errors import TrainingError
 from mammofast.training.checkpoint import read_facts
 from mammofast.training.folder import WEIGHTS

@@ -9,7 +9,7 @@ from mammofast.compilation import bundle as module
 from mammofast.compilation.adapters import Mapped
 from mammofast.compilation.bundle import RANDOM_NOTICE, Choice, compile_bundle, compile_engine
 from mammofast.compilation.compiler import Target
-from mammofast.compilation.sources import Weights
+from mammofast.compilation.networks import Weights
 from mammofast.engine import load_engine
 from mammofast.engine import tensorrt as trt
 from mammofast.errors import BundleError, EngineError, ModelError

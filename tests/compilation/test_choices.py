@@ -11,8 +11,9 @@ from mammofast.bundles import load_bundle
 from mammofast.compilation.adapters import Mapped, adapt
 from mammofast.compilation.bundle import RANDOM_NOTICE, Choice, compile_bundle, compile_engine
 from mammofast.compilation.compiler import Target
+from mammofast.compilation.networks import Weights, created
 from mammofast.compilation.onnx_files import read_onnx
-from mammofast.compilation.sources import Weights, created, from_catalogue, from_onnx
+from mammofast.compilation.sources import from_catalogue, from_onnx
 from mammofast.engine import tensorrt as trt
 from mammofast.errors import BundleError, EngineError
 from mammofast.models import create, weights

@@ -7,9 +7,10 @@ import mammofast
 from mammofast.bundles import load_bundle, open_network
 from mammofast.compilation.bundle import Choice, compile_bundle, compile_engine
 from mammofast.compilation.compiler import Target, compile_source
+from mammofast.compilation.networks import Weights
 from mammofast.compilation.parity import make_cases
 from mammofast.compilation.rcnn import from_rcnn
-from mammofast.compilation.sources import Weights, from_catalogue
+from mammofast.compilation.sources import from_catalogue
 from mammofast.engine import load_engine
 from mammofast.engine.torch.file import read_file
 from mammofast.errors import EngineError

@@ -6,9 +6,10 @@ import torch
 
 from mammofast.compilation import parity, samples
 from mammofast.compilation.compiler import profiles
+from mammofast.compilation.networks import Weights
 from mammofast.compilation.precision import convert
 from mammofast.compilation.rcnn import from_rcnn
-from mammofast.compilation.sources import Weights, from_catalogue
+from mammofast.compilation.sources import from_catalogue
 from mammofast.engine import load_engine
 from mammofast.engine import tensorrt as trt
 from mammofast.models import create, find, names

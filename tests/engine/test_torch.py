@@ -10,7 +10,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save
 from torch import nn
 
-from mammofast.compilation.sources import Weights, from_catalogue
+from mammofast.compilation.networks import Weights
+from mammofast.compilation.sources import from_catalogue
 from mammofast.engine import TensorSpec, load_engine, on_device
 from mammofast.engine.on_device import Memory, Placed
 from mammofast.engine.torch import on_card
