@@ -14,7 +14,8 @@ from mammofast.evaluation import dice, iou, sensitivity
 from mammofast.models import create, find
 from mammofast.models.interfaces import Probabilities
 from mammofast.training.examples import prepare
-from mammofast.training.recipe import Recipe, read_recipe
+from mammofast.training.recipe import Recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 from mammofast.training.trainer import Trained, train
 

@@ -96,7 +96,7 @@ def train_command(
     from mammofast.compilation.compiler import Target
     from mammofast.errors import BundleError, EngineError, ModelError, TrainingError
     from mammofast.training.bundle import check_others
-    from mammofast.training.recipe import read_recipe
+    from mammofast.training.recipe_files import read_recipe
     from mammofast.training.tasks import make_task
 
     given = _by_key({"training.epochs": epochs, "training.batch": batch, "network.options.width": width})
@@ -153,7 +153,7 @@ def train_command(
 
 
 def _list(as_json: bool) -> None:
-    from mammofast.training.recipe import read_recipe, recipes
+    from mammofast.training.recipe_files import read_recipe, recipes
 
     found = [read_recipe(name) for name in recipes()]
     if as_json:

@@ -23,7 +23,8 @@ from mammofast.training.checkpoint import read_checkpoint, write_checkpoint
 from mammofast.training.examples import prepare
 from mammofast.training.measure import measure
 from mammofast.training.phantoms import draw_phantoms
-from mammofast.training.recipe import Recipe, read_recipe
+from mammofast.training.recipe import Recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 from mammofast.training.trainer import WEIGHTS, train
 

@@ -16,7 +16,7 @@ import torch
 from mammofast.datasets import Split
 from mammofast.phantom.dce_mri.plan import Mix
 from mammofast.training.bundle import write_bundle
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.trainer import train
 from mammofast.training.volumes import draw_volumes
 

@@ -86,7 +86,7 @@ def train(
 
     Parameters
     ----------
-    recipe: see :func:`mammofast.training.recipe.read_recipe`, whose ``changes`` shorten, narrow or ablate it.
+    recipe: see :func:`mammofast.training.recipe_files.read_recipe`, whose ``changes`` shorten, narrow or ablate it.
     data, split: one of each, or one for each data set that the stages name; only ``split.train`` is read, and the
         recipe's ``validation`` is taken from it, by patients.
     out: a folder, new or empty, or that of a training that ended before its first checkpoint; with ``resume`` also

@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from bench.experiments import conclusions, groups
 from bench.experiments.runs import RECIPE, Measured
 from bench.experiments.systems import ABLATION, LOSSES, ONE_STAGE, Comparison
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 ROOT = Path(__file__).parents[2]

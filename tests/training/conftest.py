@@ -6,7 +6,7 @@ import pytest
 
 from mammofast.archive import ingest
 from mammofast.datasets import Split, read_cityscapes, read_phantoms
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.trainer import train
 
 SHAPE = (96, 80)

@@ -6,7 +6,7 @@ import pytest
 
 from mammofast.bundles import load_bundle
 from mammofast.training import demo
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 
 CHANGES = {"training.epochs": 1, "network.options.width": 0.1, "training.average": 0}
 

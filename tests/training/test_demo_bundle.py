@@ -7,7 +7,7 @@ from mammofast.bundles import load_bundle
 from mammofast.engine import load_engine
 from mammofast.phantom.plan import plan_studies
 from mammofast.training.measure import measure
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 
 
 @pytest.fixture(scope="module")

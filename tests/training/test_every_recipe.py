@@ -6,7 +6,7 @@ import pytest
 import mammofast
 from mammofast.training.bundle import write_bundle
 from mammofast.training.checkpoint import read_checkpoint
-from mammofast.training.recipe import read_recipe, recipes
+from mammofast.training.recipe_files import read_recipe, recipes
 
 # Whose networks complete each other's bundle.
 PARTNERS = {"demo-detector": "demo-segmenter", "demo-segmenter": "demo-detector", "p4-yolov3": "p4-unet"}

@@ -7,7 +7,7 @@ from torch import nn
 
 from mammofast.errors import TrainingError
 from mammofast.training.freezing import freeze
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.trainer import train
 
 

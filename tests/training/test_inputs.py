@@ -10,7 +10,7 @@ from mammofast.errors import TrainingError
 from mammofast.training.bundle import write_bundle
 from mammofast.training.checkpoint import read_facts
 from mammofast.training.inputs import inputs_of
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 

@@ -12,7 +12,8 @@ from mammofast.training.averaging import Average
 from mammofast.training.curves import draw
 from mammofast.training.fabric import make_fabric
 from mammofast.training.optimizers import make_optimizer, rate_factor
-from mammofast.training.recipe import OptimizerTable, Schedule, read_recipe
+from mammofast.training.recipe import OptimizerTable, Schedule
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.sides import divide
 
 

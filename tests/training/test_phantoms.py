@@ -8,7 +8,7 @@ from mammofast.datasets.images import source_of
 from mammofast.phantom.plan import Mix, Purpose, plan_studies
 from mammofast.records import GreyPipeline, ImageSource
 from mammofast.training.phantoms import draw_phantoms, mass_boxes
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 from mammofast.training.two_stage import Subject, method_parameters
 

@@ -5,7 +5,7 @@ import pytest
 
 from mammofast.errors import TrainingError
 from mammofast.models import find
-from mammofast.training.recipe import changed, from_tables, read_recipe, recipes
+from mammofast.training.recipe_files import changed, from_tables, read_recipe, recipes
 
 LEAST = {
     "summary": "the least that a recipe says",

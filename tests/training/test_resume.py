@@ -9,7 +9,7 @@ import torch
 
 from mammofast.errors import TrainingError
 from mammofast.training.checkpoint import read_checkpoint
-from mammofast.training.recipe import from_tables
+from mammofast.training.recipe_files import from_tables
 from mammofast.training.trainer import Stopped, train
 
 # All that has a state or is drawn: dropout, augmentation, crops of a batch, Adam's moments, the average, two stages.

@@ -7,7 +7,7 @@ from safetensors.torch import load_file
 
 from mammofast.datasets import Dataset
 from mammofast.errors import ModelError, TrainingError
-from mammofast.training.recipe import from_tables
+from mammofast.training.recipe_files import from_tables
 from mammofast.training.trainer import _tell, train
 
 TABLES = {

@@ -16,7 +16,7 @@ from mammofast.phantom.dce_mri import write_studies
 from mammofast.phantom.dce_mri.plan import Mix
 from mammofast.phantom.plan import Purpose
 from mammofast.training.bundle import write_bundle
-from mammofast.training.recipe import read_recipe, recipes
+from mammofast.training.recipe_files import read_recipe, recipes
 from mammofast.training.tasks import make_task
 from mammofast.training.trainer import train
 from mammofast.training.volumes import draw_volumes

@@ -6,7 +6,7 @@ import torch
 
 from mammofast.datasets import Sample
 from mammofast.methods.two_stage import Candidate, TwoStage
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 SHAPE = (400, 300)

@@ -7,7 +7,7 @@ from torch import nn
 
 from mammofast.errors import TrainingError
 from mammofast.training.anchors import kmeans_anchors, mean_best_iou
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 SCALES = ((320, 160), (512, 256), (640, 320), (832, 416), (960, 480))

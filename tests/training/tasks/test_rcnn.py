@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 CHANGES = {

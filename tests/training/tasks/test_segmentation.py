@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mammofast.training.recipe import read_recipe
+from mammofast.training.recipe_files import read_recipe
 from mammofast.training.tasks import make_task
 
 
