@@ -4,7 +4,6 @@ The network thresholds brightness smoothed over 5 × 5 pixels; pydicom, OpenCV, 
 should find at native resolution.
 """
 
-import hashlib
 import json
 
 import cv2
@@ -20,6 +19,7 @@ from skimage.measure import label, regionprops
 
 import mammofast
 from mammofast.cli import main
+from tests.methods.bundle_folder import write_folder
 from tests.methods.by_hand import level_of
 
 GAIN, BRIGHT = 40.0, 0.65
@@ -42,30 +42,17 @@ def network(shape, channels):
 
 
 def write_bundle(folder, method, size, channels, **parameters):
-    folder.mkdir()
-    content = network(size, channels).SerializeToString()
-    onnx.checker.check_model(content)
-    (folder / "net.onnx").write_bytes(content)
-    entry = {
-        "file": "net.onnx",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "target": "cpu",
+    model = network(size, channels)
+    onnx.checker.check_model(model)
+    says = {
         "inputs": {"image": "pixels"},
         "outputs": {"mask": {"tensor": "logits", "activation": "softmax", "channel": 1}},
     }
-    scaling = {"contrast": "minmax", "channels": channels}
-    manifest = {
-        "format": 1,
-        "name": method,
-        "method": method,
-        "notice": f"{method} on phantoms",
-        "networks": {"segmenter": entry},
-        "parameters": {"grey": {}, "scaling": scaling, **parameters},
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    parameters = {"grey": {}, "scaling": {"contrast": "minmax", "channels": channels}, **parameters}
+    networks = {"segmenter": (model.SerializeToString(), says)}
+    return write_folder(
+        folder, networks, name=method, method=method, notice=f"{method} on phantoms", parameters=parameters
+    )
 
 
 @pytest.fixture(scope="module", params=["whole_image", "tiled"])

@@ -1,12 +1,11 @@
 """Small real networks with known answers: they find what is bright."""
 
-import hashlib
-import json
-
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.methods.bundle_folder import write_folder
 
 STRIDES = (8, 16, 32)
 ANCHORS = [[44, 88], [46, 90], [48, 92]] + [[50, 100]] * 6
@@ -90,30 +89,9 @@ PARAMETERS = {
 
 
 def write_bundle(folder, detector=None, segmenter=None, **parameters):
-    folder.mkdir(parents=True, exist_ok=True)
-    networks = {}
-    for name, content in {
-        "detector": detector or bright_detector(),
-        "segmenter": segmenter or bright_segmenter(),
-    }.items():
-        (folder / f"{name}.onnx").write_bytes(content)
-        networks[name] = {
-            "file": f"{name}.onnx",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "backend": "onnxruntime",
-            "precision": "fp32",
-            "target": "cpu",
-        }
-    manifest = {
-        "format": 1,
-        "name": "bright",
-        "method": "two_stage",
-        "notice": "For tests.",
-        "networks": networks,
-        "parameters": {**PARAMETERS, **parameters},
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    networks = {"detector": detector or bright_detector(), "segmenter": segmenter or bright_segmenter()}
+    parameters = {**PARAMETERS, **parameters}
+    return write_folder(folder, networks, name="bright", method="two_stage", notice="For tests.", parameters=parameters)
 
 
 @pytest.fixture

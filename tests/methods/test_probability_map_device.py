@@ -1,8 +1,6 @@
 """Whole-image and tiled methods on a card, their kernels run on the host: to the bit what the CPU finds."""
 
 import dataclasses
-import hashlib
-import json
 import re
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,6 +24,7 @@ from mammofast.methods.whole_image import WholeImage, WholeImageParameters
 from mammofast.phantom import write_studies
 from mammofast.records import GreyPipeline
 from mammofast.settings import Settings
+from tests.methods.bundle_folder import write_folder
 from tests.methods.conftest import _model
 from tests.methods.host_engine import HostEngine
 from tests.ops.backends import cuda_on_host, make  # noqa: F401
@@ -254,18 +253,9 @@ def test_an_image_without_a_spacing_fails_where_it_is_needed(on_host, small):
 @pytest.mark.parametrize("name", ["plain", "one channel"])
 def test_a_bundle_of_an_engine_on_a_card_is_screened_there(on_host, small, name, tmp_path, monkeypatch):
     parameters = parameters_of(name)
-    (tmp_path / "net.onnx").write_bytes(content := blurring(1, 0))
     values = dataclasses.asdict(parameters) | {"scaling": {"contrast": "minmax"}}
-    network = {
-        "file": "net.onnx",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "target": "cpu",
-    }
     method = "whole_image" if name in WHOLE else "tiled"
-    manifest = {"format": 1, "name": "t", "method": method, "networks": {"segmenter": network}, "parameters": values}
-    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    write_folder(tmp_path, {"segmenter": blurring(1, 0)}, name="t", method=method, parameters=values)
     monkeypatch.setattr(screener_module, "open_network", lambda bundle, name, device: HostEngine(bundle.read(name)))
     with open_bundle(tmp_path, settings=SETTINGS) as screener:
         assert screener.concurrent

@@ -1,8 +1,6 @@
 """Tiles put together against the same network on the whole image, for P3's networks at an eighth of their width."""
 
-import hashlib
 import io
-import json
 import warnings
 
 import numpy as np
@@ -15,6 +13,7 @@ from mammofast.errors import BundleError, Reason
 from mammofast.methods import tiled
 from mammofast.methods.arrays import ArrayImage
 from mammofast.settings import Settings
+from tests.methods.bundle_folder import write_folder
 
 PIXEL = 0.5  # mm: images of this spacing are not resampled
 
@@ -39,14 +38,7 @@ def exported(network, tile):
 
 
 def write(folder, content, **parameters):
-    folder.mkdir(parents=True)
-    (folder / "net.onnx").write_bytes(content)
-    network = {
-        "file": "net.onnx",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "target": "cpu",
+    says = {
         "inputs": {"image": "pixels"},
         "outputs": {"mask": {"tensor": "logits", "activation": "softmax", "channel": 1}},
     }
@@ -56,9 +48,7 @@ def write(folder, content, **parameters):
         "pixel_size_mm": PIXEL,
         **parameters,
     }
-    manifest = {"format": 1, "name": "t", "method": "tiled", "networks": {"segmenter": network}, "parameters": values}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    return write_folder(folder, {"segmenter": (content, says)}, name="t", method="tiled", parameters=values)
 
 
 def lively(name, tile, seed=0):

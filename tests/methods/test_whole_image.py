@@ -1,8 +1,5 @@
 """Whole-image segmentation by thresholds of smoothed brightness, redone with OpenCV, SciPy and scikit-image."""
 
-import hashlib
-import json
-
 import cv2
 import numpy as np
 import onnx
@@ -15,6 +12,7 @@ from mammofast import open_bundle
 from mammofast.errors import BundleError, Reason
 from mammofast.methods.arrays import ArrayImage
 from mammofast.settings import Settings
+from tests.methods.bundle_folder import write_folder
 from tests.methods.by_hand import level_of
 
 SHAPE = (128, 96)
@@ -53,26 +51,9 @@ def smooth_threshold(shape=SHAPE, channels=3, gain=GAIN, sigmoid=True):
 
 
 def write(folder, content, network=None, **parameters):
-    folder.mkdir(parents=True)
-    (folder / "net.onnx").write_bytes(content)
-    entry = {
-        "file": "net.onnx",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "backend": "onnxruntime",
-        "precision": "fp32",
-        "target": "cpu",
-        **(network or {}),
-    }
     values = {"grey": {}, "scaling": {"channels": 3}, "shape": list(SHAPE), **parameters}
-    manifest = {
-        "format": 1,
-        "name": "w",
-        "method": "whole_image",
-        "networks": {"segmenter": entry},
-        "parameters": values,
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    networks = {"segmenter": (content, network or {})}
+    return write_folder(folder, networks, name="w", method="whole_image", parameters=values)
 
 
 def breast(shape=(1000, 700), masses=((300, 300, 60, 40), (500, 650, 45, 70)), air=20, seed=0):

@@ -1,11 +1,10 @@
 """A volume bundle of small real networks: the breast is what is bright before contrast, a mass what takes up more."""
 
-import hashlib
-import json
-
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from tests.methods.bundle_folder import write_folder
 
 STRIDE = 16
 PARAMETERS = {
@@ -98,28 +97,11 @@ def head():
 
 def write_bundle(folder, networks=(), **parameters):
     """Write a bundle; ``networks`` replace the usual ones by name."""
-    folder.mkdir(parents=True, exist_ok=True)
-    entries = {}
-    for name, content in {"region": region(), "trunk": trunk(), "head": head(), **dict(networks)}.items():
-        (folder / f"{name}.onnx").write_bytes(content)
-        entries[name] = {
-            "file": f"{name}.onnx",
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "backend": "onnxruntime",
-            "precision": "fp32",
-            "target": "cpu",
-        }
-    manifest = {
-        "format": 1,
-        "name": "bright-volumes",
-        "method": "volume",
-        "notice": "",
-        "accepts": {},
-        "networks": entries,
-        "parameters": {**PARAMETERS, **parameters},
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
+    networks = {"region": region(), "trunk": trunk(), "head": head(), **dict(networks)}
+    parameters = {**PARAMETERS, **parameters}
+    return write_folder(
+        folder, networks, name="bright-volumes", method="volume", notice="", accepts={}, parameters=parameters
+    )
 
 
 def phases(seed=0, slices=6, rows=60, cols=80, masses=1, count=2):

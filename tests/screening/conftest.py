@@ -12,6 +12,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from mammofast.archive import ingest
 from mammofast.screening import screen
+from tests.methods.conftest import write_bundle
 from tests.screening import runs
 
 HERE = Path(__file__).parent
@@ -26,13 +27,6 @@ def load(path):
         sys.modules[path.stem] = module
         spec.loader.exec_module(module)
     return sys.modules[path.stem]
-
-
-def _bundle_writer():
-    spec = importlib.util.spec_from_file_location("methods_conftest", HERE.parent / "methods" / "conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.write_bundle
 
 
 def bright_pixels(seed):
@@ -80,12 +74,12 @@ def make_archive(folder, images=6, **changes):
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory):
-    return _bundle_writer()(tmp_path_factory.mktemp("bundle"))
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture(scope="session")
 def make_bundle():
-    return _bundle_writer()
+    return write_bundle
 
 
 @pytest.fixture(scope="session")
