@@ -3,24 +3,19 @@
 import contextlib
 import itertools
 import json
-import os
 import pickle
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-import mammofast
 from mammofast import open_results
 from mammofast.errors import EngineError, SchedulerError
 from mammofast.screening import dispatch, screen
+from tests.screening.programs import dask_program
 from tests.screening.runs import snapshot, started, wait_until
 
-HERE = Path(__file__).parent
 ONE, OTHER = "1.2.1.1.1", "1.2.3.4.1"
 
 
@@ -82,31 +77,17 @@ def test_a_worker_that_stands_still_is_given_up(archive, private_bundle, undistu
     assert snapshot(tmp_path / "results") == undisturbed
 
 
-def process(stack, module, *arguments):
-    """Start one of Dask's programs."""
-    environment = os.environ | {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}:{HERE}"}
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", f"distributed.cli.{module}", *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    return process
-
-
 def scheduler_of_its_own(stack, folder):
     where = folder / "scheduler.json"
     options = ["--host", "127.0.0.1", "--port", 0, "--no-dashboard", "--scheduler-file", where]
-    scheduler = process(stack, "dask_scheduler", *options)
+    scheduler = dask_program(stack, folder, "dask_scheduler", *options)
     wait_until(lambda: where.exists() and where.read_text().strip().endswith("}"))
     return scheduler, json.loads(where.read_text())["address"]
 
 
 def worker_of_its_own(stack, folder, address, *options):
-    return process(
-        stack, "dask_worker", address, "--nthreads", 1, "--no-dashboard", "--local-directory", folder, *options
+    return dask_program(
+        stack, folder, "dask_worker", address, "--nthreads", 1, "--no-dashboard", "--local-directory", folder, *options
     )
 
 

@@ -6,12 +6,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import textwrap
 import threading
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import dask
@@ -19,7 +17,6 @@ import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 
-import mammofast
 from mammofast import open_archive, open_bundle, open_results
 from mammofast.archive import ingest
 from mammofast.bundles import load_bundle
@@ -27,9 +24,9 @@ from mammofast.errors import ArchiveError, BundleError, EngineError, ResultsErro
 from mammofast.records import combine_masks
 from mammofast.screening import run as run_module
 from mammofast.screening import screen
+from tests.screening.programs import dask_program, program
 from tests.screening.runs import snapshot, started, wait_until
 
-HERE = Path(__file__).parent
 MAMMOGRAPHY = "1.2.840.10008.5.1.4.1.1.1.2"
 
 
@@ -333,29 +330,6 @@ PROGRAM = """
 """
 
 
-@contextlib.contextmanager
-def program(folder, archive, results, bundle):
-    """A process of its own, in a group of its own, as a terminal would start it."""
-    path = folder / "program.py"
-    path.write_text(
-        textwrap.dedent(PROGRAM).format(here=str(HERE), archive=str(archive), results=str(results), bundle=str(bundle))
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1]), "TMPDIR": str(folder)},
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def alive(pid):
     """Whether a process still runs; one that ended but was not waited for does not."""
     try:
@@ -376,7 +350,7 @@ def pids(folder):
 def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(archive, private_bundle, undisturbed, tmp_path, number, send):
     results = tmp_path / "results"
     (private_bundle / "gate").write_text(LAST)
-    with program(tmp_path, archive, results, private_bundle) as process:
+    with program(tmp_path / "p.py", PROGRAM, archive, results, private_bundle) as process:
         wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 2 or process.poll() is not None)
         recorded = snapshot(results)
         send(process.pid, number)
@@ -396,7 +370,7 @@ def test_ctrl_c_stops_cleanly_and_the_next_run_goes_on(archive, private_bundle, 
 def test_a_killed_run_goes_on_where_it_was_and_leaves_no_workers(archive, private_bundle, undisturbed, tmp_path):
     results = tmp_path / "results"
     (private_bundle / "gate").write_text(LAST)
-    with program(tmp_path, archive, results, private_bundle) as process:
+    with program(tmp_path / "p.py", PROGRAM, archive, results, private_bundle) as process:
         wait_until(lambda: len(list(results.glob("images/*/[!.]*"))) >= 1 or process.poll() is not None)
         assert process.poll() is None
         os.kill(process.pid, signal.SIGKILL)
@@ -516,20 +490,7 @@ def test_a_lost_scheduler_ends_the_run_and_the_next_one_goes_on(archive, private
         contextlib.ExitStack() as stack,
         dask.config.set({"distributed.comm.timeouts.connect": "2s"}),
     ):
-        environment = os.environ | {"PYTHONPATH": f"{Path(mammofast.__file__).parents[1]}:{HERE}"}
-
-        def start(module, *arguments):
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", f"distributed.cli.{module}", *arguments],
-                env=environment,
-                cwd=tmp_path,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            return process
-
+        start = partial(dask_program, stack, tmp_path)
         scheduler = start("dask_scheduler", *options)
         wait_until(lambda: where.exists() and where.read_text().strip().endswith("}"))
         start("dask_worker", "--scheduler-file", str(where), "--nthreads", "1", "--no-nanny", "--no-dashboard")

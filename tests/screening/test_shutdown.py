@@ -1,6 +1,5 @@
 """Stopping ``mammofast screen`` from outside, with slow work under way: a process that really gets the signal."""
 
-import contextlib
 import json
 import os
 import signal
@@ -8,18 +7,16 @@ import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
 
-import mammofast
 from mammofast import open_results
 from mammofast.cli.screen import GRACE_SECONDS
 from mammofast.screening.entry import parse_entry
 from mammofast.screening.stopping import interruptible
+from tests.screening.programs import program, session
 from tests.screening.runs import wait_until
 
-HERE = Path(__file__).parent
 # An image of the third study, whichever comes first.
 SLOW = "1.2.3.5.1"
 # The command itself, but for what opens the bundle.
@@ -45,41 +42,6 @@ def hang_ups_are_heard():
     signal.signal(signal.SIGHUP, before)
 
 
-@contextlib.contextmanager
-def command(folder, archive, results, bundle):
-    """The command as the leader of a session of its own, by which all of its processes are known."""
-    path = folder / "program.py"
-    path.write_text(
-        textwrap.dedent(PROGRAM).format(here=str(HERE), archive=str(archive), results=str(results), bundle=str(bundle))
-    )
-    process = subprocess.Popen(
-        [sys.executable, str(path)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1]), "TMPDIR": str(folder)},
-    )
-    try:
-        yield process
-    finally:
-        for pid in session(process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.communicate()
-
-
-def session(leader):
-    """Processes of a session that still run."""
-    found = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            state, _, _, sid = stat.read_text().rpartition(")")[2].split()[:4]
-            if int(sid) == leader and state not in "ZX":
-                found.add(int(stat.parent.name))
-    return found
-
-
 def recorded(results):
     return {parse_entry(path.read_bytes()).image.sop_uid for path in results.glob("images/*/[!.]*")}
 
@@ -88,7 +50,7 @@ def recorded(results):
 def test_a_signal_ends_the_command_with_all_that_was_finished(archive, private_bundle, tmp_path, number):
     results = tmp_path / "results"
     (private_bundle / "gate").write_text(SLOW)
-    with command(tmp_path, archive, results, private_bundle) as process:
+    with program(tmp_path / "p.py", PROGRAM, archive, results, private_bundle) as process:
         # One image that takes for ever is at work; all others are done.
         wait_until(lambda: len(recorded(results)) == 5 and len(list(private_bundle.glob("started/*"))) == 6)
         assert process.poll() is None
@@ -111,7 +73,7 @@ def test_a_signal_ends_the_command_with_all_that_was_finished(archive, private_b
 def test_a_worker_that_does_not_listen_is_ended_too(archive, private_bundle, tmp_path):
     results = tmp_path / "results"
     (private_bundle / "hold").write_text(SLOW)
-    with command(tmp_path, archive, results, private_bundle) as process:
+    with program(tmp_path / "p.py", PROGRAM, archive, results, private_bundle) as process:
         wait_until(lambda: (private_bundle / "started" / SLOW).exists())
         os.kill(process.pid, signal.SIGTERM)
         process.communicate(timeout=30)

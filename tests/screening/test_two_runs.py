@@ -1,25 +1,14 @@
 """Runs that share a results folder at the same time, and a run whose client is gone."""
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-from pathlib import Path
-
 from distributed import Client, LocalCluster
 
-import mammofast
 from mammofast import open_archive, open_results
 from mammofast.screening import Results, screen
 from mammofast.screening.entry import Run
 from mammofast.screening.job import Job
 from mammofast.screening.study_log import StudyLog
+from tests.screening.programs import program
 from tests.screening.runs import snapshot, wait_until
-
-HERE = Path(__file__).parent
-
 
 PROGRAM = """
     import sys
@@ -41,32 +30,14 @@ PROGRAM = """
 """
 
 
-@contextlib.contextmanager
-def program(path, **words):
-    path.write_text(textwrap.dedent(PROGRAM).format(here=str(HERE), **words))
-    process = subprocess.Popen(
-        [sys.executable, str(path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(Path(mammofast.__file__).parents[1])},
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
 def test_of_two_runs_at_once_one_writes_each_image(archive, private_bundle, bundle, tmp_path):
     results = tmp_path / "results"
     (private_bundle / "gate").touch()
-    words = {"archive": str(archive), "results": str(results), "bundle": str(private_bundle)}
+    filled = archive, results, private_bundle
     options = {"workers": 1, "images_per_task": 1}
     with (
-        program(tmp_path / "one.py", **words, options=options) as one,
-        program(tmp_path / "two.py", **words, options=options) as two,
+        program(tmp_path / "one.py", PROGRAM, *filled, options=options) as one,
+        program(tmp_path / "two.py", PROGRAM, *filled, options=options) as two,
     ):
         # Both have begun the same image before either may end it.
         begun = private_bundle / "started"
@@ -116,7 +87,7 @@ def test_nothing_is_looked_up_where_nothing_was_on_record_until_somebody_else_wr
 def test_a_killed_client_leaves_nothing_open_on_a_cluster(archive, private_bundle, tmp_path, fakes):
     """Its networks would stay in every worker's memory, night after night."""
     (private_bundle / "gate").touch()
-    words = {"archive": str(archive), "results": str(tmp_path / "results"), "bundle": str(private_bundle)}
+    filled = archive, tmp_path / "results", private_bundle
     with (
         LocalCluster(
             n_workers=1,
@@ -132,7 +103,7 @@ def test_a_killed_client_leaves_nothing_open_on_a_cluster(archive, private_bundl
             plugins = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.plugins))
             return sum(client.run(fakes.open_screeners).values()), sum("guest" in name for name in plugins)
 
-        with program(tmp_path / "p.py", **words, options={"scheduler": cluster.scheduler_address}) as process:
+        with program(tmp_path / "p.py", PROGRAM, *filled, options={"scheduler": cluster.scheduler_address}) as process:
             wait_until(lambda: list(private_bundle.glob("started/*")) or process.poll() is not None)
             assert left() == (1, 1)
             process.kill()
