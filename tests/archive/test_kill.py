@@ -1,28 +1,11 @@
 """A run may be killed at any instant, and two may run at once."""
 
-import random
-import signal
-import subprocess
-import sys
-import time
-
 import numpy as np
 import pytest
 
 from mammofast.archive import ingest, open_archive
 from mammofast.archive.verify import verify
-
-INGEST = "import sys; from mammofast.archive import ingest; print(ingest(sys.argv[1], sys.argv[2]))"
-
-
-def start(source, archive, elsewhere):
-    return subprocess.Popen(
-        [sys.executable, "-c", INGEST, str(source), str(archive)],
-        **elsewhere,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
+from tests.archive.killing import killed_runs, start_ingest
 
 
 @pytest.fixture
@@ -49,17 +32,10 @@ def check(archive, images, at_least=0):
 def test_killed_runs_leave_no_half_image_and_a_rerun_completes(tmp_path, source, elsewhere):
     folder, images = source
     archive = tmp_path / "a.zarr"
-    rng = random.Random(4)
     done = 0
     interrupted = 0
-    for _ in range(12):
-        process = start(folder, archive, elsewhere)
-        while not list(archive.glob(".ingest/*.lock")) and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.12))
-        interrupted += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    for was_at_work in killed_runs(folder, archive, elsewhere, times=12, longest=0.12, seed=4):
+        interrupted += was_at_work
         if (archive / "zarr.json").exists():
             done = check(archive, images, at_least=done)
     assert interrupted >= 6
@@ -73,7 +49,7 @@ def test_killed_runs_leave_no_half_image_and_a_rerun_completes(tmp_path, source,
 def test_runs_at_the_same_time_add_each_image_once(tmp_path, source, elsewhere):
     folder, images = source
     archive = tmp_path / "a.zarr"
-    processes = [start(folder, archive, elsewhere) for _ in range(3)]
+    processes = [start_ingest(folder, archive, elsewhere) for _ in range(3)]
     said = [process.communicate()[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
     added = [int(text.split()[0]) for text in said]

@@ -2,10 +2,6 @@
 
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from functools import partial
 
 import numpy as np
@@ -16,9 +12,8 @@ from mammofast.archive.ingest import Ingest
 from mammofast.archive.sources import SourceFile
 from mammofast.archive.verify import verify
 from mammofast.archive.volumes import members
+from tests.archive.killing import killed_runs, start_ingest
 from tests.archive.volumes.series import Series, save, uid
-
-INGEST = "import sys; from mammofast.archive import ingest; print(ingest(sys.argv[1], sys.argv[2]))"
 
 
 def contents(archive):
@@ -268,24 +263,13 @@ def test_what_waits_gets_its_row_after_a_kill_whatever_else_its_study_is_on_reco
     assert {record.key for record in open_archive(archive).skipped()} == {row.name, "0" * 64}
 
 
-def start(source, archive, elsewhere):
-    command = [sys.executable, "-c", INGEST, str(source), str(archive)]
-    return subprocess.Popen(command, **elsewhere, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
 def test_killed_runs_leave_no_half_volume_and_a_rerun_completes(tmp_path, elsewhere):
     studies = [Series.draw(phases=2, slices=12, rows=64, cols=64, seed=study, study=study) for study in range(1, 4)]
     for number, series in enumerate(studies):
         series.write(tmp_path / "in" / str(number))
-    archive, rng, interrupted = tmp_path / "a.zarr", random.Random(2), 0
-    for _ in range(8):
-        process = start(tmp_path / "in", archive, elsewhere)
-        while not list(archive.glob(".ingest/*.lock")) and process.poll() is None:
-            time.sleep(0.002)
-        time.sleep(rng.uniform(0, 0.25))
-        interrupted += process.poll() is None
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+    archive, interrupted = tmp_path / "a.zarr", 0
+    for was_at_work in killed_runs(tmp_path / "in", archive, elsewhere, times=8, longest=0.25, seed=2):
+        interrupted += was_at_work
         if (archive / "zarr.json").exists():
             assert not list(verify(open_archive(archive)))
     assert interrupted >= 3
@@ -306,7 +290,7 @@ def test_runs_at_the_same_time_make_each_volume_once(tmp_path, elsewhere):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(path.read_bytes())
     archive = tmp_path / "a.zarr"
-    processes = [start(source, archive, elsewhere) for source in (*halves, tmp_path / "in")]
+    processes = [start_ingest(source, archive, elsewhere) for source in (*halves, tmp_path / "in")]
     for process in processes:
         process.communicate()
     assert [process.returncode for process in processes] == [0, 0, 0]
