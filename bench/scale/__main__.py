@@ -1,6 +1,6 @@
 """A national archive in one night: a million images really scheduled, ten million by extension.
 
-    python -m bench.scale OUT --json bench/results/scale.json      # 13 minutes; OUT on a tmpfs counts no disk (6 GB)
+    python -m bench.scale OUT --json bench/results/scale.json      # 27 minutes; OUT on a tmpfs counts no disk (6 GB)
     python -m bench.scale OUT --images 20000 --cards 8             # a look
 
 Runs ``screen`` itself, over an archive that makes its records up, with a Dask scheduler and a process for each card,
