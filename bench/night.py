@@ -240,7 +240,7 @@ def prepared(images: int) -> Iterator[tuple[Path, Path, Path]]:
     with tempfile.TemporaryDirectory(prefix="mammofast-night-") as name:
         folder = Path(name)
         tests = load(TESTS / "conftest.py")
-        yield tests.make_archive(folder, images), tests._bundle_writer()(folder / "bundle"), folder
+        yield tests.make_archive(folder, images), tests.write_bundle(folder / "bundle"), folder
 
 
 def kills(runs: int, first: int, seed: int) -> list[dict[str, Any]]:

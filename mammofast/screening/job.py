@@ -9,10 +9,10 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any
 
-from mammofast.archive import Archive, ArchiveVolume, SkippedRecord, Unit
+from mammofast.archive import Archive, ArchiveVolume, ImageRecord, SkippedRecord, Unit, VolumeRecord
 from mammofast.errors import ArchiveError, Reason
 from mammofast.screening.dispatch import TRIES_ALONE, Dispatcher
-from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run, parse_entry
+from mammofast.screening.entry import FAILED, SKIPPED, Entry, ImageInfo, Run, parse_entry, status_of
 from mammofast.screening.layout import image_name
 from mammofast.screening.ledger import Results
 from mammofast.screening.stopping import Interrupt
@@ -33,6 +33,15 @@ ACCEPTABLE = {
     "modifiers": Reason.VIEW_MODIFIER,
 }
 _asked = attrgetter(*ACCEPTABLE)
+
+
+def _asked_of_volume(record: ImageRecord | VolumeRecord) -> tuple[Any, ...]:
+    return tuple(getattr(record, name, None) for name in ACCEPTABLE)
+
+
+def _counted(there: bytes | None, result: Result) -> Result:
+    """Return what counts where an outcome was on record before: that one, unless it has just been removed."""
+    return result if there is None else (status_of(there), there, result[2])
 
 
 @dataclass(slots=True)
@@ -76,7 +85,8 @@ class Job:
     """One archive, one bundle, one ledger.
 
     of_volumes: whether the bundle reads volumes, not images. fresh: whether nothing of the run was on record before;
-    then nothing is looked up, image by image, until it shows that another program is putting the same run's on record.
+    then nothing is looked up, image by image, until it shows that another program is putting the same run's on record:
+    what that one found counts.
     """
 
     def __init__(
@@ -96,7 +106,7 @@ class Job:
         self._run = run
         self._accepts = accepts
         self._of_volumes = of_volumes
-        self._fresh = fresh
+        self._fresh = fresh and not retry_failed
         self._retry_failed = retry_failed
         self._progress = progress
         self._log = log
@@ -189,9 +199,12 @@ class Job:
     def _put_all(self, found: Sequence[tuple[_Name, Result]]) -> Sequence[tuple[_Name, Result]]:
         """Put what came of images on record."""
         with span(RECORD, len(found)):
-            if self._ledger.put_all({name: content for (_, _, name), (_, content, _) in found}, self._run):
-                self._fresh = False
-            return found
+            taken = self._ledger.put_all({name: content for (_, _, name), (_, content, _) in found}, self._run)
+            if not taken:
+                return found
+            self._fresh = False
+            there = dict(zip(taken, self._ledger.contents(taken, self._run), strict=True))
+            return [(name, _counted(there.get(name[2]), result)) for name, result in found]
 
     def _known(self, study: Sequence[Unit], names: Sequence[str]) -> list[str | None]:
         """Return what images are on record with, None for those that are to be screened."""
@@ -231,7 +244,10 @@ class Job:
             if self._of_volumes:
                 return f"{Reason.NOT_DCE}: an image, the bundle reads breast DCE-MRI volumes"
             return f"{Reason.NOT_A_MAMMOGRAM}: a breast DCE-MRI volume, the bundle reads mammograms"
-        return self._refusal(_asked(image.record)) if self._accepts else None
+        if not self._accepts:
+            return None
+        asked = _asked_of_volume if self._of_volumes else _asked
+        return self._refusal(asked(image.record))
 
     def _refuse(self, values: tuple[Any, ...]) -> str | None:
         """Say why images with these values, of ``ACCEPTABLE``, are not for the bundle."""

@@ -127,9 +127,12 @@ class Results:
 
         None where nothing, or nothing whole, is on record.
         """
+        return [None if content is None else status_of(content) for content in self.contents(names, run)]
+
+    def contents(self, names: Iterable[str], run: Run) -> list[bytes | None]:
+        """Return what is on record under each name of an outcome, None where nothing, or nothing whole, is."""
         folder = layout.entries_folder(self.path, run)
-        contents = (self._whole(folder, name) for name in names)
-        return [None if content is None else status_of(content) for content in contents]
+        return [self._whole(folder, name) for name in names]
 
     def entry_bytes(self, image: ImageInfo, run: Run) -> bytes | None:
         """Return what is on record of an image, None where nothing is or it is damaged."""

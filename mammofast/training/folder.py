@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,11 +26,15 @@ from mammofast.training.stage import LAST
 WEIGHTS = "weights.safetensors"
 EXAMPLES = "examples"
 _RUN = "run.json"
+# What a training that was killed had read its images with holds its lock until it notices.
+_ORPHANS_SECONDS, _LOOK_SECONDS = 10.0, 0.2
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[bool]:
     """Make the folder, and keep every other training on this machine out of it within this block.
+
+    Yields whether that can be: not all file systems lock folders, NFS for one does not.
 
     Raises
     ------
@@ -42,31 +47,42 @@ def alone(out: Path) -> Iterator[None]:
     out.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(out, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise TrainingError("another training is at work in the folder; let it end, or name a new one") from None
-        except OSError:  # a file system that locks no folders
-            pass
-        yield
+        yield _locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _locked(folder: int) -> bool:
+    """Lock an open folder; say whether its file system can."""
+    end = time.monotonic() + _ORPHANS_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                words = "another training is at work in the folder; let it end, or name a new one"
+                raise TrainingError(words) from None
+            time.sleep(_LOOK_SECONDS)
+        except OSError:
+            return False
+        else:
+            return True
 
 
 class Run:
     """The folder ``out``, which is :func:`alone`'s.
 
-    settings: what else decides the result, beside the recipe: JSON-ready.
+    settings: what else decides the result, beside the recipe: JSON-ready. alone: what that yielded.
     """
 
-    def __init__(self, recipe: Recipe, out: Path, settings: Mapping[str, Any], resume: bool) -> None:
+    def __init__(self, recipe: Recipe, out: Path, settings: Mapping[str, Any], resume: bool, alone: bool) -> None:
         """Take a new folder, or an interrupted training's.
 
         Raises
         ------
         TrainingError
             When the folder is another training's, or is not empty and nobody said to resume. A training that ended
-            before its first checkpoint counts for nothing: it is begun anew, whatever it was.
+            before its first checkpoint counts for nothing where it surely has ended: it is begun anew, whatever it was.
 
         """
         self.out = out
@@ -81,7 +97,7 @@ class Run:
         self.history: list[dict[str, Any]] = []
         self.stage: str | None = None
         path = out / _RUN
-        if any(out.iterdir()) and not _learned_nothing(out):
+        if any(out.iterdir()) and not (alone and _learned_nothing(out)):
             if not (path.is_file() and resume):
                 words = "the folder to train in is not empty; name a new one, or say --resume to go on there"
                 raise TrainingError(words)

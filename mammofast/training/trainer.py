@@ -120,8 +120,8 @@ def train(
     names = [stage.name for stage in stages]
     began = None if start is None else file_sha256(start)
     examples = out / EXAMPLES if cache is None else cache
-    with alone(out), interruptible() as interrupt:
-        run = Run(recipe, out, {"stages": names, "limit": limit, "start": began, "layout": layout}, resume)
+    with alone(out) as is_alone, interruptible() as interrupt:
+        run = Run(recipe, out, {"stages": names, "limit": limit, "start": began, "layout": layout}, resume, is_alone)
         behind = names.index(run.stage) if run.stage is not None else 0
         before = out / f"{stages[behind - 1].name}.safetensors" if behind else None
         for number, stage in enumerate(stages[behind:], start=behind):
@@ -166,7 +166,7 @@ def train(
             finally:
                 draw(run.history, f"{recipe.name}: {recipe.summary}", out)
             before = loop.weights
-    return _finish(task, before, validation.examples or training.examples, run)
+        return _finish(task, before, validation.examples or training.examples, run)
 
 
 def _paired(

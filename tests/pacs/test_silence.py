@@ -347,6 +347,24 @@ def test_c_store_that_is_never_confirmed(objects):
     assert seconds < 12
 
 
+def test_c_store_to_who_stops_reading_in_the_middle_of_an_object(tmp_path, dicom):
+    for number in range(4):
+        path = tmp_path / "objects" / f"{number}.dcm"
+        dicom.write(path, dicom.pixels(3000, 2000), SOPInstanceUID=f"1.2.3.{number}")
+    with Silent() as scp:
+
+        def hold(event):
+            if len(event.data) > 10_000:
+                scp._ended.wait(30)
+
+        scp._server.bind(evt.EVT_DATA_RECV, hold)
+        done, seconds = run("send", tmp_path / "objects", PEER.format(scp.port))
+    assert done.exit_code == 1
+    assert done.stdout == "0 sent, 0 there already, 3 failed\n"
+    assert "the PACS has confirmed none of 3 objects in a row" in done.stderr
+    assert seconds < 20
+
+
 def test_c_store_to_who_answers_no_queries(objects):
     with Silent("find") as scp:
         report = SendReport()

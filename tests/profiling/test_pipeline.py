@@ -49,7 +49,7 @@ def archive(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return screening_tests._bundle_writer()(tmp_path_factory.mktemp("bundle"))
+    return screening_tests.write_bundle(tmp_path_factory.mktemp("bundle"))
 
 
 @pytest.fixture

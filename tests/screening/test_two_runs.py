@@ -4,7 +4,7 @@ from distributed import Client, LocalCluster
 
 from mammofast import open_archive, open_results
 from mammofast.screening import Results, screen
-from mammofast.screening.entry import Run
+from mammofast.screening.entry import Entry, ImageInfo, Run
 from mammofast.screening.job import Job
 from mammofast.screening.study_log import StudyLog
 from tests.screening.programs import program
@@ -72,12 +72,15 @@ def test_nothing_is_looked_up_where_nothing_was_on_record_until_somebody_else_wr
     ledger, run = Results.create_or_open(tmp_path / "two", opened), Run(run["bundle_id"], run["settings_id"])
     job = Job(opened, ledger, run, {}, False, ledger.start(run, {}), False, lambda n: None, StudyLog(list))
     pending = job.pending(None)
-    (_, first), (_, second), (_, third) = (next(pending) for _ in range(3))
+    (_, first), (image, second), (_, third) = (next(pending) for _ in range(3))
     other = Results.create_or_open(tmp_path / "two", opened)
     other.put_all({name: undisturbed[name] for name in undisturbed if name not in (first[2], third[2])}, run)
-    job._put_all([(first, ("done", undisturbed[first[2]], None))])
+    assert [result[0] for _, result in job._put_all([(first, ("done", undisturbed[first[2]], None))])] == ["done"]
     assert asked == []
-    job._put_all([(second, ("done", undisturbed[second[2]], None))])
+    # What the other one found counts, whatever this one did.
+    reason = Entry(ImageInfo.of(image.record), run, "failed", "hung: 1 s").to_bytes()
+    ((_, counted),) = job._put_all([(second, ("failed", reason, 2.0))])
+    assert counted == ("done", undisturbed[second[2]], 2.0)
     left = [name for _, name in pending]
     assert 0 < len(asked) < 6
     assert len(left) + len(asked) == 3

@@ -1,14 +1,18 @@
 """A training that was interrupted goes on to the bit as if it had not been."""
 
+import errno
 import os
 import signal
+import time
 from contextlib import contextmanager
 
 import pytest
 import torch
 
 from mammofast.errors import TrainingError
+from mammofast.training import folder
 from mammofast.training.checkpoint import read_checkpoint
+from mammofast.training.folder import alone
 from mammofast.training.recipe_files import from_tables
 from mammofast.training.trainer import Stopped, train
 
@@ -148,7 +152,8 @@ def test_what_others_have_beside_a_training_that_failed_is_not_touched(tiny, tmp
         run(tiny, out)
 
 
-def test_two_trainings_never_share_a_folder(tiny, tmp_path):
+def test_two_trainings_never_share_a_folder(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "_ORPHANS_SECONDS", 0.1)
     out = tmp_path / "run"
 
     @contextmanager
@@ -164,6 +169,33 @@ def test_two_trainings_never_share_a_folder(tiny, tmp_path):
         train(from_tables("everything", TABLES), data, tiny.everything(data), out, progress=meanwhile)
     with pytest.raises(Stopped):
         run(tiny, out, 1)
+
+
+def test_what_a_killed_training_left_running_is_waited_for(tmp_path):
+    with alone(tmp_path) as locked:
+        assert locked
+        child = os.fork()
+        if not child:
+            time.sleep(0.5)  # the lock is its own, too
+            os._exit(0)
+    begun = time.monotonic()
+    with alone(tmp_path):
+        assert time.monotonic() - begun > 0.3
+    os.waitpid(child, 0)
+
+
+def test_where_folders_cannot_be_locked_what_failed_is_not_begun_anew(tiny, tmp_path, monkeypatch):
+    def unlockable(descriptor, operation):
+        raise OSError(errno.EBADF, "as on NFS")
+
+    monkeypatch.setattr("fcntl.flock", unlockable)
+    out = tmp_path / "run"
+    with pytest.raises(TrainingError, match="no example to learn from"):
+        run(tiny, out, limit=0)
+    before = (out / "run.json").read_bytes()
+    with pytest.raises(TrainingError, match="not empty"):
+        run(tiny, out)
+    assert (out / "run.json").read_bytes() == before
 
 
 def test_other_data_are_refused(tiny, tmp_path):

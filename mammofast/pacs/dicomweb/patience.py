@@ -42,7 +42,7 @@ class Patience:
         """Raise Unreachable where nothing more is to be asked of the server: it was waited for in vain too often."""
         if self._is_ended:
             raise Unreachable("stopped")
-        for what, times in self._silent_in_a_row.items():
+        for what, times in list(self._silent_in_a_row.items()):
             if times >= _SILENT_AT_MOST:
                 enough = Unreachable(
                     f"{times} times in a row the PACS was waited for {what}, in vain: "

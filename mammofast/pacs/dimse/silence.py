@@ -32,7 +32,8 @@ def bound_silence(event: Any) -> None:
             while left:
                 left = left[connection.socket.send(left[:_PIECE]) :]
                 provider.heard()
-        except (OSError, AttributeError):  # the latter where it is closed
+        except (OSError, AttributeError) as error:  # the latter where it is closed
+            provider.was_silent |= isinstance(error, TimeoutError)
             connection.event_queue.put("Evt17")
 
     connection.send = send
