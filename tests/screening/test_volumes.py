@@ -8,6 +8,7 @@ import pytest
 from mammofast import open_archive, open_bundle, open_results
 from mammofast.archive import ArchiveVolume, ingest, layout
 from mammofast.screening import screen
+from mammofast.screening.job import Job
 from tests.archive.volumes.series import Series, save, uid
 from tests.methods import volume_bundle
 from tests.screening.conftest import bright_pixels, write_dicom
@@ -60,6 +61,17 @@ def test_a_run_screens_volumes_and_says_what_it_did_not(archive, bundles, tmp_pa
     assert snapshot(tmp_path / "r") == before
     screen(archive, tmp_path / "again", bundles[0], workers=1, images_per_task=1)
     assert snapshot(tmp_path / "again") == before
+
+
+def test_a_bundle_may_ask_of_volumes_what_they_do_not_state(archive):
+    volumes = list(open_archive(archive).volumes())
+    for accepts, refused in (
+        ({"laterality": ["L"]}, "laterality: the image's laterality is not stated, the bundle reads L"),
+        ({"modifiers": []}, "view-modifier: the image's view modifier is not stated, the bundle reads none"),
+        ({}, None),
+    ):
+        job = Job(None, None, None, accepts, True, True, False, None, None)
+        assert {job._unaccepted(volume) for volume in volumes} == {refused}
 
 
 def test_classic_and_enhanced_of_one_content_have_the_same_findings(bundles, tmp_path):
