@@ -22,8 +22,8 @@ from mammofast import open_archive, open_bundle
 from mammofast.archive.ingest import ingest
 from mammofast.screening import Results, screen
 from mammofast.screening.entry import ImageInfo, Run
+from mammofast.screening.outcomes import screen_images
 from mammofast.screening.run import IMAGES_PER_TASK
-from mammofast.screening.worker import screen_images
 
 SCREEN, LOOP = "screen", "a loop"
 GOAL = 0.03

@@ -1,7 +1,7 @@
 """Screening an image in a process of its own: it may crash, never come back or take all memory, and only that is said.
 
 When a worker dies, any image that it held may be to blame. Each is screened again here, alone; the one that ends this
-process too is convicted by it, and the worker that looks on lives.
+process too is convicted by it, and the worker that looks on lives. What only the worker needs is imported there.
 """
 
 import ctypes
@@ -18,13 +18,10 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import Any, Self
 
-from distributed import get_worker
-from distributed.protocol.pickle import dumps
-
 from mammofast.archive import Unit
 from mammofast.errors import DeviceLostError, EngineError, MammofastError, Reason
 from mammofast.screening.entry import FAILED, Entry, ImageInfo, Run
-from mammofast.screening.worker import Screener, opened, screen_images
+from mammofast.screening.outcomes import Screener, screen_images
 
 # Loading networks may take long on a card; not for ever.
 _OPENING_SECONDS = 1800.0
@@ -61,7 +58,7 @@ class Apart:
     _link: "Connection[Any, Any] | None" = field(default=None, init=False)
 
     def screen(self, image: Unit) -> tuple[str, bytes]:
-        """Return what :func:`mammofast.screening.worker.screen_images` gives for the image.
+        """Return what :func:`mammofast.screening.outcomes.screen_images` gives for the image.
 
         Raises
         ------
@@ -97,6 +94,8 @@ class Apart:
         self.close()
 
     def _start(self) -> None:
+        from distributed.protocol.pickle import dumps
+
         self._link, theirs = Pipe()
         with theirs:
             self._child = subprocess.Popen(  # noqa: S603
@@ -136,6 +135,8 @@ class Apart:
 
 def screen_each_alone(name: str, images: Iterable[Unit], deadline: float) -> list[tuple[str, bytes, float]]:
     """Screen images as :func:`mammofast.screening.task.screen_alone` says; one that ends its process has failed."""
+    from mammofast.screening.worker import opened
+
     here = opened(name)
     run = Run(here.screener.bundle_id, here.screener.settings_id)
     outcomes = []
@@ -152,6 +153,8 @@ def screen_each_alone(name: str, images: Iterable[Unit], deadline: float) -> lis
 
 
 def _memory_limit() -> int | None:
+    from distributed import get_worker
+
     limit = get_worker().memory_manager.memory_limit
     return int(limit * _TERMINATE) if limit else None
 

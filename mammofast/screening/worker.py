@@ -15,40 +15,24 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 from urllib.parse import urlsplit
 
 from distributed import WorkerPlugin, get_worker
 
-from mammofast.archive import ArchiveVolume, Unit
-from mammofast.errors import DeviceLostError, EngineError, ImageError, MammofastError, Reason
+from mammofast.archive import Unit
+from mammofast.errors import DeviceLostError, EngineError, MammofastError
 from mammofast.machine import share_cores
 from mammofast.methods.screener import open_bundle
-from mammofast.records import ImageResult, VolumeResult
 from mammofast.screening.cards import claim_card
-from mammofast.screening.entry import Entry, ImageInfo, Run
+from mammofast.screening.entry import Run
+from mammofast.screening.outcomes import Screener, screen_images
 from mammofast.screening.task import results_topic
 from mammofast.screening.trace import TraceFile
 from mammofast.screening.watch import ends_within
 from mammofast.settings import Settings
 from mammofast.tracing import stop_recording
 
-
-class Screener(Protocol):
-    """What a worker needs of :class:`mammofast.methods.screener.Screener`."""
-
-    @property
-    def bundle_id(self) -> str: ...  # noqa: D102
-    @property
-    def settings_id(self) -> str: ...  # noqa: D102
-    @property
-    def concurrent(self) -> bool: ...  # noqa: D102
-    def screen_images(self, images: Sequence[Any]) -> list[Any]: ...  # noqa: D102
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: Any) -> None: ...
-
-
-Result = ImageResult | VolumeResult
 OpenScreener = Callable[[str, str, Settings], Screener]
 
 
@@ -227,45 +211,3 @@ def _on_one_machine(workers: Sequence[str], mine: str) -> int:
     """Return how many of the workers share this one's machine; as many as do elsewhere where it came later."""
     there = Counter(urlsplit(address).hostname for address in workers)
     return there[urlsplit(mine).hostname] or max(there.values(), default=1)
-
-
-def screen_images(screener: Screener, images: Sequence[Unit]) -> list[tuple[str, bytes]]:
-    """Screen images; whatever goes wrong with one of them stays with it."""
-    run = Run(screener.bundle_id, screener.settings_id)
-    encoded = []
-    for image, result in zip(images, _results(screener, images), strict=True):
-        info = ImageInfo.of(image.record)
-        try:
-            entry = Entry.of(info, run, result)
-        except ValueError as error:
-            entry = Entry.of(info, run, _failure(image, error))
-        encoded.append((entry.status, entry.to_bytes()))
-    return encoded
-
-
-def _results(screener: Screener, images: Sequence[Unit]) -> list[Result]:
-    try:
-        results = screener.screen_images(images)
-        if len(results) == len(images):
-            return results
-        error: Exception = ValueError("a method returned too few results")
-    except DeviceLostError:
-        raise
-    except Exception as caught:
-        error = caught
-    if len(images) == 1:
-        return [_failure(images[0], error)]
-    # Which of them it was is not known: each alone, so that only the one that fails again fails.
-    return [result for image in images for result in _results(screener, [image])]
-
-
-def _failure(image: Unit, error: Exception) -> Result:
-    """Name the error's kind only: what an unexpected error says may hold anything, a patient's name included."""
-    words = f"{Reason.INTERNAL}: {type(error).__name__}"
-    if isinstance(error, ImageError):
-        words = str(error)
-    elif isinstance(error, OSError):
-        words = f"{Reason.READ}: the archive could not be read ({type(error).__name__})"
-    if isinstance(image, ArchiveVolume):
-        return VolumeResult(image.shape, error=words)
-    return ImageResult(image.shape, error=words)

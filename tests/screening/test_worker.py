@@ -13,8 +13,8 @@ from mammofast.errors import BrokenImage, EngineError, Reason
 from mammofast.records import Finding, ImageResult
 from mammofast.screening import worker
 from mammofast.screening.entry import parse_entry
+from mammofast.screening.outcomes import screen_images
 from mammofast.screening.task import packed, screen_task, unpacked
-from mammofast.screening.worker import screen_images
 
 
 def image(number):
