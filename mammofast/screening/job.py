@@ -211,8 +211,6 @@ class Job:
         if self._fresh:
             return [None] * len(names)
         known = self._ledger.statuses(names, self._run)
-        if not any(known):
-            return known
         for i, status in enumerate(known):
             if status == FAILED and self._retry_failed:
                 self._ledger.forget(ImageInfo.of(study[i].record), self._run)
